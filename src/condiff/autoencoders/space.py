@@ -1,0 +1,63 @@
+"""Pixels and latents: the one place where latents are normalised."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Autoencoder(nn.Module, ABC):
+    """Images to the moments of a Gaussian over latents, and latents back to images."""
+
+    latent_channels: int
+    downsampling: int  # image size / latent size
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """Moments, [B, 2 C', h, w] (mean, then log variance), of images, [B, C, H, W] in [-1, 1]."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images, [B, C, H, W], of latents, [B, C', h, w]; not clipped."""
+
+
+def draw(moments: Tensor, noise: Tensor) -> Tensor:
+    """A latent, [B, C', h, w], of the Gaussian with these moments, [B, 2 C', h, w], given unit noise."""
+    mean, log_variance = moments.chunk(2, dim=1)
+    return mean + (log_variance / 2).exp() * noise
+
+
+class LatentSpace(nn.Module):
+    """Latents with mean 0 and standard deviation 1 in each channel, as measured over the training data."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", mean.reshape(1, -1, 1, 1))
+        self.register_buffer("std", std.reshape(1, -1, 1, 1))
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        return (latents - self.mean) / self.std
+
+    def restore(self, latents: Tensor) -> Tensor:
+        return latents * self.std + self.mean
+
+
+class ChannelMoments:
+    """Mean and standard deviation of each channel over any number of batches, summed in float64."""
+
+    def __init__(self) -> None:
+        self.count, self.total, self.square = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, latents: Tensor) -> None:
+        """latents, [B, C, h, w]."""
+        values = latents.double().transpose(0, 1).flatten(1)
+        self.count += values.shape[1]
+        self.total = self.total + values.sum(1)
+        self.square = self.square + values.square().sum(1)
+
+    def space(self) -> LatentSpace:
+        mean = self.total / self.count
+        variance = (self.square - self.count * mean.square()) / (self.count - 1)
+        return LatentSpace(mean.float(), variance.sqrt().float())

@@ -1,0 +1,128 @@
+"""Checkpoints that hold tensors and plain JSON, are whole or absent, and say when they are damaged."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from condiff.errors import ArtifactError
+from condiff.files import written_whole
+
+VERSION = 1
+
+
+class SafetensorsIO(CheckpointIO):
+    """Lightning's checkpoint as one safetensors file; what is no tensor stands as JSON in its header."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        tensors: dict[str, Tensor] = {}
+        tree = json.dumps(_flatten(checkpoint, tensors))
+        header = {"version": str(VERSION), "tree": tree, "sha256": _digest(tree, tensors)}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata=header)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: Any = None
+    ) -> dict[str, Any]:
+        try:
+            with safe_open(path, "pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error})") from error
+        if header.get("version") != str(VERSION):
+            raise ArtifactError(
+                f"{path}: has checkpoint version {header.get('version')}, this code reads {VERSION}"
+            )
+        if header["sha256"] != _digest(header["tree"], tensors):
+            raise ArtifactError(f"{path}: is damaged, its content does not have the hash it was saved with")
+        return _unflatten(json.loads(header["tree"]), tensors)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class Checkpoints(Callback):
+    """Saves every so many seconds and keeps the two newest; ``newest`` finds where to go on."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder, self.seconds = folder, seconds
+        self.last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        due = time.monotonic() - self.last >= self.seconds
+        if due and trainer.global_step < trainer.max_steps:
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.folder / f"step={trainer.global_step:08d}.safetensors")
+        for old in _found(self.folder)[2:]:
+            old.unlink()
+        self.last = time.monotonic()
+
+
+def newest(folder: Path, say: Any) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are set aside and named.
+
+    Raises ArtifactError when there are checkpoints and none of them can be read.
+    """
+    found = _found(folder)
+    for path in found:
+        try:
+            SafetensorsIO().load_checkpoint(path)
+        except ArtifactError as error:
+            path.rename(path.with_suffix(".bad"))
+            say("%s; going back to the one before", error.lines[0])
+        else:
+            return path
+    if found:
+        raise ArtifactError(f"{folder}: no checkpoint in it can be read; delete the folder to start afresh")
+    return None
+
+
+def _found(folder: Path) -> list[Path]:
+    """Newest first, by the step in the name."""
+    return sorted(folder.glob("step=*.safetensors"), reverse=True)
+
+
+def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"items": [[key, _flatten(child, tensors)] for key, child in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_flatten(child, tensors) for child in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a checkpoint holds tensors and plain values, got {type(value).__name__}")
+
+
+def _unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    (kind, value), *_ = node.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "list":
+        return [_unflatten(child, tensors) for child in value]
+    return {key: _unflatten(child, tensors) for key, child in value}
+
+
+def _digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(tree.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,68 @@
+"""Plain conditional diffusion: DDPM, latent classifier-free guidance and rectified flow are all this."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from condiff.autoencoders.space import LatentSpace, draw
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.randomness import Draws
+from condiff.diffusion.times import TimeSampler
+from condiff.diffusion.weights import Weight
+from condiff.methods.method import Method
+from condiff.methods.optimizers import AdamW
+from condiff.methods.settings import Training
+from condiff.ranges import Probability, checked
+
+
+class Diffusion(Method):
+    """Trains a denoiser; drops the condition of some samples so that guidance can be had later."""
+
+    @checked
+    def __init__(
+        self,
+        denoiser: NetworkDenoiser,
+        conditioner: Callable[[Mapping[str, Any]], Condition],
+        times: TimeSampler,
+        weight: Weight,
+        optimizer: AdamW,
+        training: Training,
+        seed: int,
+        drop_condition: Probability,
+        space: LatentSpace | None = None,
+    ) -> None:
+        super().__init__(optimizer, training, seed)
+        self.denoiser = denoiser
+        self.conditioner = conditioner
+        self.times, self.weight = times, weight
+        self.drop_condition = drop_condition
+        self.space = space
+
+    @property
+    def trained(self) -> nn.Module:
+        return self.denoiser.network
+
+    def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
+        x0 = self.clean(batch, draws)
+        t = self.times(draws, self.denoiser.process)
+        error, m = self.denoiser.loss(x0, draws.normal("eps", *x0.shape[1:]), t, self.condition(batch, draws))
+        weighted = self.weight(m, self.denoiser.parameterization) * error
+        return {"loss": weighted.mean(), "error": error.detach().mean()}
+
+    def clean(self, batch: Mapping[str, Any], draws: Draws) -> Tensor:
+        """x0: the images themselves, or fresh latents of their cached moments."""
+        if self.space is None:
+            return batch["image"]
+        moments = batch["moments"]
+        channels = moments.shape[1] // 2
+        return self.space.normalise(draw(moments, draws.normal("latent", channels, *moments.shape[2:])))
+
+    def condition(self, batch: Mapping[str, Any], draws: Draws) -> Condition:
+        """The batch's condition, with a ``drop_condition`` share of the samples asked for nothing."""
+        cond = self.conditioner(batch)
+        if self.drop_condition == 0:
+            return cond
+        keep = draws.uniform("drop_condition") >= self.drop_condition
+        return cond.where(keep, cond.without())

@@ -1,0 +1,46 @@
+"""What every trained thing of a study is: a LightningModule whose randomness is keyed by step and place."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from condiff.diffusion.randomness import Draws
+from condiff.methods.optimizers import AdamW
+from condiff.methods.settings import Training
+
+
+class Method(LightningModule):
+    """Draws nothing from torch's global generator: sampling or measuring in between changes nothing."""
+
+    def __init__(self, optimizer: AdamW, training: Training, seed: int) -> None:
+        super().__init__()
+        self.optimizer = optimizer
+        self.training_settings = training
+        self.seed = seed
+
+    @property
+    @abstractmethod
+    def trained(self) -> nn.Module:
+        """What is saved in the end."""
+
+    @abstractmethod
+    def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
+        """Scalars to log; "loss" is the one that is minimised."""
+
+    def training_step(self, batch: Mapping[str, Any], _: int) -> Tensor:
+        draws = Draws(
+            self.seed, batch["step"], self.training_settings.batch_size, batch["place"], self.device
+        )
+        self.scalars = self.loss(batch, draws)
+        return self.scalars["loss"]
+
+    def trainable(self) -> list[nn.Parameter]:
+        """What the optimizer, the gradient clipping and the moving average are given."""
+        return [p for p in self.trained.parameters() if p.requires_grad]
+
+    def configure_optimizers(self) -> Any:
+        optimizer, schedule = self.optimizer(self.trainable(), self.training_settings.steps)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]

@@ -1,0 +1,46 @@
+"""Optimizers with their learning-rate schedule: parameters and a number of steps in, both out."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from condiff.ranges import Fraction, Natural, NonNegative, Positive, Probability, checked
+
+
+class AdamW:
+    """torch's fused AdamW; linear warm-up, a flat part, then a half cosine down to ``floor`` times lr.
+
+    ``flat`` is the share of the steps after which the rate starts to fall: 0 is a plain cosine, 1 a
+    constant rate.
+    """
+
+    @checked
+    def __init__(
+        self,
+        lr: Positive,
+        beta1: Probability = 0.9,
+        beta2: Probability = 0.999,
+        weight_decay: NonNegative = 0.01,
+        warmup: Natural = 0,
+        flat: Fraction = 1.0,
+        floor: Fraction = 0.0,
+    ) -> None:
+        self.lr, self.betas, self.weight_decay = lr, (beta1, beta2), weight_decay
+        self.warmup, self.flat, self.floor = warmup, flat, floor
+
+    def __call__(self, parameters: Iterable[nn.Parameter], steps: int) -> tuple[torch.optim.AdamW, LambdaLR]:
+        optimizer = torch.optim.AdamW(
+            parameters, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
+        )
+        return optimizer, LambdaLR(optimizer, lambda step: self.factor(step / steps, step))
+
+    def factor(self, share: float, step: int) -> float:
+        """What lr is multiplied by at a step that is this share of all steps into the training."""
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if share < self.flat:
+            return warm
+        fall = (share - self.flat) / max(1 - self.flat, 1e-9)
+        return warm * max(self.floor, (1 + math.cos(math.pi * min(fall, 1.0))) / 2)

@@ -1,0 +1,28 @@
+"""How long and how finely something is trained."""
+
+from typing import Literal
+
+from condiff.ranges import Count, Positive, Probability, checked
+
+
+class Training:
+    """Steps of the optimizer at a global batch size, whatever the number of devices.
+
+    ``ema_decay`` null keeps no moving average; ``clip`` null does not clip the gradient's norm.
+    """
+
+    @checked
+    def __init__(
+        self,
+        steps: Count,
+        batch_size: Count,
+        clip: Positive | None = None,
+        ema_decay: Probability | None = None,
+        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+        log_every: Count = 50,
+        channels_last: bool = True,
+    ) -> None:
+        self.steps, self.batch_size, self.log_every = steps, batch_size, log_every
+        self.clip, self.ema_decay = clip, ema_decay
+        self.precision: Literal["32-true", "bf16-mixed", "16-mixed"] = precision
+        self.channels_last = channels_last

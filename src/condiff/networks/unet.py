@@ -1,0 +1,119 @@
+"""diffusers' U-Nets behind one call: (x, m, cond) -> tensor.
+
+Both are told the time as the angle of the noise level (``Marginal.angle`` in [0, 1]), times 1000:
+the same for every process, and equal to t under the cosine schedule.
+"""
+
+import torch
+from diffusers import UNet2DConditionModel, UNet2DModel
+from torch import Tensor, nn
+
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.process import Marginal
+from condiff.ranges import Count, Natural, Probability, checked
+
+
+class UNet(nn.Module):
+    """Backbone: a U-Net with class labels added to its time embedding (diffusers ``UNet2DModel``)."""
+
+    @checked
+    def __init__(
+        self,
+        channels: Count,
+        num_labels: Natural,
+        size: Count,
+        widths: list[int],
+        attention: list[bool],
+        blocks: Count = 1,
+        head_width: Count = 16,
+        norm_groups: Count = 8,
+        dropout: Probability = 0.0,
+    ) -> None:
+        super().__init__()
+        _check(widths, attention, norm_groups, size)
+        self.net = UNet2DModel(
+            sample_size=size,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=tuple(widths),
+            layers_per_block=blocks,
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
+            attention_head_dim=head_width,
+            norm_num_groups=norm_groups,
+            num_class_embeds=num_labels or None,
+            dropout=dropout,
+        )
+
+    def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+        """x, [B, C, H, W]; the answer has the same shape."""
+        return self.net(x, 1000 * m.angle.flatten(), class_labels=cond.label).sample
+
+
+class CrossAttentionUNet(nn.Module):
+    """Backbone: a U-Net that attends to tokens (diffusers ``UNet2DConditionModel``).
+
+    A study of labels alone gets one learned token for each label.
+    """
+
+    @checked
+    def __init__(
+        self,
+        channels: Count,
+        num_labels: Natural,
+        size: Count,
+        widths: list[int],
+        attention: list[bool],
+        blocks: Count = 1,
+        head_width: Count = 16,
+        norm_groups: Count = 8,
+        token_width: Count = 64,
+        dropout: Probability = 0.0,
+    ) -> None:
+        super().__init__()
+        _check(widths, attention, norm_groups, size)
+        self.label_tokens = nn.Embedding(num_labels, token_width) if num_labels else None
+        self.net = UNet2DConditionModel(
+            sample_size=size,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=tuple(widths),
+            layers_per_block=blocks,
+            down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+            mid_block_type="UNetMidBlock2DCrossAttn",
+            up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
+            # diffusers reads this as the number of heads in these blocks
+            attention_head_dim=tuple(max(1, w // head_width) for w in widths),
+            norm_num_groups=norm_groups,
+            cross_attention_dim=token_width,
+            dropout=dropout,
+        )
+
+    def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+        """x, [B, C, H, W]; the answer has the same shape."""
+        return self.net(
+            x, 1000 * m.angle.flatten(), self._tokens(cond), encoder_attention_mask=cond.token_mask
+        ).sample
+
+    def _tokens(self, cond: Condition) -> Tensor:
+        tokens = [] if cond.tokens is None else [cond.tokens]
+        if self.label_tokens is not None and cond.label is not None:
+            tokens.append(self.label_tokens(cond.label)[:, None])
+        if not tokens:
+            raise ValueError("CrossAttentionUNet needs tokens or labels to attend to, and got neither")
+        return torch.cat(tokens, dim=1)
+
+
+def _check(widths: list[int], attention: list[bool], norm_groups: int, size: int) -> None:
+    """What diffusers would answer with a shape error deep inside."""
+    if len(widths) != len(attention):
+        raise ValueError(
+            f"network.attention must say yes or no for each of the {len(widths)} widths, got {len(attention)}"
+        )
+    if any(width % norm_groups for width in widths):
+        raise ValueError(f"network.widths must be multiples of norm_groups={norm_groups}, got {widths}")
+    factor = 2 ** (len(widths) - 1)
+    if size % factor:
+        raise ValueError(
+            f"network: {len(widths)} widths need a size that is a multiple of {factor}, got {size}"
+        )
