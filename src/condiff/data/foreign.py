@@ -1,0 +1,103 @@
+"""Shards of other people: their index is built by reading tar headers, trusting nothing.
+
+Nothing is extracted, no member is unpickled, and whatever is no plain file of a known kind is refused.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from condiff.data.shards import ALLOWED, MAX_MEMBER, Sample, Shard, Shards
+from condiff.errors import DataError
+
+_MAX_SAMPLES = 1_000_000  # in one shard
+_CHUNK = 2**20
+
+
+def index_shards(paths: Sequence[Path]) -> Shards:
+    """What ``Shards.open`` gives, for tars that have no index; DataError names SHARD:KEY."""
+    found = [index_shard(path) for path in paths]
+    samples = [
+        replace(sample, label=read_label(sample)) if "cls" in sample.members else sample
+        for part in found
+        for sample in part.samples
+    ]
+    seen: dict[str, Sample] = {}
+    for sample in samples:
+        first = seen.setdefault(sample.key, sample)
+        if first is not sample:
+            raise DataError(f"{sample}: the key is also in {first.shard.path}; a key names one sample")
+    return Shards([shard for part in found for shard in part.shards], samples)
+
+
+def index_shard(path: Path) -> Shards:
+    """The index of one tar, with its labels still unread."""
+    try:
+        with path.open("rb") as file:
+            sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+            file.seek(0)
+            groups = _groups(path, file)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise DataError(f"{path}: is no whole tar ({error}); uncompressed tars are read") from error
+    if not groups:
+        raise DataError(f"{path}: is empty; a shard holds samples KEY.png, KEY.cls, KEY.txt")
+    shard = Shard(path, size, sha256)
+    return Shards([shard], [Sample(key, None, shard, members) for key, members in groups.items()])
+
+
+def read_label(sample: Sample) -> int:
+    """The integer in a sample's .cls."""
+    text = sample.read("cls")[:40].decode("ascii", "replace").strip()
+    if not text.removeprefix("-").isdecimal():
+        raise DataError(f"{sample}: label {text!r} in .cls is no integer; labels count from 0")
+    return int(text)
+
+
+def _groups(path: Path, file: BinaryIO) -> dict[str, dict[str, tuple[int, int]]]:
+    """key -> extension -> (offset, size); the key is the name up to its first dot, as WebDataset has it."""
+    groups: dict[str, dict[str, tuple[int, int]]] = {}
+    before = None
+    for member in _members(file):
+        folder, _, name = member.name.rpartition("/")
+        base, _, extension = name.partition(".")
+        key = f"{folder}/{base}" if folder else base
+        extension = extension.lower()
+        _hold(path, key, extension, member)
+        if (key != before and key in groups) or extension in groups.get(key, ()):
+            raise DataError(f"{path}:{key}: the key is there twice; the members of a sample stand together")
+        groups.setdefault(key, {})[extension] = (member.offset_data, member.size)
+        before = key
+        if len(groups) > _MAX_SAMPLES:
+            raise DataError(f"{path}: holds more than {_MAX_SAMPLES} samples; make smaller shards")
+    return groups
+
+
+def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """The members but for folders; a tar must end in zeros, or its reader stopped at damage."""
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        while (member := tar.next()) is not None:
+            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  (it would keep them all)
+            if not member.isdir():
+                yield member
+        file.seek(tar.offset)
+    mark = file.read(2 * tarfile.BLOCKSIZE)
+    rest = iter(lambda: file.read(_CHUNK), b"")
+    if mark != bytes(2 * tarfile.BLOCKSIZE) or any(part.count(0) < len(part) for part in rest):
+        raise ValueError("truncated or damaged: it does not end with a tar's mark of the end")
+
+
+def _hold(path: Path, key: str, extension: str, member: tarfile.TarInfo) -> None:
+    where = f"{path}:{key}"
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        raise DataError(f"{where}: {member.name} leads out of the shard; plain names are allowed")
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
+        raise DataError(
+            f"{where}: {member.name} is no regular file; links, devices and sparse files are not read"
+        )
+    if extension not in ALLOWED:
+        raise DataError(f"{where}: .{extension} is not read; allowed are {', '.join(ALLOWED)}")
+    if member.size > MAX_MEMBER:
+        raise DataError(f"{where}: .{extension} has {member.size} bytes; at most {MAX_MEMBER} are read")

@@ -1,0 +1,32 @@
+"""From a source to shards: what the data stage leaves in its folder."""
+
+from pathlib import Path
+
+from condiff.data.pictures import to_png
+from condiff.data.shards import ShardWriter
+from condiff.data.source import SPLITS, DataInfo, Example, Source
+from condiff.progress import track
+
+
+def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo:
+    """Write ``train-*.tar``, ``held_out-*.tar``, their indexes and ``data.json``."""
+    source.check(memo_dir)
+    info = source.info()
+    out.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        count = info.num_train if split == "train" else info.num_held_out
+        with ShardWriter(out, split) as shards:
+            for example in track(source.examples(split), count, f"writing {split}"):
+                shards.write(example.key, members(example))
+    info.write(out)
+    return info
+
+
+def members(example: Example) -> dict[str, bytes]:
+    """An example as members of a shard."""
+    found = {"png": to_png(example.image)}
+    if example.label is not None:
+        found["cls"] = str(example.label).encode()
+    if example.text is not None:
+        found["txt"] = example.text.encode()
+    return found

@@ -1,0 +1,258 @@
+"""WebDataset shards with an index beside them: written in a stream, read at random.
+
+A shard is a plain tar of members KEY.EXTENSION that any WebDataset reader opens. The index
+``index-SPLIT.jsonl`` holds a line for every sample (key, label, [offset, size] of each member),
+after the samples of a shard a line for the shard (name, size, sha256), and a last line for the split.
+"""
+
+import hashlib
+import io
+import json
+import math
+import re
+import tarfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from condiff.data.pictures import EXTENSIONS as PICTURES
+from condiff.errors import DataError
+from condiff.files import file_digest, written_whole
+
+ALLOWED = (*PICTURES, "txt", "cls", "json", "npy")
+MAX_MEMBER = 64 * 2**20  # bytes
+_SHARD_BYTES = 256 * 2**20
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tar and what it must be."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Where the members of one key lie: extension -> (offset, size) in its shard."""
+
+    key: str
+    label: int | None
+    shard: Shard
+    members: dict[str, tuple[int, int]]
+
+    def read(self, extension: str) -> bytes:
+        if extension not in self.members:
+            raise DataError(f"{self}: has no .{extension}; its members are {', '.join(self.members)}")
+        offset, size = self.members[extension]
+        try:
+            with self.shard.path.open("rb", buffering=0) as file:
+                file.seek(offset)
+                data = file.read(size)
+        except OSError as error:
+            raise DataError(f"{self}: cannot be read ({error.strerror})") from error
+        if len(data) != size:
+            raise DataError(
+                f"{self}: {len(data)} of {size} bytes of .{extension} are there; restore the shard"
+            )
+        return data
+
+    def __str__(self) -> str:
+        return f"{self.shard.path}:{self.key}"
+
+
+class Shards:
+    """The samples of a split, by number."""
+
+    def __init__(self, shards: list[Shard], samples: list[Sample]) -> None:
+        self.shards, self.samples = shards, samples
+
+    @classmethod
+    def open(cls, folder: Path, split: str) -> "Shards":
+        """By the index in ``folder``; every shard must be there with its size (``verify``: its content)."""
+        path = folder / f"index-{split}.jsonl"
+        try:
+            found = _parse(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); prepare the data again") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: is no whole index of shards ({error}); prepare it again") from error
+        lines = [line for shard in found.shards if (line := _size_fault(shard))]
+        if lines:
+            raise DataError(*lines)
+        return found
+
+    def verify(self) -> None:
+        """Compare the content of every shard with its sha256."""
+        for shard in self.shards:
+            found = file_digest(shard.path)
+            if found != shard.sha256:
+                raise DataError(f"{shard.path}: sha256 is {found}; its index says {shard.sha256}")
+
+    @property
+    def keys(self) -> list[str]:
+        return [sample.key for sample in self.samples]
+
+    @property
+    def labels(self) -> list[int | None]:
+        return [sample.label for sample in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def has(self, extension: str) -> bool:
+        """Whether every sample has this member."""
+        return bool(self.samples) and all(extension in sample.members for sample in self.samples)
+
+    def read(self, index: int, extension: str) -> bytes:
+        return self.samples[index].read(extension)
+
+
+class ShardWriter:
+    """Writes a split sample by sample; memory holds one sample and the keys.
+
+    Same samples, same bytes. The index appears when the ``with`` block ends well: no index, no split.
+    """
+
+    def __init__(self, folder: Path, split: str, shard_bytes: int = _SHARD_BYTES) -> None:
+        self.folder, self.split, self.shard_bytes = folder, split, shard_bytes
+        self._keys: set[str] = set()
+        self._num_shards = 0
+        self._tar: _Tar | None = None
+        self._whole = ExitStack()
+
+    def __enter__(self) -> "ShardWriter":
+        index = self._whole.enter_context(written_whole(self.folder / f"index-{self.split}.jsonl"))
+        self._index = self._whole.enter_context(index.open("w", encoding="utf-8"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            if self._tar is not None:
+                self._tar.file.close()
+            self._whole.__exit__(kind, error, trace)
+            return
+        with self._whole:
+            self._close_shard()
+            self._line({"split": self.split, "num_samples": len(self._keys)})
+
+    def write(self, key: str, members: Mapping[str, bytes]) -> None:
+        """Members by extension, e.g. {"png": ..., "cls": b"3"}; cls also becomes the index's label."""
+        unknown = set(members) - set(ALLOWED)
+        if not _KEY.fullmatch(key) or unknown or not members:
+            raise DataError(f"{self.split}:{key}: {sorted(unknown) or 'key'} cannot stand in a shard")
+        if key in self._keys:
+            raise DataError(f"{self.split}:{key}: the key is there twice; keys name one sample")
+        self._keys.add(key)
+        if self._tar is not None and self._tar.size >= self.shard_bytes:
+            self._close_shard()
+        if self._tar is None:
+            self._tar = _Tar((self.folder / f"{self.split}-{self._num_shards:06d}.tar").open("wb"))
+        places = {name: self._tar.add(f"{key}.{name}", data) for name, data in members.items()}
+        label = int(members["cls"]) if "cls" in members else None
+        self._line({"key": key, "label": label, "members": places})
+
+    def _close_shard(self) -> None:
+        if self._tar is None:
+            return
+        path = Path(self._tar.file.name)
+        sha256 = self._tar.close()
+        self._line({"shard": path.name, "size": self._tar.size, "sha256": sha256})
+        self._tar, self._num_shards = None, self._num_shards + 1
+
+    def _line(self, row: dict[str, Any]) -> None:
+        self._index.write(json.dumps(row) + "\n")
+
+
+class _Tar:
+    """A ustar stream that knows where it stands and hashes what it writes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.size, self._hash = file, 0, hashlib.sha256()
+
+    def add(self, name: str, data: bytes) -> tuple[int, int]:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        self._put(member.tobuf(tarfile.USTAR_FORMAT))
+        offset = self.size
+        self._put(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+        return offset, len(data)
+
+    def close(self) -> str:
+        end = self.size + 2 * tarfile.BLOCKSIZE
+        self._put(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+        self.file.close()
+        return self._hash.hexdigest()
+
+    def _put(self, data: bytes) -> None:
+        self.file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+
+def to_npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def from_npy(data: bytes) -> np.ndarray:
+    """The array of a .npy member, without copying; ValueError for objects and for claims beyond the data."""
+    buffer = io.BytesIO(data)
+    if np.lib.format.read_magic(buffer) != (1, 0):
+        raise ValueError("only version 1.0 of .npy is read")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
+    if dtype.hasobject or fortran_order:
+        raise ValueError(f"dtype {dtype}, Fortran order {fortran_order}; plain numbers in C order are read")
+    return np.frombuffer(data, dtype, math.prod(shape), buffer.tell()).reshape(shape)
+
+
+def _parse(path: Path) -> Shards:
+    shards: list[Shard] = []
+    samples: list[Sample] = []
+    waiting: list[dict[str, Any]] = []
+    last: dict[str, Any] = {}
+    with path.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            if "key" in row:
+                waiting.append(row)
+            elif "shard" in row:
+                shards.append(_shard(path.parent, row))
+                samples += [_sample(shards[-1], sample) for sample in waiting]
+                waiting = []
+            last = row
+    if last.get("num_samples") != len(samples) or waiting:
+        raise ValueError("its last line is missing")
+    if len({sample.key for sample in samples}) != len(samples):
+        raise ValueError("a key is there twice")
+    return Shards(shards, samples)
+
+
+def _shard(folder: Path, row: dict[str, Any]) -> Shard:
+    if Path(row["shard"]).name != row["shard"]:
+        raise ValueError(f"{row['shard']} is no file beside the index")
+    return Shard(folder / row["shard"], int(row["size"]), str(row["sha256"]))
+
+
+def _sample(shard: Shard, row: dict[str, Any]) -> Sample:
+    members = {str(name): (int(offset), int(size)) for name, (offset, size) in row["members"].items()}
+    for name, (offset, size) in members.items():
+        if name not in ALLOWED or min(offset, size) < 0 or offset + size > shard.size or size > MAX_MEMBER:
+            raise ValueError(f"{row['key']}.{name} at {offset}+{size} is not allowed")
+    return Sample(str(row["key"]), None if row["label"] is None else int(row["label"]), shard, members)
+
+
+def _size_fault(shard: Shard) -> str | None:
+    if not shard.path.is_file():
+        return f"{shard.path}: is missing; its index expects {shard.size} bytes"
+    size = shard.path.stat().st_size
+    return f"{shard.path}: has {size} bytes; its index says {shard.size}" if size != shard.size else None
