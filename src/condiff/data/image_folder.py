@@ -1,0 +1,107 @@
+"""A user's own folder of pictures."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from condiff.data.held_out import order, safe_key
+from condiff.data.listing import Listed, list_folder
+from condiff.data.own_pictures import OwnPictures, Picture, Survey, Wanted
+from condiff.data.pictures import MAX_PIXELS, Unreadable, decode
+from condiff.errors import DataError
+from condiff.files import digest
+from condiff.ranges import Count, Probability, checked
+
+
+class ImageFolder(OwnPictures):
+    """Class folders; or any folder with metadata.jsonl / metadata.csv or sidecar .txt captions.
+
+    Metadata name ``file_name`` and ``text`` or ``label`` or both; labels are integers from 0 or
+    names, classes are sorted by name. With ``size`` null the size is the shortest side of all
+    pictures, rounded down to ``multiple_of``, at most ``max_size``. A share of ``held_out`` is held
+    out by a hash of each file's name. Up to a share of ``max_bad`` unusable pictures are left out
+    and listed; by default the first one stops the run.
+    """
+
+    @checked
+    def __init__(
+        self,
+        path: str,
+        size: Count | None = None,
+        max_size: Count = 64,
+        multiple_of: Count = 8,
+        num_classes: Count | None = None,
+        held_out: Probability = 0.1,
+        max_pixels: Count = MAX_PIXELS,
+        max_bad: Probability = 0.0,
+    ) -> None:
+        wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad)
+        super().__init__(path, wanted)
+
+    def _survey(self, memo_dir: Path | None) -> Survey:
+        root = _folder(self.path)
+        listing = list_folder(root)
+        names = [item.name for item in listing.pictures if not item.fault]
+        texts = [item.caption for item in listing.pictures if item.caption and not item.fault]
+        texts += [listing.metadata] if listing.metadata else []
+        looks = self._looks(root, names, memo_dir, self._look, "looking at pictures")
+        looks |= self._looks(root, texts, memo_dir, _read_text, "reading captions")
+        pictures = [_picture(root, item, looks) for item in listing.pictures]
+        broken = listing.broken
+        if not pictures and not broken:
+            broken = [f"data.path: {root} holds no picture; png, jpg, jpeg and webp are read"]
+        contents = sorted((name, look["sha256"]) for name, look in looks.items())
+        pictures.sort(key=lambda picture: order(picture.key))
+        return Survey(pictures, listing.class_names, broken, digest(contents))
+
+    def _bytes(self, picture: Picture) -> bytes:
+        return Path(picture.where).read_bytes()
+
+    def _looks(
+        self, root: Path, names: list[str], memo_dir: Path | None, look: Any, what: str
+    ) -> dict[str, dict[str, Any]]:
+        found = self._memo.look([root / name for name in names], look, what, memo_dir)
+        return dict(zip(names, found, strict=True))
+
+    def _look(self, path: Path) -> dict[str, Any]:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            return {"sha256": "", "fault": f"cannot be read ({error.strerror})"}
+        sha256 = hashlib.sha256(data).hexdigest()
+        try:
+            image = decode(data, self.wanted.max_pixels)
+        except Unreadable as error:
+            return {"sha256": sha256, "fault": str(error)}
+        return {"sha256": sha256, "shortest": min(image.size), "grey": image.mode == "L"}
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise DataError(f"data.path: {folder} {what}; give a folder of pictures")
+    return folder
+
+
+def _read_text(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        return {"sha256": "", "fault": f"its {path.name} cannot be read as UTF-8 ({error})"}
+    found = {"sha256": hashlib.sha256(data).hexdigest(), "text": text}
+    return found if text else {**found, "fault": f"its {path.name} is empty; write a caption"}
+
+
+def _picture(root: Path, item: Listed, looks: dict[str, dict[str, Any]]) -> Picture:
+    look, caption = looks.get(item.name, {}), looks.get(item.caption or "", {})
+    return Picture(
+        key=safe_key(item.name),
+        where=str(root / item.name),
+        label=item.label,
+        text=caption.get("text", item.text),
+        shortest=look.get("shortest", 0),
+        grey=look.get("grey", False),
+        fault=item.fault or look.get("fault") or caption.get("fault"),
+    )

@@ -1,0 +1,180 @@
+"""What folders and shards of a user's own pictures share: survey, size, split, and every mistake at once."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from condiff.data.held_out import by_share
+from condiff.data.memo import Memo, in_order
+from condiff.data.pictures import Square, Unreadable, decode, natural_size
+from condiff.data.source import DataInfo, Example, Source, Split, class_count, label_fault, refuse
+from condiff.errors import DataError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How pictures are fitted and told apart; None is read from the data."""
+
+    size: int | None
+    max_size: int
+    multiple_of: int
+    num_classes: int | None
+    held_out: float
+    max_pixels: int
+    max_bad: float
+
+    def __post_init__(self) -> None:
+        if self.size is None and self.max_size < self.multiple_of:
+            raise ValueError(f"data.max_size must be at least data.multiple_of={self.multiple_of}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the survey: where it is, what it shows, or what is wrong with it."""
+
+    key: str
+    where: str
+    label: int | None = None
+    text: str | None = None
+    shortest: int = 0  # its shortest side
+    grey: bool = False
+    fault: str | None = None
+    split: Split | None = None  # where the data say so themselves
+
+
+@dataclass(frozen=True)
+class Survey:
+    pictures: list[Picture]
+    class_names: list[str]
+    broken: list[str]  # mistakes that no picture can be left out for
+    fingerprint: str
+
+
+class OwnPictures(Source):
+    """Pictures of a user's own; ``_survey`` and ``_bytes`` say where they lie."""
+
+    def __init__(self, path: str, wanted: Wanted) -> None:
+        self.path, self.wanted = path, wanted
+        self._memo = Memo(["look", 1, str(Path(path).expanduser().absolute()), wanted.max_pixels])
+
+    @abstractmethod
+    def _survey(self, memo_dir: Path | None) -> Survey: ...
+
+    @abstractmethod
+    def _bytes(self, picture: Picture) -> bytes: ...
+
+    def check(self, memo_dir: Path | None = None) -> None:
+        self._sound = _sound(self._survey(memo_dir), self.wanted)
+
+    def fingerprint(self, memo_dir: Path | None = None) -> str:
+        survey = self._survey(memo_dir)
+        if memo_dir is not None:
+            self._memo.save(memo_dir)
+        return survey.fingerprint
+
+    def info(self) -> DataInfo:
+        sound = self._sound
+        num_held_out = len(sound.held_out)
+        num_classes = class_count([picture.label for picture in sound.pictures], self.wanted.num_classes)
+        names = sound.class_names + [str(index) for index in range(len(sound.class_names), num_classes)]
+        return DataInfo(
+            num_classes=max(num_classes, len(names)),
+            class_names=names,
+            channels=sound.square.channels,
+            size=sound.square.size,
+            num_train=len(sound.pictures) - num_held_out,
+            num_held_out=num_held_out,
+            has_text=any(picture.text is not None for picture in sound.pictures),
+            source=f"{len(sound.pictures):,} pictures of {self.path}",
+            left_out=sound.left_out,
+        )
+
+    def examples(self, split: Split) -> Iterator[Example]:
+        sound = self._sound
+        chosen = [item for item in sound.pictures if (item.key in sound.held_out) == (split == "held_out")]
+        images = in_order(lambda picture: sound.square.fit(self._decode(picture)), chosen)
+        for picture, image in zip(chosen, images, strict=True):
+            yield Example(picture.key, image, picture.label, picture.text)
+
+    @cached_property
+    def _sound(self) -> "_Sound":
+        return _sound(self._survey(None), self.wanted)
+
+    def _decode(self, picture: Picture) -> Image.Image:
+        try:
+            return decode(self._bytes(picture), self.wanted.max_pixels)
+        except (Unreadable, OSError) as error:
+            raise DataError(f"{picture.where}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A survey without mistakes, and what follows from it."""
+
+    pictures: list[Picture]
+    class_names: list[str]
+    square: Square
+    held_out: set[str]
+    left_out: list[str]
+
+
+def _sound(survey: Survey, wanted: Wanted) -> _Sound:
+    pictures = _same_fields([_in_range(picture, wanted.num_classes) for picture in survey.pictures])
+    bad = [f"{picture.where}: {picture.fault}" for picture in pictures if picture.fault]
+    good = [picture for picture in pictures if not picture.fault]
+    broken = survey.broken + _set_faults(good, wanted)
+    refuse(broken + bad if broken or len(bad) > wanted.max_bad * len(pictures) else [])
+    if not good:
+        raise DataError("data.path: holds no usable picture; at least one png, jpg, jpeg or webp is needed")
+    said = {picture.key for picture in good if picture.split == "held_out"}
+    free = [picture.key for picture in good if picture.split is None]
+    channels = 1 if all(picture.grey for picture in good) else 3
+    size = wanted.size or natural_size(
+        min(picture.shortest for picture in good), wanted.max_size, wanted.multiple_of
+    )
+    return _Sound(
+        good, survey.class_names, Square(size, channels), said | by_share(free, wanted.held_out), bad
+    )
+
+
+def _in_range(picture: Picture, num_classes: int | None) -> Picture:
+    if picture.fault or picture.label is None:
+        return picture
+    return replace(picture, fault=label_fault(picture.label, num_classes))
+
+
+def _same_fields(pictures: list[Picture]) -> list[Picture]:
+    """Where some have a label or a text, the others lack one."""
+    labelled = any(picture.label is not None for picture in pictures)
+    with_text = any(picture.text is not None for picture in pictures)
+
+    def complete(picture: Picture) -> Picture:
+        if picture.fault is None and labelled and picture.label is None:
+            return replace(picture, fault="has no label, but others have; label all or none")
+        if picture.fault is None and with_text and picture.text is None:
+            return replace(picture, fault="has no text, but others have; describe all or none")
+        return picture
+
+    return [complete(picture) for picture in pictures]
+
+
+def _set_faults(good: list[Picture], wanted: Wanted) -> list[str]:
+    lines, first = [], {}
+    for picture in good:
+        if picture.key in first:
+            lines.append(f"{picture.where}: the key is also that of {first[picture.key]}; keys are unique")
+        first.setdefault(picture.key, picture.where)
+    if good and wanted.num_classes and all(picture.label is None for picture in good):
+        lines.append(f"data.num_classes: {wanted.num_classes}, but no picture has a label; leave it null")
+    if wanted.size is None:
+        lines += [
+            f"{picture.where}: its shortest side has {picture.shortest} pixels; "
+            f"data.multiple_of={wanted.multiple_of} needs as many, or set data.size"
+            for picture in good
+            if picture.shortest < wanted.multiple_of
+        ]
+    return lines
