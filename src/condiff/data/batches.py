@@ -1,0 +1,116 @@
+"""Which examples a batch holds, and how batches reach the training loop.
+
+Batch k is a pure function of (seed, k): resuming means starting at k, and neither the number of
+workers nor of devices changes what a step sees.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from condiff.data.dataset import Batch, ShardDataset
+from condiff.errors import CondiffError, EnvironmentFault
+
+Row = tuple[int, int, int]  # step, place in the global batch, index of the example
+
+
+class Batches(Sampler[list[Row]]):
+    """Endless batches over one permutation of the examples after another.
+
+    Place j of batch k stands at p = k * batch_size + j: epoch p // N, entry p % N of that epoch's
+    permutation. Nothing is dropped and a batch may be larger than the set. ``places`` are those of
+    the global batch that this process takes.
+    """
+
+    def __init__(
+        self, num_examples: int, batch_size: int, seed: int, start: int = 0, places: range | None = None
+    ) -> None:
+        self.places = range(batch_size) if places is None else places
+        if num_examples < 1 or batch_size < 1 or start < 0:
+            raise ValueError(
+                f"batches need examples, a size and a start, got {num_examples}, {batch_size}, {start}"
+            )
+        if not self.places or min(self.places) < 0 or max(self.places) >= batch_size:
+            raise ValueError(f"places must lie in 0..{batch_size - 1}, got {self.places}")
+        self.num_examples, self.batch_size, self.seed, self.start = num_examples, batch_size, seed, start
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        step = self.start
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> list[Row]:
+        """The rows of one step."""
+        positions = [
+            (place, divmod(step * self.batch_size + place, self.num_examples)) for place in self.places
+        ]
+        return [
+            (step, place, permutation(self.num_examples, self.seed, epoch)[entry])
+            for place, (epoch, entry) in positions
+        ]
+
+
+@lru_cache(maxsize=4)
+def permutation(num_examples: int, seed: int, epoch: int) -> list[int]:
+    """The order of the examples in an epoch."""
+    name = hashlib.sha256(f"order {seed} {epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(name[:7], "big"))
+    return torch.randperm(num_examples, generator=generator).tolist()
+
+
+def loader(dataset: ShardDataset, batches: Batches, num_workers: int = 0) -> DataLoader[Batch]:
+    """Batches in their order; a set held in memory has nothing to decode and takes no workers."""
+    return _Loader(dataset, batches, 0 if dataset.held else num_workers)
+
+
+class _Told(torch.utils.data.Dataset[Any]):
+    """Hands a fault over as it is, where a worker would wrap it in a traceback."""
+
+    def __init__(self, dataset: ShardDataset) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, rows: list[Row]) -> Batch | CondiffError:
+        try:
+            return self.dataset.__getitems__(rows)
+        except CondiffError as error:
+            return error
+
+
+class _Loader(DataLoader[Any]):
+    def __init__(self, dataset: ShardDataset, batches: Batches, num_workers: int) -> None:
+        # Spawned workers inherit no locks; an own generator keeps the global one untouched.
+        super().__init__(
+            _Told(dataset),
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            multiprocessing_context="spawn" if num_workers else None,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def __iter__(self) -> Any:
+        key = "the first batch"
+        loaded = super().__iter__()
+        while True:
+            try:
+                batch = next(loaded)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise EnvironmentFault(
+                    f"runtime.num_workers: a worker died after {key} ({str(error).splitlines()[0]}); "
+                    "try fewer workers"
+                ) from error
+            if isinstance(batch, CondiffError):
+                raise batch
+            key = f"step {batch['step']}, {batch['key'][-1]}"
+            yield batch
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

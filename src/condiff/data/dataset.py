@@ -1,0 +1,136 @@
+"""Whole batches out of shards."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from condiff.data.pictures import EXTENSIONS, Unreadable, decode
+from condiff.data.shards import Sample, Shards, from_npy
+from condiff.errors import DataError
+from condiff.progress import track
+
+Read = Callable[[Sample], Tensor]
+_GIB = 2**30
+_MANY = 20_000  # from here on reading takes long enough for a bar
+
+
+class Batch(TypedDict, total=False):
+    """Examples of one step; a field is there if the shards have its member."""
+
+    key: list[str]
+    image: Tensor  # [B, C, H, W] float32 in [-1, 1]
+    moments: Tensor  # [B, 2C, h, w] float32, mean ++ log variance
+    label: Tensor  # [B] int64
+    text: list[str]
+    step: int  # index k of the batch
+    place: Tensor  # [B] int64 places in the global batch
+
+
+class ShardDataset(Dataset[Batch]):
+    """A split of a prepared folder; what decodes to at most ``held_bytes`` is held in memory."""
+
+    def __init__(self, folder: Path, split: str, held_bytes: int = _GIB) -> None:
+        self.folder, self.split = folder, split
+        self.shards = Shards.open(folder, split)
+        self.keys = self.shards.keys
+        self._has_text = self.shards.has("txt")
+        self._tensors: dict[str, Read] = {}
+        image = next((name for name in EXTENSIONS if self.shards.has(name)), None)
+        if image:
+            self._tensors["image"] = partial(_pixels, extension=image)
+        if self.shards.has("npy"):
+            self._tensors["moments"] = _moments
+        first = [read(self.shards.samples[0]) for read in self._tensors.values() if self.keys]
+        self.held = sum(value.nbytes for value in first) * len(self) <= held_bytes
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitems__(self, rows: Sequence[tuple[int, int, int]]) -> Batch:
+        """The batch of (step, place, index) rows, all of one step."""
+        steps, places, indices = zip(*rows, strict=True)
+        return self._batch(steps[0], places, indices)
+
+    def chunks(self, size: int) -> Iterator[Batch]:
+        """Every example once, in order; its place is its index."""
+        for step, start in enumerate(range(0, len(self), size)):
+            indices = range(start, min(start + size, len(self)))
+            yield self._batch(step, indices, indices)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """[N] int64, or None if an example has none."""
+        labels = self.shards.labels
+        return None if None in labels or not labels else torch.tensor(labels, dtype=torch.int64)
+
+    def _batch(self, step: int, places: Sequence[int], indices: Sequence[int]) -> Batch:
+        at = torch.as_tensor(indices, dtype=torch.int64)
+        keys = [self.keys[index] for index in indices]
+        batch = Batch(key=keys, step=step, place=torch.as_tensor(places, dtype=torch.int64))
+        if "image" in self._tensors:
+            batch["image"] = self._take("image", at).float().div_(127.5).sub_(1)
+        if "moments" in self._tensors:
+            batch["moments"] = self._take("moments", at)
+        if self.labels is not None:
+            batch["label"] = self.labels.index_select(0, at)
+        if self._has_text:
+            batch["text"] = [self._texts[i] if self.held else _text(self.shards.samples[i]) for i in indices]
+        return batch
+
+    def _take(self, name: str, at: Tensor) -> Tensor:
+        if self.held:
+            return self._whole[name].index_select(0, at)
+        return _stack(self._tensors[name], [self.shards.samples[index] for index in at.tolist()])
+
+    @cached_property
+    def _whole(self) -> dict[str, Tensor]:
+        return {name: _stack(read, self.shards.samples) for name, read in self._tensors.items()}
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [_text(sample) for sample in self.shards.samples]
+
+
+def _stack(read: Read, samples: list[Sample]) -> Tensor:
+    first = read(samples[0])
+    whole = first.new_empty((len(samples), *first.shape))
+    rows = track(samples, len(samples), "reading shards") if len(samples) > _MANY else samples
+    for row, sample in enumerate(rows):
+        value = read(sample)
+        if value.shape != first.shape:
+            raise DataError(f"{sample}: has shape {[*value.shape]}; {samples[0].key} has {[*first.shape]}")
+        whole[row] = value
+    return whole
+
+
+def _pixels(sample: Sample, extension: str) -> Tensor:
+    """[C, H, W] uint8"""
+    try:
+        image = np.array(decode(sample.read(extension)))
+    except Unreadable as error:
+        raise DataError(f"{sample}: .{extension} {error}") from error
+    return torch.from_numpy(image).reshape(*image.shape[:2], -1).permute(2, 0, 1)
+
+
+def _moments(sample: Sample) -> Tensor:
+    """[2C, h, w] float32"""
+    try:
+        values = torch.from_numpy(from_npy(sample.read("npy")).astype(np.float32))
+    except ValueError as error:
+        raise DataError(f"{sample}: .npy cannot be read ({error})") from error
+    if not bool(values.isfinite().all()):
+        raise DataError(f"{sample}: .npy holds values that are not finite; encode again")
+    return values
+
+
+def _text(sample: Sample) -> str:
+    try:
+        return sample.read("txt").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{sample}: .txt is not UTF-8 ({error})") from error
