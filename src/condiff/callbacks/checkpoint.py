@@ -16,6 +16,7 @@ from torch import Tensor
 
 from condiff.errors import ArtifactError
 from condiff.files import written_whole
+from condiff.interrupts import Interrupts
 
 VERSION = 1
 
@@ -53,16 +54,18 @@ class SafetensorsIO(CheckpointIO):
 
 
 class Checkpoints(Callback):
-    """Saves every so many seconds and keeps the two newest; ``newest`` finds where to go on."""
+    """Saves every so many seconds, and before an interrupt ends the run; keeps the two newest."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, folder: Path, seconds: float, interrupts: Interrupts) -> None:
+        self.folder, self.seconds, self.interrupts = folder, seconds, interrupts
         self.last = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        stopping = self.interrupts.pending is not None
         due = time.monotonic() - self.last >= self.seconds
-        if due and trainer.global_step < trainer.max_steps:
+        if (due or stopping) and trainer.global_step < trainer.max_steps:
             self.save(trainer)
+        self.interrupts.stop_here()
 
     def save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step:08d}.safetensors")

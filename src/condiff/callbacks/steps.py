@@ -1,4 +1,4 @@
-"""What happens around an optimizer step: clipping, a halt at the first number that is not finite, progress."""
+"""What happens around an optimizer step: clipping, a halt at numbers that are not finite, progress."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from condiff.progress import bar
 
 
 class FiniteSteps(Callback):
-    """Clips the gradient's norm; a loss or norm that is not finite stops the run before the weights see it."""
+    """Clips the gradient's norm; one that is not finite stops the run before the weights see it."""
 
     def __init__(self, name: str, parameters: list[nn.Parameter], clip: float | None) -> None:
         self.name, self.parameters, self.clip = name, parameters, clip
@@ -34,9 +34,9 @@ class Progress(Callback):
     """A bar that shows the loss, and a row of scalars every ``every`` steps."""
 
     def __init__(
-        self, name: str, steps: int, every: int, log: Callable[[int, dict[str, float]], None]
+        self, name: str, steps: int, every: int, write: Callable[[int, dict[str, float]], None]
     ) -> None:
-        self.name, self.steps, self.every, self.log = name, steps, every, log
+        self.name, self.steps, self.every, self.write = name, steps, every, write
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar = bar(self.steps, self.name, done=trainer.global_step)
@@ -45,9 +45,9 @@ class Progress(Callback):
         step = trainer.global_step
         self.bar.update(step - self.bar.n)
         if step % self.every == 0 or step == self.steps:
-            row = {key: float(value) for key, value in pl_module.scalars.items()}
+            row = {key: float(value.detach()) for key, value in pl_module.scalars.items()}
             self.bar.set_postfix_str(f"loss {row['loss']:.4f}", refresh=False)
-            self.log(step, {**row, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
+            self.write(step, {**row, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar.close()

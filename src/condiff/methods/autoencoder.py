@@ -17,7 +17,7 @@ from condiff.ranges import NonNegative, checked
 
 
 class AutoencoderKL(Method):
-    """Squared error + ``l1_weight`` |error| + ``kl_weight`` KL(q(z|x) || N(0, I)), each a mean per element."""
+    """Error^2 + ``l1_weight`` |error| + ``kl_weight`` KL(q(z|x) || N(0, I)), each a mean per element."""
 
     @checked
     def __init__(

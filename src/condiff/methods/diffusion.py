@@ -10,7 +10,7 @@ from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.randomness import Draws
 from condiff.diffusion.times import TimeSampler
-from condiff.diffusion.weights import Weight
+from condiff.diffusion.weights import Weighting
 from condiff.methods.method import Method
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
@@ -26,7 +26,7 @@ class Diffusion(Method):
         denoiser: NetworkDenoiser,
         conditioner: Callable[[Mapping[str, Any]], Condition],
         times: TimeSampler,
-        weight: Weight,
+        weight: Weighting,
         optimizer: AdamW,
         training: Training,
         seed: int,

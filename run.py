@@ -1,0 +1,67 @@
+"""Run a study: python run.py experiment=cfg_latent guidance.scale=2"""
+
+import os
+import sys
+from pathlib import Path
+
+# Before torch is imported: idle OpenMP threads sleep instead of spinning, which beside a busy
+# neighbour is worth a factor of several.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("WDS_SECURE", "1")  # webdataset never runs a shell or a pickle
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come back here, and are told in one line
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from condiff.config.build import build
+from condiff.config.compose import check, register
+from condiff.config.validate import validate
+from condiff.interrupts import Interrupted, Interrupts
+from condiff.stages.driver import command_line, failed, run_study
+from condiff.stages.study import STAGES
+
+CONF = Path(__file__).parent / "conf"
+INTERRUPTS = Interrupts()
+SWEEP_FAILED = 9
+register()
+failures: list[tuple[str, Exception]] = []
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(composed: DictConfig) -> None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        run_study(validate(OmegaConf.to_container(composed, resolve=True)), folder, INTERRUPTS)
+    except Exception as error:  # told at the end; a job of a sweep that fails does not stop the others
+        failures.append((", ".join(HydraConfig.get().overrides.task), error))
+
+
+def preflight() -> None:
+    """Find every mistake in configs and data before anything is made."""
+    for cfg in check(sys.argv[1:], CONF, [stage.name for stage in STAGES]) or []:
+        build(cfg["data"], "data").check(Path(cfg["runtime"]["cache"]) / "fingerprints")
+
+
+def told(error: BaseException) -> int:
+    """The exit code of what went wrong, after saying it."""
+    if "runtime.debug=true" in sys.argv and not isinstance(error, Interrupted):
+        raise error
+    code, lines = failed(error)
+    print(lines, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    INTERRUPTS.install()
+    try:
+        preflight()
+        main()
+        codes = [told(error) for _, error in failures]
+        sweep = bool({"-m", "--multirun"} & {*sys.argv})
+        sys.exit(0 if not codes else SWEEP_FAILED if sweep else codes[0])
+    except Interrupted as stop:
+        print(f"\nstopped by {stop}; go on with: {command_line(sys.argv)}", file=sys.stderr)
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        sys.exit(told(error))

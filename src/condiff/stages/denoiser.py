@@ -1,0 +1,73 @@
+"""Train the denoiser."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from condiff.conditioners.label import ClassLabel
+from condiff.config.build import build
+from condiff.data.dataset import ShardDataset
+from condiff.data.source import DataInfo
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.files import read_json, write_json
+from condiff.stages.latents import load_space
+from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.training import fit, load_weights
+
+SHAPE = "shape.json"
+
+
+def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    source = inputs.get("latents", inputs["data"])
+    data = ShardDataset(source.path, "train")
+    shape = _shape(data)
+    conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path))
+    method = build(
+        cfg["method"],
+        "method",
+        denoiser=_built(cfg, conditioner, shape),
+        conditioner=conditioner,
+        times=build(cfg["objective"]["times"], "objective.times"),
+        weight=build(cfg["objective"]["weight"], "objective.weight"),
+        optimizer=build(cfg["optimizer"], "optimizer"),
+        training=build(cfg["trainer"], "trainer"),
+        seed=cfg["seed"],
+        space=load_space(inputs["latents"]) if "latents" in inputs else None,
+    )
+    write_json(out / SHAPE, shape)
+    fit("denoiser", method, data, runtime, out)
+
+
+def load_denoiser(artifact: Artifact, data: Artifact) -> tuple[NetworkDenoiser, ClassLabel, list[int]]:
+    """The trained denoiser in evaluation mode, what encodes its condition, and the shape [C, H, W] of x0."""
+    cfg, shape = artifact.manifest["config"], read_json(artifact.path / SHAPE)
+    conditioner = build_conditioner(cfg, DataInfo.read(data.path))
+    denoiser = _built(cfg, conditioner, shape)
+    load_weights(denoiser.network, artifact.path)
+    return denoiser.eval(), conditioner, shape
+
+
+def build_conditioner(cfg: Config, info: DataInfo) -> ClassLabel:
+    with_null = cfg["method"]["drop_condition"] > 0
+    return build(cfg["conditioner"], "conditioner", num_classes=max(1, info.num_classes), with_null=with_null)
+
+
+def _built(cfg: Config, conditioner: ClassLabel, shape: list[int]) -> NetworkDenoiser:
+    """The one place where network, process and parameterization meet."""
+    torch.manual_seed(cfg["seed"])
+    channels, size, _ = shape
+    network = build(
+        cfg["network"], "network", channels=channels, size=size, num_labels=conditioner.num_labels
+    )
+    process = build(cfg["process"], "process")
+    return NetworkDenoiser(network, process, build(cfg["objective"]["parameterization"], "objective"))
+
+
+def _shape(data: ShardDataset) -> list[int]:
+    """[C, H, W] of x0: of a picture, or of a latent, which has half the channels of its moments."""
+    first = next(iter(data.chunks(1)))
+    if "moments" in first:
+        _, channels, height, width = first["moments"].shape
+        return [channels // 2, height, width]
+    return list(first["image"].shape[1:])

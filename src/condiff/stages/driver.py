@@ -1,0 +1,117 @@
+"""From a validated config to a run folder."""
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from condiff.errors import CondiffError, EnvironmentFault
+from condiff.files import read_json, write_json, written_whole
+from condiff.interrupts import Interrupts
+from condiff.reports.html import render
+from condiff.reports.redact import redact
+from condiff.reports.tables import metrics_table, palette_for, stage_tree
+from condiff.stages.cache import Cache
+from condiff.stages.report import log_rows, report, row, samples_grid
+from condiff.stages.stage import Artifact, Runtime
+from condiff.stages.study import Step, plan, run
+from condiff.stages.wandb_log import WandbLog
+
+log = logging.getLogger("condiff")
+Config = Mapping[str, Any]
+
+
+def run_study(cfg: Config, folder: Path, interrupts: Interrupts) -> dict[str, float]:
+    """Run the stages of a study and leave ``folder`` as a run leaves it; the values of its metrics."""
+    settings = cfg["runtime"]
+    cache = Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"])
+    steps = plan(cfg, cache, settings["stale"])
+    _open(folder)
+    with written_whole(folder / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
+    print(stage_tree(cfg["name"], [row(step, None) for step in steps], palette_for(sys.stdout)), flush=True)
+    wandb = WandbLog(cfg["logger"]["wandb"], cfg["logger"]["project"], cfg["name"], folder, redact(dict(cfg)))
+    for step in steps:
+        wandb.stage(step.stage.name)
+    runtime = Runtime(
+        accelerator=settings["accelerator"],
+        num_workers=settings["num_workers"],
+        checkpoint_seconds=settings["checkpoint_seconds"],
+        log=wandb.scalars,
+        interrupts=interrupts,
+    )
+    try:
+        done = run(steps, cfg, cache, runtime)
+        metrics = _leave(folder, cfg, steps, done)
+    except BaseException:
+        wandb.finish(exit_code=1)
+        raise
+    wandb.result(metrics, folder / "samples.png")
+    wandb.finish()
+    return {name: metric["value"] for name, metric in metrics.items()}
+
+
+def failed(error: BaseException) -> tuple[int, str]:
+    """Exit code and the lines for stderr."""
+    if isinstance(error, CondiffError):
+        return error.exit_code, str(error)
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        line = "out of memory; halve trainer.batch_size, or set a smaller network or data.size"
+        return 7, f"error[7]: {line}"
+    return 1, f"error[1]: {type(error).__name__}: {error}"
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """The command that was given, without secrets, to be shown and to be given again."""
+    return redact(shlex.join(["python", *argv]))
+
+
+def _open(folder: Path) -> None:
+    """The run folder, and a log file in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentFault(f"hydra.run.dir: {folder} cannot be written to ({error.strerror})") from error
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for old in log.handlers[:]:
+        log.removeHandler(old)
+        old.close()
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers = [file, console]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _leave(
+    folder: Path, cfg: Config, steps: Sequence[Step], done: Mapping[str, Artifact]
+) -> dict[str, dict[str, Any]]:
+    """Everything a run folder holds, each file whole."""
+    stages = {
+        step.stage.name: {
+            "key": step.key,
+            "path": str(done[step.stage.name].path),
+            "status": step.status,
+            "seconds": round(step.seconds, 2),
+        }
+        for step in steps
+    }
+    write_json(folder / "stages.json", stages)
+    rows = "".join(json.dumps(line) + "\n" for line in log_rows(done))
+    (folder / "log.jsonl").write_text(rows, encoding="utf-8")
+    metrics = read_json(done["metrics"].path / "metrics.json") if "metrics" in done else {}
+    write_json(folder / "metrics.json", metrics)
+    if "samples" in done:
+        with written_whole(folder / "samples.png") as temporary:
+            samples_grid(done).save(temporary, format="PNG")
+    page = render(report(cfg, command_line(sys.argv), steps, done))
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    print(f"\n{metrics_table(metrics, palette_for(sys.stdout))}\n" if metrics else "")
+    print(f"report: {folder / 'report.html'}", flush=True)
+    return metrics

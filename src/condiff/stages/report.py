@@ -1,0 +1,133 @@
+"""The pictures and the page of a finished run, out of its artifacts; no torch: a cached run is quick."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file
+
+from condiff.data.shards import Shards
+from condiff.data.source import DataInfo
+from condiff.files import read_json
+from condiff.reports.curves import loss_curves
+from condiff.reports.grid import grid
+from condiff.reports.report import Figure, Guided, Panel, Report, StageRow
+from condiff.stages.stage import Artifact
+from condiff.stages.study import LOG, Step, environment
+
+COLUMNS = 10  # pictures of each class
+CLASSES = 10  # the most that a grid shows
+SMALL = 96  # pixels; pictures below are enlarged
+
+
+def row(step: Step, seconds: float | None) -> StageRow:
+    return StageRow(step.stage.name, step.key, step.status, step.why, seconds)  # pyright: ignore[reportArgumentType]
+
+
+def log_rows(done: Mapping[str, Artifact]) -> list[dict[str, Any]]:
+    """What every stage logged, stage after stage."""
+    logs = [artifact.path / LOG for artifact in done.values()]
+    return [json.loads(line) for path in logs if path.is_file() for line in path.read_text().splitlines()]
+
+
+def samples_grid(done: Mapping[str, Artifact]) -> Image.Image:
+    """Samples by class, a class a row, with its name on the left."""
+    stored = load_file(done["samples"].path / "samples.safetensors")
+    images = np.moveaxis(stored["image"], 1, -1)
+    return _by_class(images, stored["label"], DataInfo.read(done["data"].path))
+
+
+def report(
+    cfg: Mapping[str, Any], command: str, steps: Sequence[Step], done: Mapping[str, Artifact]
+) -> Report:
+    metrics = read_json(done["metrics"].path / "metrics.json") if "metrics" in done else {}
+    return Report(
+        name=cfg["name"],
+        question=cfg["question"],
+        command=command,
+        guidance=_guided(cfg["guidance"]),
+        stages=[row(step, step.seconds) for step in steps],
+        metrics=metrics,
+        pictures=[*_samples_figure(done), *_reconstructions_figure(done)],
+        curves=loss_curves(log_rows(done)),
+        config=cfg,
+        environment=environment(),
+        notes=_notes(done),
+    )
+
+
+def _guided(node: Mapping[str, Any]) -> Guided:
+    """The rule and its scale, of itself or of the first rule inside it."""
+    name = node["_target_"].rpartition(".")[2]
+    inside = node.get("inner") or next(iter(node.get("links", [])), None)
+    if inside is not None:
+        inner = _guided(inside)
+        return Guided(f"{name} of {inner.name}", inner.scale)
+    return Guided(name, node.get("scale"))
+
+
+def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
+    if "samples" not in done:
+        return []
+    info, shards = DataInfo.read(done["data"].path), Shards.open(done["data"].path, "held_out")
+    real = np.stack([_pixels(shards.read(i, "png")) for i in range(len(shards.keys))])
+    label = np.array(shards.labels) if info.num_classes else np.zeros(len(real), dtype=np.int64)
+    return [
+        Figure(
+            "Samples by class",
+            "Each row one class, as asked for; beside them real pictures that no stage was trained on.",
+            [Panel("samples", samples_grid(done)), Panel("held-out real", _by_class(real, label, info))],
+        )
+    ]
+
+
+def _reconstructions_figure(done: Mapping[str, Artifact]) -> list[Figure]:
+    if "autoencoder" not in done:
+        return []
+    images = np.moveaxis(load_file(done["autoencoder"].path / "reconstructions.safetensors")["image"], 1, -1)
+    columns = len(images) // 2
+    picture = grid(images, columns, row_labels=["real", "decoded"], scale=_scale(images))
+    found = read_json(done["autoencoder"].path / "autoencoder.json")
+    caption = (
+        f"Held-out pictures above what the autoencoder makes of their latents: PSNR "
+        f"{found['held_out_psnr']:.1f} dB over {found['n']}."
+    )
+    return [Figure("Reconstructions", caption, [Panel("", picture)])]
+
+
+def _notes(done: Mapping[str, Artifact]) -> list[str]:
+    notes = []
+    if "judge" in done:
+        found = read_json(done["judge"].path / "judge.json")
+        notes.append(
+            f"The judge puts {found['held_out_accuracy']:.1%} of {found['n']} held-out pictures into the "
+            "right class; it was trained on the training pictures only and guides nothing."
+        )
+    if "data" in done:
+        info = DataInfo.read(done["data"].path)
+        notes.append(
+            f"Data: {info.num_train} training and {info.num_held_out} held-out pictures, {info.source}."
+        )
+    return notes
+
+
+def _by_class(images: np.ndarray, label: np.ndarray, info: DataInfo) -> Image.Image:
+    shown = range(min(max(1, info.num_classes), CLASSES))
+    rows = [images[label == k][:COLUMNS] for k in shown]
+    blank = np.full_like(images[:1], 255)
+    full = [np.concatenate([r, *[blank] * (COLUMNS - len(r))]) for r in rows]
+    names = [info.class_names[k] for k in shown] if info.num_classes else []
+    return grid(np.concatenate(full), COLUMNS, row_labels=names, scale=_scale(images))
+
+
+def _scale(images: np.ndarray) -> int:
+    return max(1, SMALL // (2 * images.shape[1]))
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    """[H, W, C] uint8."""
+    array = np.asarray(Image.open(io.BytesIO(png)))
+    return array[..., None] if array.ndim == 2 else array

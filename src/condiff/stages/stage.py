@@ -1,0 +1,86 @@
+"""Stages: the cached steps of a study, planned without importing what they run with."""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from condiff.files import digest
+from condiff.interrupts import Interrupts
+from condiff.stages.fingerprint import fingerprint, targets
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished stage: its key, and the folder with what it made."""
+
+    key: str
+    path: Path
+    manifest: Config = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and on what a stage runs. Nothing in it changes what the stage makes."""
+
+    accelerator: str = "auto"  # auto, cpu or gpu
+    num_workers: int = 0
+    checkpoint_seconds: float = 30.0
+    log: Callable[[str, int, dict[str, float]], None] = lambda *_: None  # stage, step, scalars
+    interrupts: Interrupts = field(default_factory=Interrupts)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a study. Its work is given only the config it ``reads``, and is hashed by it.
+
+    ``work`` is "module:function", a function of (cfg, inputs, runtime, out) that makes the artifact in
+    the folder ``out``; the module is imported when the stage runs. ``source`` names a function of
+    (cfg, cache folder) that hashes what comes from outside, such as a folder of pictures.
+    """
+
+    name: str
+    work: str
+    needs: tuple[str, ...] = ()  # stages whose artifacts it is given
+    takes: tuple[str, ...] = ()  # stages whose artifacts it is given if the study has them
+    reads: tuple[str, ...] = ()  # config keys
+    source: str | None = None
+
+    def inputs(self, present: Mapping[str, Any]) -> dict[str, Any]:
+        """Its part of what the stages before it left; KeyError on a missing need."""
+        return {name: present[name] for name in (*self.needs, *(n for n in self.takes if n in present))}
+
+    def identity(self, cfg: Config, recipes: Mapping[str, str], outside: str | None) -> dict[str, Any]:
+        """What it makes, the code apart: two artifacts with one identity differ in code only."""
+        config = {key: cfg[key] for key in self.reads}
+        return {"stage": self.name, "config": config, "inputs": dict(recipes), "source": outside}
+
+    def code(self, cfg: Config) -> str:
+        """The code it can reach, and the libraries that do the arithmetic."""
+        config = {key: cfg[key] for key in self.reads}
+        libraries = {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "diffusers")}
+        return digest([fingerprint(self.work.partition(":")[0], *targets(config)), libraries])[:12]
+
+    def outside(self, cfg: Config, cache: Path) -> str | None:
+        return None if self.source is None else _load(self.source)(cfg, cache)
+
+    def run(self, cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+        seen = {key: cfg[key] for key in self.reads}  # an undeclared read is a KeyError
+        _load(self.work)(seen, inputs, runtime, out)
+
+
+def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
+    """The name of an artifact: what it is, by which code, from which artifacts."""
+    seen = json.dumps([recipe, code, dict(inputs)], sort_keys=True)
+    return hashlib.sha256(seen.encode()).hexdigest()[:12]
+
+
+def _load(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,0 +1,237 @@
+"""A study: which stages it has, which of them are done, and why the others are not."""
+
+import logging
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache as once
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from condiff.errors import ArtifactError, ConfigError
+from condiff.files import digest
+from condiff.stages.cache import Cache, clean
+from condiff.stages.stage import Artifact, Config, Runtime, Stage, key
+
+log = logging.getLogger(__name__)
+COSTLY = 600.0  # seconds; what took longer is not made again without being asked
+CHECKPOINTS = "checkpoints"
+LOG = "log.jsonl"
+
+STAGES = (
+    Stage(
+        "data",
+        "condiff.stages.data:write",
+        reads=("data",),
+        source="condiff.stages.data:fingerprint",
+    ),
+    Stage("judge", "condiff.stages.judge:train", needs=("data",), reads=("judge",)),
+    Stage("autoencoder", "condiff.stages.autoencoder:train", needs=("data",), reads=("seed", "autoencoder")),
+    Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder")),
+    Stage(
+        "denoiser",
+        "condiff.stages.denoiser:train",
+        needs=("data",),
+        takes=("latents",),
+        reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "trainer"),
+    ),
+    Stage(
+        "samples",
+        "condiff.stages.samples:draw",
+        needs=("data", "denoiser"),
+        takes=("autoencoder", "latents"),
+        reads=("seed", "num_samples", "guidance", "sampler"),
+    ),
+    Stage(
+        "metrics", "condiff.stages.metrics:measure", needs=("data", "judge", "samples"), reads=("metrics",)
+    ),
+)
+
+
+@dataclass
+class Step:
+    """A stage of a study with its place in the cache."""
+
+    stage: Stage
+    key: str
+    status: str  # "cached", "run" or "resumed"
+    why: str
+    identity: dict[str, Any]
+    code: str
+    seconds: float = 0.0
+    artifact: Artifact | None = None
+
+
+def chosen(names: Sequence[str]) -> list[Stage]:
+    """The stages of a study in their order; ConfigError where one needs another that is not there."""
+    stages = [stage for stage in STAGES if stage.name in names]
+    mistakes = [
+        f"stages: {stage.name} needs {need}, which this study does not have"
+        for stage in stages
+        for need in stage.needs
+        if need not in names
+    ]
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return stages
+
+
+def plan(cfg: Config, cache: Cache, stale: str = "ask") -> list[Step]:
+    """What each stage would do now. ``stale``: what to do with a costly artifact of other code."""
+    steps: list[Step] = []
+    recipes: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    for stage in chosen(cfg["stages"]):
+        identity = stage.identity(cfg, stage.inputs(recipes), stage.outside(cfg, cache.root))
+        recipe, code = digest(identity), stage.code(cfg)
+        step = Step(stage, key(recipe, code, stage.inputs(keys)), "run", "", identity, code)
+        _settle(step, recipe, cache, stale)
+        steps.append(step)
+        recipes[stage.name], keys[stage.name] = recipe, step.key
+    return steps
+
+
+def run(steps: Sequence[Step], cfg: Config, cache: Cache, runtime: Runtime) -> dict[str, Artifact]:
+    """The artifact of every step, made where it is not there yet."""
+    done: dict[str, Artifact] = {}
+    for step in steps:
+        start = time.monotonic()
+        step.artifact = cache.find(step.stage.name, step.key, log.warning)
+        if step.artifact is None:
+            _make(step, cfg, step.stage.inputs(done), cache, runtime)
+        step.seconds = time.monotonic() - start
+        assert step.artifact is not None
+        done[step.stage.name] = step.artifact
+    return done
+
+
+def _make(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, runtime: Runtime) -> None:
+    name = step.stage.name
+    with cache.lock(name, step.key, log.warning):
+        step.artifact = cache.find(name, step.key, log.warning)  # another job may have made it meanwhile
+        if step.artifact is not None:
+            step.status, step.why = "cached", "made by another job"
+            return
+        work = cache.work(name, step.key)
+        step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*")) else "run"
+        clean(work, keep=(CHECKPOINTS, LOG))
+        start = time.monotonic()
+        step.stage.run(cfg, inputs, runtime, work)
+        clean_up = work / CHECKPOINTS
+        for file in clean_up.glob("*"):
+            file.unlink()
+        if clean_up.exists():
+            clean_up.rmdir()
+        step.artifact = cache.publish(name, step.key, _manifest(step, inputs, time.monotonic() - start))
+
+
+def _manifest(step: Step, inputs: Mapping[str, Artifact], seconds: float) -> dict[str, Any]:
+    return {
+        "stage": step.stage.name,
+        "key": step.key,
+        "recipe": digest(step.identity),
+        **step.identity,
+        "code": step.code,
+        "artifacts": {name: artifact.key for name, artifact in inputs.items()},
+        "seconds": round(seconds, 3),
+        **environment(),
+    }
+
+
+@once
+def environment() -> dict[str, Any]:
+    """Versions and hardware, as they stand in every manifest."""
+    names = ("condiff", "torch", "lightning", "diffusers", "torchmetrics")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+        "commit": commit(),
+        "hardware": f"{platform.machine()}, {_cpu()}",
+    }
+
+
+def commit() -> str | None:
+    """The git commit of the working tree the package runs from, read without starting git."""
+    git = Path(__file__).parents[3] / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        return (git / head[5:]).read_text().strip()[:12] if head.startswith("ref: ") else head[:12]
+    except OSError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"
+
+
+def _settle(step: Step, recipe: str, cache: Cache, stale: str) -> None:
+    """Decide what the step will do, and say why."""
+    name = step.stage.name
+    if cache.folder(name, step.key).is_dir():
+        step.status = "cached"
+        return
+    if any((cache.work(name, step.key) / CHECKPOINTS).glob("step=*")):
+        step.status, step.why = "resumed", "an earlier attempt was interrupted"
+        return
+    others = list(cache.manifests(name))
+    older = [(other, manifest) for other, manifest in others if manifest.get("recipe") == recipe]
+    if older:
+        _settle_stale(step, *older[-1], stale)
+    else:
+        step.why = _difference(step.identity, [manifest for _, manifest in others])
+
+
+def _settle_stale(step: Step, other: str, manifest: Mapping[str, Any], stale: str) -> None:
+    same_code = manifest["code"] == step.code
+    why = "an earlier stage's code has changed" if same_code else "its code has changed"
+    if stale == "reuse":
+        step.key, step.status, step.why = other, "cached", f"reused although {why}"
+    elif manifest["seconds"] >= COSTLY and stale != "remake":
+        raise ArtifactError(
+            f"{step.stage.name}: {why} since {other} was made in {manifest['seconds'] / 60:.0f} min; "
+            "give runtime.stale=reuse to use it, runtime.stale=remake to make it again"
+        )
+    else:
+        step.why = f"{why} since {other}"
+
+
+def _difference(identity: Config, others: Sequence[Config]) -> str:
+    """How this differs from the most similar artifact there is."""
+    if not others:
+        return "never made before"
+    mine = _leaves(identity)
+    gaps = [
+        {k for k in mine.keys() | its.keys() if mine.get(k) != its.get(k)} for its in map(_leaves, others)
+    ]
+    nearest = min(range(len(gaps)), key=lambda i: len(gaps[i]))
+    its = _leaves(others[nearest])
+    parts = [_told(k, mine.get(k), its.get(k)) for k in sorted(gaps[nearest])]
+    return "; ".join(parts[:2]) + (f"; and {len(parts) - 2} more" if len(parts) > 2 else "")
+
+
+def _told(path: str, mine: Any, its: Any) -> str:
+    kind, _, rest = path.partition(".")
+    if kind == "inputs":
+        return f"new {rest}"
+    if kind == "source":
+        return "the source's content has changed"
+    return f"{rest}={mine} (cached: {its})"
+
+
+def _leaves(identity: Config) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, Mapping):
+            for name, child in node.items():
+                walk(child, f"{path}.{name}".lstrip("."))
+        else:
+            found[path] = node
+
+    walk({part: identity.get(part) for part in ("config", "inputs", "source")}, "")
+    return found
