@@ -1,0 +1,143 @@
+"""What the network is asked to predict, and how its answer is read.
+
+Every target in the literature is a(t) x0 + b(t) eps. With x_t = alpha x0 + sigma eps this is a
+2 x 2 linear system, so one solve turns any network output into both x0 and eps, and a new
+parameterization is nothing but two numbers.
+"""
+
+import functools
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from condiff.diffusion.process import Marginal, Process
+from condiff.ranges import Positive, checked
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A denoiser's belief about what x_t is made of: x_t = alpha x0 + sigma eps."""
+
+    x0: Tensor  # [B, C, H, W]
+    eps: Tensor  # [B, C, H, W]
+
+    @staticmethod
+    def affine(*terms: tuple[float, "Prediction"]) -> "Prediction":
+        """Weighted sum of predictions for one and the same x_t.
+
+        The weights must sum to one: only then is the result the same in every parameterization,
+        and only then does x_t = alpha x0 + sigma eps still hold.
+        """
+        weights = [weight for weight, _ in terms]
+        if abs(sum(weights) - 1) > 1e-6:
+            raise ValueError(f"guidance weights must sum to 1, got {sum(weights):g} from {weights}")
+        x0, eps = (w * p.x0 for w, p in terms), (w * p.eps for w, p in terms)
+        return Prediction(functools.reduce(torch.add, x0), functools.reduce(torch.add, eps))
+
+    def split(self, n: int) -> tuple["Prediction", ...]:
+        """Undo a batch of n copies."""
+        return tuple(Prediction(x0, eps) for x0, eps in zip(self.x0.chunk(n), self.eps.chunk(n), strict=True))
+
+    def where(self, keep: Tensor, other: "Prediction") -> "Prediction":
+        """Per sample: this prediction where keep, [B, 1, 1, 1] bool, is true, else the other one."""
+        return Prediction(torch.where(keep, self.x0, other.x0), torch.where(keep, self.eps, other.eps))
+
+
+class Parameterization(ABC):
+    """A choice of target a x0 + b eps, and of the scale at which the network sees x_t."""
+
+    needs_signal: ClassVar[bool] = False  # cannot be read where alpha is 0
+
+    @abstractmethod
+    def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
+        """a and b, each [B, 1, 1, 1]."""
+
+    def input_scale(self, m: Marginal) -> Tensor:
+        """c_in of Karras 2022: what x_t is multiplied by before the network sees it."""
+        return torch.ones_like(m.sigma)
+
+    def target(self, x0: Tensor, eps: Tensor, m: Marginal) -> Tensor:
+        a, b = self.weights(m)
+        return a * x0 + b * eps
+
+    def determinant(self, m: Marginal) -> Tensor:
+        """Of the system that ``read`` solves, [B, 1, 1, 1]."""
+        a, b = self.weights(m)
+        return m.alpha * b - m.sigma * a
+
+    def read(self, output: Tensor, x_t: Tensor, m: Marginal) -> Prediction:
+        """Solve {alpha x0 + sigma eps = x_t, a x0 + b eps = output} for x0 and eps."""
+        a, b = self.weights(m)
+        det = m.alpha * b - m.sigma * a
+        return Prediction(x0=(b * x_t - m.sigma * output) / det, eps=(m.alpha * output - a * x_t) / det)
+
+    def require_readable(self, process: Process) -> None:
+        """Refuse a process at some of whose times the output does not say what x0 and eps are.
+
+        The data end itself, where sigma is 0, is left out: no network is asked there.
+        """
+        u = torch.linspace(0, 1, 1001, dtype=torch.float64)
+        t = torch.cat([torch.tensor([process.t_low], dtype=torch.float64), process.clock(u)])
+        m = process.at(t[(t >= process.t_low) & (t > process.t_min)])
+        a, b = self.weights(m)
+        sine = self.determinant(m) / (torch.hypot(m.alpha, m.sigma) * torch.hypot(a, b))
+        bad = ~(sine * sine[0].sign() > 1e-6)  # below, float32 keeps no digit of x0
+        if bad.any():
+            t, alpha, sigma = (float(v[bad][0]) for v in (m.t, m.alpha, m.sigma))
+            raise ValueError(
+                f"{type(self).__name__} cannot be read back on {type(process).__name__}: at t = {t:g} "
+                f"(alpha = {alpha:.2g}, sigma = {sigma:.2g}) its output does not say what x0 is; "
+                "predict V or Velocity instead"
+            )
+
+
+class X0(Parameterization):
+    """The clean image."""
+
+    def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(m.sigma), torch.zeros_like(m.sigma)
+
+
+class Epsilon(Parameterization):
+    """The noise (Ho 2020, eq. 14)."""
+
+    needs_signal: ClassVar[bool] = True
+
+    def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(m.sigma), torch.ones_like(m.sigma)
+
+
+class V(Parameterization):
+    """v = alpha eps - sigma x0 (Salimans & Ho 2022, app. D)."""
+
+    def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
+        return -m.sigma, m.alpha
+
+
+class Velocity(Parameterization):
+    """dx_t/dt = alpha' x0 + sigma' eps; for rectified flow eps - x0 (Lipman 2022, Liu 2022)."""
+
+    def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
+        return m.d_alpha, m.d_sigma
+
+
+class Preconditioned(Parameterization):
+    """The unit-variance target F of EDM (Karras 2022, table 1), for any alpha.
+
+    F = (x0 - c_skip x_t) / c_out with c_skip = alpha sigma_data^2 c_in^2 and c_out = sigma sigma_data c_in,
+    which is c_in (sigma / sigma_data x0 - alpha sigma_data eps): nothing is divided by sigma.
+    """
+
+    @checked
+    def __init__(self, sigma_data: Positive = 0.5) -> None:
+        self.sigma_data = sigma_data
+
+    def input_scale(self, m: Marginal) -> Tensor:
+        return (m.alpha**2 * self.sigma_data**2 + m.sigma**2).rsqrt()
+
+    def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
+        c_in = self.input_scale(m)
+        return c_in * m.sigma / self.sigma_data, -c_in * m.alpha * self.sigma_data

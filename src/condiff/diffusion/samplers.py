@@ -1,0 +1,169 @@
+"""Samplers: walk from noise to data along a grid of times.
+
+The loop is written once. A solver is one ``step`` from x_t to x_s, s < t, and works for every process
+because it speaks alpha, sigma, x0 and eps only. Its coefficients are Python floats, known before the
+walk: they are exact in float64, cost no kernel, and nothing waits for the device.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.denoiser import Denoiser
+from condiff.diffusion.grids import Grid, UniformTime
+from condiff.diffusion.parameterization import Prediction
+from condiff.diffusion.process import Marginal, Process
+from condiff.diffusion.randomness import SampleNoise
+from condiff.ranges import Count, NonNegative, checked
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A time of the walk: its coefficients for the solver, and its marginal for the denoiser."""
+
+    alpha: float
+    sigma: float
+    marginal: Marginal  # the same for each of the batch
+
+    @property
+    def half_log_snr(self) -> float:
+        """lambda = log(alpha / sigma) of the DPM-Solver papers; infinite at the ends of a flow."""
+        return _log(self.alpha) - _log(self.sigma)
+
+
+Predict = Callable[[Tensor, Node], Prediction]
+History = list[tuple[float, Tensor]]  # of the steps taken: how long each was in lambda, and the x0 it saw
+
+
+class Sampler(ABC):
+    """A solver, the number of its steps, and the grid it walks on."""
+
+    @checked
+    def __init__(self, steps: Count, grid: Grid | None = None) -> None:
+        self.steps = steps
+        self.grid = grid or UniformTime()
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether noise is added on the way."""
+        return False
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        noise: Tensor,
+        cond: Condition,
+        rng: SampleNoise | None = None,
+        watch: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Turn unit noise, [B, C, H, W], into samples of x0; ``watch`` is told how many steps are done."""
+        if self.stochastic and rng is None:
+            raise ValueError(f"{type(self).__name__} adds noise on the way: give it an rng (SampleNoise)")
+        past: History = []
+        x = denoiser.process.prior(noise)
+        for i, (now, then) in enumerate(pairwise(self.nodes(denoiser.process, noise)), 1):
+            x = self.step(lambda x_t, node: denoiser(x_t, node.marginal, cond), x, now, then, past, rng)
+            if watch is not None:
+                watch(i)
+        return x
+
+    def nodes(self, process: Process, like: Tensor) -> list[Node]:
+        """The times of the walk, with everything that depends on them alone."""
+        times = self.grid(process, self.steps)
+        if times[-2] < process.t_low * (1 - 1e-9):
+            raise ValueError(
+                f"{type(self).__name__}.steps = {self.steps} is too many for {type(process).__name__}, "
+                f"which knows no time between {process.t_low:g} and {process.t_min:g}"
+            )
+        m = process.at(times)
+        pairs = zip(m.alpha.flatten().tolist(), m.sigma.flatten().tolist(), strict=True)
+        rows = m.to(like)
+        return [
+            Node(alpha, sigma, rows.row(i, len(like), level=sigma / alpha if alpha else math.inf))
+            for i, (alpha, sigma) in enumerate(pairs)
+        ]
+
+    @abstractmethod
+    def step(
+        self, predict: Predict, x: Tensor, now: Node, then: Node, past: History, rng: SampleNoise | None
+    ) -> Tensor:
+        """From x at ``now`` to x at ``then``; ``past`` is the solver's own memory, empty at the start."""
+
+
+class DDIM(Sampler):
+    """Deterministic at eta = 0 (Song 2020, eq. 12), the DDPM posterior at eta = 1 (Ho 2020, eq. 7)."""
+
+    @checked
+    def __init__(self, steps: Count, eta: NonNegative = 0.0, grid: Grid | None = None) -> None:
+        super().__init__(steps, grid)
+        self.eta = eta
+
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
+    def step(
+        self, predict: Predict, x: Tensor, now: Node, then: Node, past: History, rng: SampleNoise | None
+    ) -> Tensor:
+        p = predict(x, now)
+        kept = (now.alpha / then.alpha * then.sigma) ** 2  # the part of x_t's variance that x_s has already
+        added = self.eta * then.sigma / now.sigma * math.sqrt(max(now.sigma**2 - kept, 0))
+        x = then.alpha * p.x0 + math.sqrt(max(then.sigma**2 - added**2, 0)) * p.eps
+        if rng is None or added == 0:
+            return x
+        return x + added * rng.normal(*x.shape[1:])
+
+
+class Euler(Sampler):
+    """First order on the probability-flow ODE dx = x0 d alpha + eps d sigma (Song 2021, eq. 13).
+
+    Where x0 and eps stand still this is exact, so it is DDIM at eta = 0.
+    """
+
+    def step(
+        self, predict: Predict, x: Tensor, now: Node, then: Node, past: History, rng: SampleNoise | None
+    ) -> Tensor:
+        p = predict(x, now)
+        return x + (then.alpha - now.alpha) * p.x0 + (then.sigma - now.sigma) * p.eps
+
+
+class Heun(Sampler):
+    """Second order on the same ODE, with two network calls a step (Karras 2022, alg. 1)."""
+
+    def step(
+        self, predict: Predict, x: Tensor, now: Node, then: Node, past: History, rng: SampleNoise | None
+    ) -> Tensor:
+        d_alpha, d_sigma = then.alpha - now.alpha, then.sigma - now.sigma
+        p = predict(x, now)
+        euler = x + d_alpha * p.x0 + d_sigma * p.eps
+        if then.sigma == 0:  # no eps can be told from data alone
+            return euler
+        q = predict(euler, then)
+        return x + d_alpha / 2 * (p.x0 + q.x0) + d_sigma / 2 * (p.eps + q.eps)
+
+
+class DPMSolverPP2M(Sampler):
+    """DPM-Solver++(2M): second order with one network call a step (Lu 2022b, alg. 2)."""
+
+    def step(
+        self, predict: Predict, x: Tensor, now: Node, then: Node, past: History, rng: SampleNoise | None
+    ) -> Tensor:
+        p = predict(x, now)
+        h = then.half_log_snr - now.half_log_snr
+        x0 = p.x0
+        if past and h < math.inf:  # to sigma = 0 the step is infinitely long, and first order
+            h_last, x0_last = past[-1]
+            x0 = x0 + h / (2 * h_last) * (x0 - x0_last)
+        past[:] = [(h, p.x0)]
+        return then.sigma / now.sigma * x - then.alpha * math.expm1(-h) * x0
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf

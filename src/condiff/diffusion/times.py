@@ -1,0 +1,49 @@
+"""Which times are trained on."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from condiff.diffusion.process import Process
+from condiff.diffusion.randomness import Draws
+from condiff.ranges import Positive, Real, checked
+
+
+class TimeSampler(ABC):
+    """A distribution of training times."""
+
+    @abstractmethod
+    def __call__(self, draws: Draws, process: Process) -> Tensor:
+        """Times of this step's samples, [n] float64 in (t_min, t_max]."""
+
+
+class Uniform(TimeSampler):
+    """As the process paces its time, one draw in each of batch_size equal parts (Kingma 2021, app. I.1)."""
+
+    def __call__(self, draws: Draws, process: Process) -> Tensor:
+        # counted down from the end of each part, so that the data end, where sigma is 0, is never drawn
+        return process.training_time((draws.place + 1 - draws.uniform("time")) / draws.batch_size)
+
+
+class LogitNormal(TimeSampler):
+    """Middle times more often (Esser 2024, eq. 19); composes with a flow's shift."""
+
+    @checked
+    def __init__(self, mean: Real = 0.0, std: Positive = 1.0) -> None:
+        self.mean, self.std = mean, std
+
+    def __call__(self, draws: Draws, process: Process) -> Tensor:
+        return process.training_time(torch.sigmoid(self.mean + self.std * draws.normal("time").double()))
+
+
+class LogNormal(TimeSampler):
+    """Noise levels with a normal logarithm, within the process's range (Karras 2022, table 1)."""
+
+    @checked
+    def __init__(self, p_mean: Real = -1.2, p_std: Positive = 1.2) -> None:
+        self.p_mean, self.p_std = p_mean, p_std
+
+    def __call__(self, draws: Draws, process: Process) -> Tensor:
+        level = torch.exp(self.p_mean + self.p_std * draws.normal("time").double())
+        return process.time_of(level).clamp(process.t_low, process.t_max)
