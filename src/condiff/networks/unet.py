@@ -7,6 +7,7 @@ the same for every process, and equal to t under the cosine schedule.
 import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
@@ -91,17 +92,19 @@ class CrossAttentionUNet(nn.Module):
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape."""
-        return self.net(
-            x, 1000 * m.angle.flatten(), self._tokens(cond), encoder_attention_mask=cond.token_mask
-        ).sample
+        tokens, mask = self._tokens(cond)
+        return self.net(x, 1000 * m.angle.flatten(), tokens, encoder_attention_mask=mask).sample
 
-    def _tokens(self, cond: Condition) -> Tensor:
-        tokens = [] if cond.tokens is None else [cond.tokens]
-        if self.label_tokens is not None and cond.label is not None:
-            tokens.append(self.label_tokens(cond.label)[:, None])
-        if not tokens:
-            raise ValueError("CrossAttentionUNet needs tokens or labels to attend to, and got neither")
-        return torch.cat(tokens, dim=1)
+    def _tokens(self, cond: Condition) -> tuple[Tensor, Tensor | None]:
+        """What is attended to, [B, L, D], and which of it counts, [B, L]: the label's token always does."""
+        if self.label_tokens is None or cond.label is None:
+            if cond.tokens is None:
+                raise ValueError("CrossAttentionUNet needs tokens or labels to attend to, and got neither")
+            return cond.tokens, cond.token_mask
+        own, mask = self.label_tokens(cond.label)[:, None], cond.token_mask
+        if cond.tokens is None:
+            return own, None
+        return torch.cat([cond.tokens, own], dim=1), None if mask is None else pad(mask, (0, 1), value=True)
 
 
 def _check(widths: list[int], attention: list[bool], norm_groups: int, size: int) -> None:

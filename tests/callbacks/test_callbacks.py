@@ -1,0 +1,161 @@
+"""Checkpoints, averages and halts, on a training small enough to follow by hand."""
+
+import json
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from safetensors import safe_open
+from torch import nn
+
+from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
+from condiff.callbacks.ema import Ema
+from condiff.callbacks.steps import FiniteSteps
+from condiff.errors import ArtifactError, DivergedError
+from condiff.interrupts import Interrupted, Interrupts
+
+
+class Line(LightningModule):
+    """Fits 3 x by a single weight; ``poison`` makes the loss of a step not a number."""
+
+    def __init__(self, poison: int | None = None) -> None:
+        super().__init__()
+        self.w = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.w.weight)
+        self.poison = poison
+
+    def training_step(self, batch, i):
+        loss = (self.w(batch) - 3 * batch).square().mean()
+        return loss * float("nan") if self.global_step == self.poison else loss
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), 0.1)
+
+
+class Watch(Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.seen.append(float(module.w.weight))
+
+
+def fit(module, callbacks, steps=6, resume=None):
+    trainer = Trainer(
+        max_steps=steps,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        plugins=[SafetensorsIO()],
+    )
+    trainer.fit(module, torch.utils.data.DataLoader(torch.ones(100, 1), 1), ckpt_path=resume)
+    return trainer
+
+
+def test_the_average_follows_its_formula():
+    module, watch = Line(), Watch()
+    ema = Ema(module, decay=0.3)
+    fit(module, [watch, ema])
+    expected = 1.0
+    for n, weight in enumerate(watch.seen, 1):
+        decay = min(0.3, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * weight
+    assert float(ema.weights()["w.weight"]) == pytest.approx(expected, rel=1e-6)
+    assert (1 + 1) / (10 + 1) < 0.3 < (1 + 6) / (10 + 6)  # the case covers the warm-up and what follows
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_see_it():
+    module, watch = Line(poison=3), Watch()
+    with pytest.raises(DivergedError, match="step 3 is nan"):
+        fit(module, [FiniteSteps("line", list(module.parameters()), 1.0), watch])
+    assert float(module.w.weight) == watch.seen[-1]
+    assert len(watch.seen) == 3
+
+
+def test_the_gradient_is_clipped_to_the_norm():
+    module = Line()
+    finite = FiniteSteps("line", list(module.parameters()), 0.01)
+    fit(module, [finite], steps=1)
+    assert finite.norm == pytest.approx(4.0)  # before clipping: 2 (1 - 3)
+    assert module.w.weight.grad is None or module.w.weight.grad.norm() <= 0.0101
+
+
+def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path):
+    whole, whole_ema = Line(), None
+    whole_ema = Ema(whole, 0.9)
+    fit(whole, [whole_ema], steps=8)
+
+    part, interrupts = Line(), Interrupts()
+    keep = Checkpoints(tmp_path, 1e9, interrupts)
+
+    class StopAt(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            interrupts.pending = 15 if trainer.global_step == 4 else None
+
+    with pytest.raises(Interrupted):
+        fit(part, [StopAt(), Ema(part, 0.9), keep], steps=8)
+    again = Line()
+    again_ema = Ema(again, 0.9)
+    path = newest(tmp_path, print)
+    assert path is not None
+    assert path.name == "step=00000005.safetensors"
+    trainer = fit(again, [again_ema], steps=8, resume=path)
+    assert trainer.global_step == 8
+    assert torch.equal(again.w.weight, whole.w.weight)
+    assert torch.equal(again_ema.average[0], whole_ema.average[0])
+    assert again_ema.updates == 8
+
+
+def checkpoints(folder, *steps):
+    module = Line()
+    for step in steps:
+        trainer = fit(module, [Ema(module, 0.9)], steps=step)
+        trainer.save_checkpoint(folder / f"step={step:08d}.safetensors")
+    return module
+
+
+def test_a_checkpoint_holds_tensors_and_plain_json(tmp_path):
+    checkpoints(tmp_path, 2)
+    with safe_open(tmp_path / "step=00000002.safetensors", "pt") as file:
+        tree = json.loads(file.metadata()["tree"])
+        assert len(list(file.keys())) >= 4  # the weight, its two moments and its average
+    assert any(key == "loops" for key, _ in tree["items"])
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, damage):
+    checkpoints(tmp_path, 2, 4)
+    path = tmp_path / "step=00000004.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content if damage == "flip" else content[: len(content) // 2])
+    said = []
+    found = newest(tmp_path, lambda text, *args: said.append(text % args))
+    assert found is not None
+    assert found.name == "step=00000002.safetensors"
+    assert len(said) == 1
+    assert "step=00000004.safetensors" in said[0]
+    assert (tmp_path / "step=00000004.bad").exists()
+
+
+def test_only_damaged_checkpoints_never_mean_a_fresh_start(tmp_path):
+    checkpoints(tmp_path, 2)
+    (tmp_path / "step=00000002.safetensors").write_bytes(b"no")
+    with pytest.raises(ArtifactError, match="no checkpoint in it can be read"):
+        newest(tmp_path, lambda *_: None)
+
+
+def test_no_checkpoints_mean_a_fresh_start(tmp_path):
+    assert newest(tmp_path / "absent", print) is None
+
+
+def test_only_the_two_newest_are_kept(tmp_path):
+    module = Line()
+    fit(module, [Checkpoints(tmp_path, 0.0, Interrupts())], steps=6)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "step=00000004.safetensors",
+        "step=00000005.safetensors",
+    ]

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.process import CosineVP, RectifiedFlow, VarianceExploding
+from condiff.networks.unet import CrossAttentionUNet, UNet
+
+SHAPE = {"channels": 4, "size": 8, "widths": [16, 32], "attention": [False, True]}
+
+
+def labels(*values):
+    return Condition(label=torch.tensor(values))
+
+
+@pytest.mark.parametrize("kind", [UNet, CrossAttentionUNet])
+@pytest.mark.parametrize("process", [CosineVP(), RectifiedFlow(), VarianceExploding()], ids=str)
+def test_the_answer_has_the_shape_of_the_question_and_depends_on_label_and_time(kind, process):
+    torch.manual_seed(0)
+    net = kind(num_labels=4, **SHAPE).eval()
+    x = torch.randn(2, 4, 8, 8)
+
+    def answer(share, *label):
+        return net(x, process.at(torch.full((2,), share * process.t_max)), labels(*label))
+
+    with torch.no_grad():
+        first = answer(0.5, 1, 1)
+        assert first.shape == x.shape
+        assert not torch.allclose(first, answer(0.5, 2, 2))
+        assert not torch.allclose(first, answer(0.1, 1, 1))
+
+
+def test_tokens_and_labels_are_both_attended_to_and_masked_tokens_are_not():
+    torch.manual_seed(0)
+    net = CrossAttentionUNet(num_labels=4, token_width=8, **SHAPE).eval()
+    m = CosineVP().at(torch.full((1,), 0.5))
+    x, tokens = torch.randn(1, 4, 8, 8), torch.randn(1, 3, 8)
+    mask = torch.tensor([[True, True, False]])
+
+    def answer(last):
+        changed = torch.cat([tokens[:, :2], tokens[:, 2:] + last], dim=1)
+        return net(x, m, Condition(label=torch.tensor([1]), tokens=changed, token_mask=mask))
+
+    with torch.no_grad():
+        assert torch.allclose(answer(0.0), answer(5.0), atol=1e-6)
+
+
+def test_a_token_network_without_anything_to_attend_to_says_so():
+    net = CrossAttentionUNet(num_labels=0, **SHAPE)
+    with pytest.raises(ValueError, match="tokens or labels"):
+        net(torch.randn(1, 4, 8, 8), CosineVP().at(torch.full((1,), 0.5)), Condition())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"attention": [True]}, "network.attention"),
+        ({"widths": [12, 24]}, "multiples of norm_groups=8"),
+        ({"size": 9}, "multiple of 2, got 9"),
+    ],
+)
+def test_shapes_that_cannot_work_are_refused_when_built(change, said):
+    with pytest.raises(ValueError, match=said):
+        UNet(num_labels=4, **{**SHAPE, **change})
