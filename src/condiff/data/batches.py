@@ -5,6 +5,8 @@ workers nor of devices changes what a step sees.
 """
 
 import hashlib
+import signal
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -94,22 +96,44 @@ class _Loader(DataLoader[Any]):
         )
 
     def __iter__(self) -> Any:
-        key = "the first batch"
-        loaded = super().__iter__()
+        key = "the start"
+        loaded = self._loaded()
         while True:
             try:
                 batch = next(loaded)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                if not self.num_workers or not _is_a_death(error):
                     raise
+                what = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise EnvironmentFault(
-                    f"runtime.num_workers: a worker died after {key} ({str(error).splitlines()[0]}); "
-                    "try fewer workers"
+                    f"runtime.num_workers: a worker died after {key} ({what}); try fewer workers"
                 ) from error
             if isinstance(batch, CondiffError):
                 raise batch
             key = f"step {batch['step']}, {batch['key'][-1]}"
             yield batch
+
+    def _loaded(self) -> Iterator[Any]:
+        """The library's iterator, without its signal handler.
+
+        On a worker's death that handler raises wherever the program happens to stand; without it
+        the iterator notices by itself within seconds, when the next batch is asked for.
+        """
+        if not self.num_workers or threading.current_thread() is not threading.main_thread():
+            return super().__iter__()
+        before = signal.getsignal(signal.SIGCHLD)
+        try:
+            return super().__iter__()
+        finally:
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+
+def _is_a_death(error: Exception) -> bool:
+    """Whether the worker is gone, rather than an exception of its own being raised again here."""
+    told = str(error)
+    return told.startswith("DataLoader worker") or not (
+        told.startswith("Caught ") or isinstance(error, RuntimeError)
+    )
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -46,8 +46,8 @@ class ShardDataset(Dataset[Batch]):
             self._tensors["image"] = partial(_pixels, extension=image)
         if self.shards.has("npy"):
             self._tensors["moments"] = _moments
-        first = [read(self.shards.samples[0]) for read in self._tensors.values() if self.keys]
-        self.held = sum(value.nbytes for value in first) * len(self) <= held_bytes
+        self._first = {name: read(self.shards.samples[0]) for name, read in self._tensors.items()}
+        self.held = sum(value.nbytes for value in self._first.values()) * len(self) <= held_bytes
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -86,27 +86,26 @@ class ShardDataset(Dataset[Batch]):
     def _take(self, name: str, at: Tensor) -> Tensor:
         if self.held:
             return self._whole[name].index_select(0, at)
-        return _stack(self._tensors[name], [self.shards.samples[index] for index in at.tolist()])
+        return self._stack(name, [self.shards.samples[index] for index in at.tolist()])
 
     @cached_property
     def _whole(self) -> dict[str, Tensor]:
-        return {name: _stack(read, self.shards.samples) for name, read in self._tensors.items()}
+        return {name: self._stack(name, self.shards.samples) for name in self._tensors}
+
+    def _stack(self, name: str, samples: list[Sample]) -> Tensor:
+        first = self._first[name]
+        whole = first.new_empty((len(samples), *first.shape))
+        rows = track(samples, len(samples), "reading shards") if len(samples) > _MANY else samples
+        for row, sample in enumerate(rows):
+            value = self._tensors[name](sample)
+            if value.shape != first.shape:
+                raise DataError(f"{sample}: has shape {[*value.shape]}, but {self.keys[0]} {[*first.shape]}")
+            whole[row] = value
+        return whole
 
     @cached_property
     def _texts(self) -> list[str]:
         return [_text(sample) for sample in self.shards.samples]
-
-
-def _stack(read: Read, samples: list[Sample]) -> Tensor:
-    first = read(samples[0])
-    whole = first.new_empty((len(samples), *first.shape))
-    rows = track(samples, len(samples), "reading shards") if len(samples) > _MANY else samples
-    for row, sample in enumerate(rows):
-        value = read(sample)
-        if value.shape != first.shape:
-            raise DataError(f"{sample}: has shape {[*value.shape]}; {samples[0].key} has {[*first.shape]}")
-        whole[row] = value
-    return whole
 
 
 def _pixels(sample: Sample, extension: str) -> Tensor:
