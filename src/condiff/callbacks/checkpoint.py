@@ -102,7 +102,9 @@ def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().contiguous().clone()
-        return {"tensor": name}
+        # a fused optimizer pairs its moments with the weights in memory order, so the order is kept
+        turned = value.ndim == 4 and not value.is_contiguous()
+        return {"tensor": name, "channels_last": turned}
     if isinstance(value, Mapping):
         return {"items": [[key, _flatten(child, tensors)] for key, child in value.items()]}
     if isinstance(value, list | tuple):
@@ -117,7 +119,8 @@ def _unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:
         return node
     (kind, value), *_ = node.items()
     if kind == "tensor":
-        return tensors[value]
+        layout = torch.channels_last if node["channels_last"] else torch.contiguous_format
+        return tensors[value].contiguous(memory_format=layout)
     if kind == "list":
         return [_unflatten(child, tensors) for child in value]
     return {key: _unflatten(child, tensors) for key, child in value}

@@ -13,11 +13,15 @@ from typing import Any
 
 PACKAGE = __name__.partition(".")[0]
 ROOT = Path(__file__).parents[1]
-TELLING = {
+# What tells a user something, or decides whether and where a stage runs, does not change what it makes.
+PLUMBING = (
     "condiff.errors",
     "condiff.progress",
     "condiff.interrupts",
-}  # what a user is told changes no result
+    "condiff.config",
+    "condiff.stages.stage",
+    "condiff.stages.fingerprint",
+)
 
 
 def fingerprint(*modules: str) -> str:
@@ -34,7 +38,7 @@ def reached(*modules: str) -> list[str]:
     todo = [module for module in modules if _file(module)]
     while todo:
         module = todo.pop()
-        if module not in seen and module not in TELLING:
+        if module not in seen and not module.startswith(PLUMBING):
             seen.add(module)
             todo += _imports(module)
     return sorted(seen)

@@ -32,8 +32,7 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     }
     sides = sorted({side for metric in metrics.values() for side in metric.sides})
     for side in track(sides, len(sides), "metrics"):
-        for images, label in _pictures(side, inputs):
-            images, label = images.to(place), None if label is None else label.to(place)
+        for images, label in _pictures(side, inputs, place):
             for metric in metrics.values():
                 if side in metric.sides:
                     metric.update(side, images, label)
@@ -59,13 +58,15 @@ def _built(node: Config, path: str, offered: Mapping[str, Any]) -> Measurement:
     return build(node, path, **{name: thing for name, thing in offered.items() if name in wants})
 
 
-def _pictures(side: str, inputs: Mapping[str, Artifact]) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _pictures(
+    side: str, inputs: Mapping[str, Artifact], place: torch.device
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Images, [B, C, H, W] in [-1, 1], and labels, [B], of "samples", "train" or "held_out"."""
     if side == "samples":
         stored = load_pictures(inputs["samples"].path / "samples.safetensors")
         for first in range(0, len(stored["image"]), BATCH):
             part = slice(first, first + BATCH)
-            yield from_uint8(stored["image"][part]), stored["label"][part]
+            yield from_uint8(stored["image"][part]).to(place), stored["label"][part].to(place)
     else:
         for batch in ShardDataset(inputs["data"].path, side).chunks(BATCH):
-            yield batch["image"], batch.get("label")
+            yield batch["image"].to(place), batch["label"].to(place) if "label" in batch else None

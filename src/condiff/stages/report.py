@@ -15,8 +15,8 @@ from condiff.files import read_json
 from condiff.reports.curves import loss_curves
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, StageRow
-from condiff.stages.stage import Artifact
-from condiff.stages.study import LOG, Step, environment
+from condiff.stages.stage import LOG, Artifact
+from condiff.stages.study import Step, environment
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows

@@ -14,6 +14,8 @@ from condiff.interrupts import Interrupts
 from condiff.stages.fingerprint import fingerprint, targets
 
 Config = Mapping[str, Any]
+CHECKPOINTS = "checkpoints"  # folder of an unfinished training, gone once it is finished
+LOG = "log.jsonl"  # what a training logged, one object a logged step
 
 
 @dataclass(frozen=True)

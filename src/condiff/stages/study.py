@@ -13,12 +13,10 @@ from typing import Any
 from condiff.errors import ArtifactError, ConfigError
 from condiff.files import digest
 from condiff.stages.cache import Cache, clean
-from condiff.stages.stage import Artifact, Config, Runtime, Stage, key
+from condiff.stages.stage import CHECKPOINTS, LOG, Artifact, Config, Runtime, Stage, key
 
 log = logging.getLogger(__name__)
 COSTLY = 600.0  # seconds; what took longer is not made again without being asked
-CHECKPOINTS = "checkpoints"
-LOG = "log.jsonl"
 
 STAGES = (
     Stage(

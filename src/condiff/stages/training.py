@@ -20,8 +20,7 @@ from condiff.diffusion.randomness import step_seed
 from condiff.errors import ArtifactError
 from condiff.files import written_whole
 from condiff.methods.method import Method
-from condiff.stages.stage import Runtime
-from condiff.stages.study import CHECKPOINTS, LOG
+from condiff.stages.stage import CHECKPOINTS, LOG, Runtime
 
 log = logging.getLogger(__name__)
 

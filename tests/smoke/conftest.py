@@ -1,0 +1,49 @@
+"""The real configs, shrunk: every stage of a study in seconds."""
+
+from pathlib import Path
+
+import pytest
+
+from condiff.config.compose import check, register
+from condiff.interrupts import Interrupts
+from condiff.stages.driver import run_study
+from condiff.stages.study import STAGES
+
+ROOT = Path(__file__).parents[2]
+TINY = (
+    "experiment=cfg_latent",
+    "data=digits",
+    "data.size=16",
+    "judge.trainer.steps=3",
+    "judge.trainer.batch_size=16",
+    "trainer.steps=4",
+    "trainer.batch_size=8",
+    "network.widths=[8,16]",
+    "network.attention=[false,false]",
+    "sampler.steps=3",
+    "num_samples=20",
+    "logger.wandb=off",
+    "runtime.accelerator=cpu",
+)
+LATENT = ("autoencoder.trainer.steps=3", "autoencoder.network.width=16")
+PIXELS = ("stages=[data,judge,denoiser,samples,metrics]", "~autoencoder")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One cache for all, as a user has it."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def study(cache, tmp_path):
+    """Runs the tiny study with overrides; gives the run folder."""
+    register()
+
+    def run(*overrides, folder="run", space=LATENT):
+        argv = [*TINY, *space, f"runtime.cache={cache}", *overrides]
+        (cfg,) = check(argv, ROOT / "conf", [stage.name for stage in STAGES])
+        run_study(cfg, tmp_path / folder, Interrupts())
+        return tmp_path / folder
+
+    return run

@@ -1,0 +1,123 @@
+"""From data to a report, with the real configs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from tests.smoke.conftest import PIXELS
+
+LATENT = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
+
+
+def stages(folder):
+    return json.loads((folder / "stages.json").read_text())
+
+
+def statuses(folder):
+    return {name: stage["status"] for name, stage in stages(folder).items()}
+
+
+def drawn(folder):
+
+    return load_file(Path(stages(folder)["samples"]["path"]) / "samples.safetensors")
+
+
+def test_a_run_leaves_everything_and_a_second_one_makes_nothing(study):
+    first = study()
+    assert list(stages(first)) == LATENT
+    for stage in stages(first).values():
+        assert set(stage) == {"key", "path", "status", "seconds"}
+    metrics = json.loads((first / "metrics.json").read_text())
+    assert set(metrics) == {"class_accuracy", "fd_judge", "fd_judge_floor"}
+    for metric in metrics.values():
+        assert set(metric) == {"value", "n", "protocol", "interval"}
+    assert metrics["class_accuracy"]["n"] == 20
+    rows = [json.loads(line) for line in (first / "log.jsonl").read_text().splitlines()]
+    assert {row["stage"] for row in rows} == {"judge", "autoencoder", "denoiser"}
+    assert Image.open(first / "samples.png").width > 100
+    page = (first / "report.html").read_text()
+    assert "What does classifier-free guidance buy" in page
+    assert "<script" not in page
+    for name in ("config.yaml", "run.log"):
+        assert (first / name).is_file()
+    again = study(folder="again")
+    assert set(statuses(again).values()) == {"cached"}
+    assert json.loads((again / "metrics.json").read_text()) == metrics
+
+
+def test_another_guidance_or_sampler_trains_nothing_and_shares_its_noise(study):
+    study()
+    plain = study("guidance.scale=1", "sampler.steps=1", folder="plain")
+    assert {name for name, status in statuses(plain).items() if status != "cached"} == {"samples", "metrics"}
+    fewer = study("guidance.scale=1", "sampler.steps=1", "num_samples=10", folder="fewer")
+    assert np.array_equal(drawn(fewer)["image"], drawn(plain)["image"][:10])
+
+
+def test_two_and_two_point_nought_are_one_study(study):
+    study("guidance.scale=2")
+    assert set(statuses(study("guidance.scale=2.0", folder="again")).values()) == {"cached"}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ("process=rectified_flow", "objective=velocity", "sampler=euler", "sampler.steps=3"),
+        ("process=ve", "objective=edm", "sampler=heun_karras", "sampler.steps=3"),
+        ("process=linear", "objective=eps", "sampler=ddpm", "sampler.steps=3"),
+        ("process=scaled_linear", "objective=x0", "sampler=ddim", "sampler.steps=3"),
+        ("network=unet_cross_attention", "guidance=cfg_interval", "sampler=heun", "sampler.steps=3"),
+        ("guidance=chain", "objective=v"),
+        ("guidance=none", "method.drop_condition=0"),
+    ],
+    ids=lambda choices: choices[0],
+)
+def test_every_choice_runs_in_pixels(study, choices):
+    folder = study(*choices, "network.widths=[8,16]", "network.attention=[false,true]", space=PIXELS)
+    assert list(stages(folder)) == ["data", "judge", "denoiser", "samples", "metrics"]
+    assert drawn(folder)["image"].shape == (20, 1, 16, 16)
+
+
+def pictures(folder, size=20, channels=3):
+    rng = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (folder / name).mkdir(parents=True)
+        for i in range(15):
+            noise = rng.integers(0, 255, (size, size + 4, channels), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / name / f"{i}.png")
+
+
+def test_own_pictures_need_nothing_but_their_path(study, tmp_path):
+    pictures(tmp_path / "own")
+    folder = study("data=image_folder", f"data.path={tmp_path / 'own'}", "~data.size")
+    # 20 pixels, rounded down to a multiple of 8
+    assert drawn(folder)["image"].shape == (20, 3, 16, 16)
+    assert set(drawn(folder)["label"].tolist()) == {0, 1}
+    assert "image_folder" in (folder / "config.yaml").read_text()
+
+
+def test_a_changed_picture_makes_everything_anew(study, tmp_path):
+    pictures(tmp_path / "own")
+    own = ("data=image_folder", f"data.path={tmp_path / 'own'}", "~data.size")
+    before = stages(study(*own))
+    Image.new("RGB", (20, 24)).save(tmp_path / "own" / "cats" / "3.png")
+    after = stages(study(*own, folder="after"))
+    assert all(before[name]["key"] != after[name]["key"] for name in before)
+
+
+def test_wandb_that_cannot_be_reached_does_not_stop_a_study(study, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    folder = study("logger.wandb=auto")
+    assert (folder / "report.html").is_file()
+    assert "offline" in (folder / "run.log").read_text()
+
+
+def test_wandb_is_offline_without_a_login(study, monkeypatch, tmp_path):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    folder = study("logger.wandb=auto")
+    assert list((folder / "wandb").glob("offline-run-*"))
