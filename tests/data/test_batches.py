@@ -116,7 +116,7 @@ def test_moments_and_text_come_as_they_were_written(tmp_path, held_bytes):
     batch = dataset.__getitems__([(9, 0, 4), (9, 1, 2)])
     assert torch.equal(batch["moments"], torch.from_numpy(moments[[4, 2]]))
     assert (batch["text"], batch["key"], batch["step"]) == (["é 4", "é 2"], ["k4", "k2"], 9)
-    assert batch["label"].tolist() == [2, 2]
+    assert (batch["label"].tolist(), batch["place"].tolist()) == ([2, 2], [0, 1])
     assert "image" not in batch
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from condiff.data.image_folder import ImageFolder
+from condiff.data.memo import shared
 from condiff.data.prepare import prepare
 from condiff.data.source import DataInfo
 from condiff.errors import DataError
@@ -264,11 +265,21 @@ def test_a_change_with_equal_size_and_time_is_noticed(tmp_path):
 def test_an_unchanged_folder_is_not_read_again(tmp_path, monkeypatch):
     root, memo = classes(tmp_path / "a"), tmp_path / "memo"
     first = ImageFolder(str(root)).fingerprint(memo)
+    shared.cache_clear()  # as in another process
     monkeypatch.setattr(ImageFolder, "_look", None)
     again = ImageFolder(str(root))
     again.check(memo)
     assert again.fingerprint(memo) == first
     assert again.info().num_classes == 2
+
+
+def test_a_folder_is_read_once_in_a_process(tmp_path, monkeypatch):
+    root, memo = classes(tmp_path / "a"), tmp_path / "memo"
+    ImageFolder(str(root)).check()
+    monkeypatch.setattr(ImageFolder, "_look", None)
+    first = ImageFolder(str(root)).fingerprint(memo)
+    shared.cache_clear()
+    assert ImageFolder(str(root)).fingerprint(memo) == first
 
 
 def test_a_check_creates_nothing(tmp_path):
@@ -281,6 +292,7 @@ def test_a_damaged_memory_only_costs_time(tmp_path):
     root, memo = classes(tmp_path / "a"), tmp_path / "memo"
     first = ImageFolder(str(root)).fingerprint(memo)
     next(memo.iterdir()).write_text("{")
+    shared.cache_clear()
     assert ImageFolder(str(root)).fingerprint(memo) == first
 
 

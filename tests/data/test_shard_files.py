@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from condiff.data.digits import Digits
+from condiff.data.memo import shared
 from condiff.data.prepare import prepare
 from condiff.data.shard_files import ShardFiles, shard_paths
 from condiff.data.shards import Shards
@@ -164,6 +165,7 @@ def test_a_shard_that_left_its_index_is_told(tmp_path):
 def test_the_fingerprint_is_of_the_content(tmp_path, monkeypatch):
     memo = tmp_path / "memo"
     first = ShardFiles(str(shards(tmp_path))).fingerprint(memo)
+    shared.cache_clear()  # as in another process
     with monkeypatch.context() as patched:
         patched.setattr(ShardFiles, "_look", None)  # an unchanged shard is not read again
         assert ShardFiles(str(tmp_path)).fingerprint(memo) == first

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ class Memo:
     The change time notices a file that was rewritten with its old size and modification time.
     """
 
-    def __init__(self, name: object) -> None:
+    def __init__(self, name: str) -> None:
         self._file = f"{digest(name)[:24]}.json"
         self._known: dict[str, list[Any]] = {}
         self._saved: set[Path] = set()
@@ -56,6 +57,12 @@ class Memo:
         if not self._known:
             self._saved.add(folder)
         self._known = {**stored, **self._known}
+
+
+@cache
+def shared(name: str) -> Memo:
+    """The memo of that name in this process: a source built twice looks once."""
+    return Memo(name)
 
 
 def in_order(do: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from condiff.data.held_out import by_share
-from condiff.data.memo import Memo, in_order
+from condiff.data.memo import in_order, shared
 from condiff.data.pictures import Square, Unreadable, decode, natural_size
 from condiff.data.source import DataInfo, Example, Source, Split, class_count, label_fault, refuse
 from condiff.errors import DataError
@@ -59,7 +59,9 @@ class OwnPictures(Source):
 
     def __init__(self, path: str, wanted: Wanted) -> None:
         self.path, self.wanted = path, wanted
-        self._memo = Memo(["look", 1, str(Path(path).expanduser().absolute()), wanted.max_pixels])
+        self._memo = shared(
+            f"{type(self).__name__} 1 {wanted.max_pixels} {Path(path).expanduser().absolute()}"
+        )
 
     @abstractmethod
     def _survey(self, memo_dir: Path | None) -> Survey: ...
