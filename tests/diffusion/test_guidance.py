@@ -1,5 +1,7 @@
 """Laws of every guidance, on a mixture whose fields are formulas."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from toys import PARAMETERIZATIONS, PROCESSES, called, gaussians, ideal, labelled, mixture, readable
@@ -94,6 +96,15 @@ def test_the_interval_is_open_below_and_closed_above():
     assert torch.equal(guided.x0[inside], with_cfg.x0[inside])
     assert torch.equal(guided.x0[~inside], without.x0[~inside])
     assert ((with_cfg.x0 - without.x0).abs() > 1e-3).all()
+
+
+@pytest.mark.parametrize(("level", "passes"), [(0.2, 1), (0.21, 2), (3.0, 2), (3.1, 1)])
+def test_a_level_known_to_the_host_is_met_by_the_same_ends_and_saves_the_second_pass(level, passes):
+    process, data = VarianceExploding(), gaussians(-1.0, 1.0)
+    denoiser, x_t = ideal(data, process, V()), torch.full((3, 1, 1, 1), 0.1).double()
+    m = replace(process.at(torch.full((3,), level, dtype=torch.float64)), level=level)
+    Interval(ClassifierFree(4.0), 0.2, 3.0)(Models(denoiser))(x_t, m, labelled(data, [0] * 3))
+    assert denoiser.network.batches == [3 * passes]
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=called)

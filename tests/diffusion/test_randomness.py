@@ -113,6 +113,17 @@ def test_times_are_in_the_range_of_the_process_and_never_clean_data(sampler: Tim
     assert (t <= process.t_max * (1 + 1e-12)).all()
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=called)
+def test_not_even_a_draw_of_zero_gives_clean_data(process):
+    class Zero(Draws):
+        def uniform(self, stream: str, *shape: int) -> torch.Tensor:
+            return torch.zeros(len(self.place), *shape, dtype=torch.float64)
+
+    t = Uniform()(Zero(0, 0, 4, ALL), process)
+    assert (process.at(t).sigma > 0).all()
+    assert t[-1].item() == pytest.approx(process.t_max)
+
+
 def test_logit_normal_times_have_a_normal_logit():
     logit = torch.logit(LogitNormal(0.5, 2.0)(Draws(0, 0, 20_000, ALL), RectifiedFlow()))
     assert logit.mean().item() == pytest.approx(0.5, abs=0.05)

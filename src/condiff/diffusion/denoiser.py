@@ -47,5 +47,4 @@ class NetworkDenoiser(nn.Module):
         return error.square().flatten(1).mean(1), m
 
     def _output(self, x_t: Tensor, m: Marginal, cond: Condition) -> Tensor:
-        output = self.network(self.parameterization.input_scale(m) * x_t, m, cond)
-        return output.to(x_t.dtype)  # a network in half precision; x0 and eps are solved for in full
+        return self.network(self.parameterization.input_scale(m) * x_t, m, cond)
