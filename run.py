@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 # Before torch is imported: idle OpenMP threads sleep instead of spinning, which beside a busy
 # neighbour is worth a factor of several.
@@ -32,7 +33,9 @@ failures: list[tuple[str, Exception]] = []
 def main(composed: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        run_study(validate(OmegaConf.to_container(composed, resolve=True)), folder, INTERRUPTS)
+        run_study(
+            validate(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))), folder, INTERRUPTS
+        )
     except Exception as error:  # told at the end; a job of a sweep that fails does not stop the others
         failures.append((", ".join(HydraConfig.get().overrides.task), error))
 

@@ -17,7 +17,7 @@ class Ema(Callback):
         self.decay = decay
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
-        self.parameters = [p for _, p in named]
+        self.parameters: list[Tensor] = [p for _, p in named]
         self.average: list[Tensor] = []
         self.updates = 0
 
@@ -33,7 +33,7 @@ class Ema(Callback):
     def update(self) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+        torch._foreach_lerp_(self.average, self.parameters, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     def weights(self) -> dict[str, Tensor]:
         return dict(zip(self.names, self.average, strict=True))

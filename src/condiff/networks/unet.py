@@ -5,7 +5,8 @@ the same for every process, and equal to t under the cosine schedule.
 """
 
 import torch
-from diffusers import UNet2DConditionModel, UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -84,7 +85,7 @@ class CrossAttentionUNet(nn.Module):
             mid_block_type="UNetMidBlock2DCrossAttn",
             up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
             # diffusers reads this as the number of heads in these blocks
-            attention_head_dim=tuple(max(1, w // head_width) for w in widths),
+            attention_head_dim=tuple(max(1, w // head_width) for w in widths),  # pyright: ignore[reportArgumentType]
             norm_num_groups=norm_groups,
             cross_attention_dim=token_width,
             dropout=dropout,

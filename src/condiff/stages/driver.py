@@ -68,7 +68,7 @@ def failed(error: BaseException) -> tuple[int, str]:
 
 def command_line(argv: Sequence[str]) -> str:
     """The command that was given, without secrets, to be shown and to be given again."""
-    return redact(shlex.join(["python", *argv]))
+    return shlex.join(redact(["python", *argv]))
 
 
 def _open(folder: Path) -> None:

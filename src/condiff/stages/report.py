@@ -20,7 +20,7 @@ from condiff.stages.study import Step, environment
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
-SMALL = 96  # pixels; pictures below are enlarged
+SHOWN = 64  # pixels that a small picture is enlarged to
 
 
 def row(step: Step, seconds: float | None) -> StageRow:
@@ -124,7 +124,7 @@ def _by_class(images: np.ndarray, label: np.ndarray, info: DataInfo) -> Image.Im
 
 
 def _scale(images: np.ndarray) -> int:
-    return max(1, SMALL // (2 * images.shape[1]))
+    return max(1, SHOWN // images.shape[1])
 
 
 def _pixels(png: bytes) -> np.ndarray:

@@ -1,0 +1,199 @@
+"""The command itself, in a process of its own."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from condiff.files import file_digest
+from tests.smoke.conftest import LATENT, ROOT, TINY
+
+NO_TORCH = """
+import atexit, os, sys
+def refuse():
+    if "torch" in sys.modules:
+        print("torch was imported", file=sys.stderr, flush=True)
+        os._exit(99)
+atexit.register(refuse)
+"""
+
+
+def start(folder, *argv, torch=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if not torch:
+        (folder.parent / "hook").mkdir(exist_ok=True)
+        (folder.parent / "hook" / "sitecustomize.py").write_text(NO_TORCH)
+        env["PYTHONPATH"] = str(folder.parent / "hook")
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *argv],
+        cwd=folder,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def told(folder, *argv, torch=True):
+    """Exit code, standard output and standard error."""
+    process = start(folder, *argv, torch=torch)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_help_needs_no_torch(tmp_path):
+    code, out, err = told(tmp_path / "cwd", "--help", torch=False)
+    assert (code, err) == (0, "")
+    assert "experiment=cfg_latent" in out
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+BAD = {
+    "group": (2, ["experiment=cfg_latnt"], ["experiment", "cfg_latent"]),
+    "no experiment": (2, [], ["cfg_latent"]),
+    "key": (2, ["guidance.scal=2"], ["guidance.scal", "'scale'"]),
+    "part": (2, ["gudance.scale=2"], ["gudance", "guidance"]),
+    "type": (2, ["trainer.steps=many"], ["trainer.steps", "'many'"]),
+    "range": (2, ["sampler.steps=0"], ["sampler.steps", ">= 1", "got 0"]),
+    "eps at zero SNR": (
+        2,
+        ["objective=eps", "process=rectified_flow"],
+        ["objective.parameterization", "process"],
+    ),
+    "no dropout": (2, ["method.drop_condition=0"], ["method.drop_condition", "guidance"]),
+    "size": (2, ["data.size=30"], ["data.size", "multiple of 8", "30"]),
+    "path": (3, ["data=image_folder", "data.path=absent"], ["data.path", "absent"]),
+    "empty": (3, ["data=image_folder", "data.path=../empty"], ["data.path", "../empty"]),
+    "undecodable": (3, ["data=image_folder", "data.path=../broken"], ["b.png"]),
+    "label": (3, ["data=image_folder", "data.path=../labels", "data.num_classes=2"], ["label 7", "0..1"]),
+    "sweep": (2, ["-m", "guidance.scale=1,two"], ["guidance.scale", "'two'"]),
+    "target": (2, ["guidance._target_=os.system"], ["guidance._target_", "os.system"]),
+}
+
+
+@pytest.fixture
+def bad_folders(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("broken", "labels"):
+        for kind in ("one", "two"):
+            (tmp_path / name / kind).mkdir(parents=True)
+            Image.new("RGB", (16, 16)).save(tmp_path / name / kind / "a.png")
+    (tmp_path / "broken" / "one" / "b.png").write_bytes(b"no picture")
+    rows = [{"file_name": "one/a.png", "label": 0}, {"file_name": "two/a.png", "label": 7}]
+    (tmp_path / "labels" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_is_one_line_and_nothing_is_made(tmp_path, bad_folders, case):
+    code, argv, words = BAD[case]
+    study = [] if case in ("group", "no experiment") else ["experiment=cfg_latent"]
+    got, out, err = told(tmp_path / "cwd", *study, *argv, torch=False)
+    lines = err.splitlines()
+    assert got == code, err
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error[{code}]: ")
+    assert all(word in lines[0] for word in words), lines[0]
+    assert out == ""
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+def test_every_mistake_is_told_at_once(tmp_path):
+    argv = ("experiment=cfg_latent", "guidance.scal=2", "sampler.steps=0", "network=unett", "data.size=30")
+    code, _, err = told(tmp_path / "cwd", *argv, torch=False)
+    assert code == 2
+    for word in ("guidance.scal", "sampler.steps", "network=unett", "data.size"):
+        assert sum(word in line.split(":")[1] for line in err.splitlines()) == 1, err
+
+
+def test_a_typo_inside_a_yaml_is_named(tmp_path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("# @package _global_\nname: own\nguidance:\n  scall: 3.0\n")
+    code, _, err = told(tmp_path / "cwd", "--config-dir", str(folder.parent), "experiment=own", torch=False)
+    assert code == 2
+    assert "guidance.scall" in err
+    assert len(err.splitlines()) == 1 + ("stages" in err)
+
+
+def tiny(tmp_path, *argv):
+    return [*TINY, *LATENT, f"runtime.cache={tmp_path / 'cache'}", *argv]
+
+
+def weights(folder):
+    path = Path(json.loads((folder / "stages.json").read_text())["denoiser"]["path"])
+    return [file_digest(path / name) for name in ("weights.safetensors", "ema.safetensors")]
+
+
+def killed_until_done(tmp_path, kills, steps, rng):
+    """Weights of a run that is killed at random times of its denoiser's training, and begun again."""
+    argv = tiny(tmp_path, f"trainer.steps={steps}", "runtime.checkpoint_seconds=0.02", "hydra.run.dir=run")
+    begun = 0
+    while begun < kills:
+        process = start(tmp_path / "killed", *argv)
+        seen = sorted((tmp_path / "cache" / "denoiser").glob(".*.work/checkpoints/step=*.safetensors"))
+        while process.poll() is None:
+            now = sorted((tmp_path / "cache" / "denoiser").glob(".*.work/checkpoints/step=*.safetensors"))
+            if now and now != seen:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.4))
+        if process.poll() is not None:
+            pytest.fail(f"the training ended before it was killed {kills} times: {process.communicate()[1]}")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        begun += 1
+    code, out, err = told(tmp_path / "killed", *argv)
+    assert code == 0, err
+    assert "resumed" in out
+    return weights(tmp_path / "killed" / "run")
+
+
+def uninterrupted(tmp_path, steps):
+    argv = tiny(tmp_path / "whole", f"trainer.steps={steps}", "hydra.run.dir=run")
+    code, _, err = told(tmp_path / "whole", *argv)
+    assert code == 0, err
+    return weights(tmp_path / "whole" / "run")
+
+
+def test_killed_and_begun_again_it_ends_bit_for_bit_the_same(tmp_path):
+    assert killed_until_done(tmp_path, 2, 150, random.Random(0)) == uninterrupted(tmp_path, 150)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0])
+def test_twenty_kills_end_bit_for_bit_the_same(tmp_path, seed):
+    assert killed_until_done(tmp_path, 20, 1000, random.Random(seed)) == uninterrupted(tmp_path, 1000)
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
+    argv = tiny(tmp_path, "trainer.steps=400", "hydra.run.dir=run")
+    process = start(tmp_path / "cwd", *argv)
+    while process.poll() is None and not list((tmp_path / "cache" / "denoiser").glob(".*.work/log.jsonl")):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "stopped by SIGTERM; go on with: python" in err
+    code, out, err = told(tmp_path / "cwd", *argv)
+    assert code == 0, err
+    assert "resumed" in out
+
+
+@pytest.mark.slow
+def test_four_jobs_at_once_train_each_stage_once(tmp_path):
+    jobs = [start(tmp_path / "cwd", *tiny(tmp_path, f"hydra.run.dir=run{i}")) for i in range(4)]
+    for job in jobs:
+        _, err = job.communicate(timeout=600)
+        assert job.returncode == 0, err
+    runs = [json.loads((tmp_path / "cwd" / f"run{i}" / "stages.json").read_text()) for i in range(4)]
+    for name in runs[0]:
+        assert sorted(run[name]["status"] for run in runs) == ["cached", "cached", "cached", "run"], name
