@@ -140,13 +140,14 @@ def test_loss_is_the_squared_error_of_the_networks_own_target_per_image(process,
     torch.testing.assert_close(seen[0], parameterization.input_scale(m) * x_t)
 
 
-def test_a_network_in_half_precision_is_read_in_full():
-    class Half(nn.Module):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_what_is_read_has_the_type_of_x_t_whatever_the_network_works_in(dtype):
+    class Typed(nn.Module):
         def forward(self, x: torch.Tensor, m: Marginal, cond: Condition) -> torch.Tensor:
-            return x.bfloat16()
+            return x.to(dtype)
 
     m = CosineVP().at(torch.full((2,), 0.5))
-    p = NetworkDenoiser(Half(), CosineVP(), X0())(torch.randn(2, 1, 2, 2), m, Condition())
+    p = NetworkDenoiser(Typed(), CosineVP(), X0())(torch.randn(2, 1, 2, 2), m, Condition())
     assert p.x0.dtype == p.eps.dtype == torch.float32
 
 

@@ -47,4 +47,5 @@ class NetworkDenoiser(nn.Module):
         return error.square().flatten(1).mean(1), m
 
     def _output(self, x_t: Tensor, m: Marginal, cond: Condition) -> Tensor:
-        return self.network(self.parameterization.input_scale(m) * x_t, m, cond)
+        output = self.network(self.parameterization.input_scale(m) * x_t, m, cond)
+        return output.to(x_t.dtype)  # whatever precision the network works in
