@@ -1,0 +1,59 @@
+"""Write a study's notebook from finished runs; no number in it is copied by hand.
+
+    python experiments/write.py cfg_latent guidance.scale outputs/cfg_latent/SWEEP/*/
+
+Fills the part of experiments/STUDY/README.md between its two markers, and writes results.csv, a curve of
+each metric that has a floor, and samples.png of the run at --show.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+
+from condiff.reports.notebook import Run, curve, results, table
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- written by experiments/write.py -->", "<!-- end -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("study")
+    parser.add_argument("axis", help="a dotted config key, such as guidance.scale")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--show", type=float, default=2.0, help="whose samples are shown, on the axis")
+    args = parser.parse_args()
+    runs = {folder: read(folder) for folder in args.runs if (folder / "metrics.json").is_file()}
+    found, home = list(runs.values()), HERE / args.study
+    (home / "results.csv").write_text(results(found, args.axis))
+    first = next(iter(runs))
+    manifest = json.loads((Path(found[0].stages["metrics"]["path"]) / "manifest.json").read_text())
+    parts = [
+        table(found, args.axis),
+        f"Mean ± standard deviation over seeds. Commit {manifest['commit']}, {manifest['hardware']}, "
+        f"torch {manifest['versions']['torch']}; n and protocol of each number in results.csv.",
+    ]
+    for name in found[0].metrics:
+        if f"{name}_floor" in found[0].metrics:
+            (home / f"{name}.svg").write_text(curve(found, args.axis, name))
+            parts.append(f"![{name} over {args.axis}]({name}.svg)")
+    shown = next(folder for folder, run in runs.items() if float(run.setting(args.axis)) == args.show)
+    shutil.copy(shown / "samples.png", home / "samples.png")
+    parts.append(f"![samples at {args.axis}={args.show:g}](samples.png)")
+    page = home / "README.md"
+    text = page.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n" + "\n\n".join(parts) + f"\n{END}{after}")
+    print(f"{page}: {len(runs)} runs, first {first}")
+
+
+def read(folder: Path) -> Run:
+    metrics, stages = (json.loads((folder / name).read_text()) for name in ("metrics.json", "stages.json"))
+    return Run(yaml.safe_load((folder / "config.yaml").read_text()), metrics, stages)
+
+
+if __name__ == "__main__":
+    main()

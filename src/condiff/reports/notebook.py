@@ -1,0 +1,80 @@
+"""The page of a study in ``experiments/``: a table over finished runs with seeds, and a curve."""
+
+import csv
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from condiff.reports.curves import Curve, Series, svg
+from condiff.reports.tables import number
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run says of itself: its resolved config, metrics.json and stages.json."""
+
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    stages: Mapping[str, Mapping[str, Any]]
+
+    def setting(self, path: str) -> Any:
+        """The value at a dotted path of the config."""
+        node: Any = self.config
+        for part in path.split("."):
+            node = node[part]
+        return node
+
+
+def results(runs: Sequence[Run], axis: str) -> str:
+    """results.csv: a line a run and metric, with the key of the artifact that was measured."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([axis, "seed", "metric", "value", "low", "high", "n", "protocol", "metrics_key"])
+    for run in _sorted(runs, axis):
+        for name, metric in run.metrics.items():
+            low, high = metric["interval"] or ("", "")
+            row = [run.setting(axis), run.setting("seed"), name, metric["value"], low, high]
+            writer.writerow([*row, metric["n"], metric["protocol"], run.stages["metrics"]["key"]])
+    return text.getvalue()
+
+
+def table(runs: Sequence[Run], axis: str) -> str:
+    """A Markdown table: a row for each value of the axis, mean ± standard deviation over the seeds."""
+    names = list(runs[0].metrics)
+    lines = [f"| {axis} | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for value, group in _groups(runs, axis).items():
+        cells = [_spread([run.metrics[name]["value"] for run in group]) for name in names]
+        lines.append(f"| {value:g} | {len(group)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def curve(runs: Sequence[Run], axis: str, metric: str) -> str:
+    """The mean of a metric over the axis, as a standalone SVG on a white ground."""
+    points = [
+        (float(value), statistics.fmean(run.metrics[metric]["value"] for run in group))
+        for value, group in _groups(runs, axis).items()
+    ]
+    lines = [Series(metric, points)]
+    floor = f"{metric}_floor"
+    if floor in runs[0].metrics:
+        real = statistics.fmean(run.metrics[floor]["value"] for run in runs)
+        lines.append(Series("held-out real pictures", [(x, real) for x, _ in points]))
+    return svg(Curve(f"{metric} over {axis}", "", lines, x_label=axis, y_label=metric))
+
+
+def _groups(runs: Sequence[Run], axis: str) -> dict[float, list[Run]]:
+    groups: dict[float, list[Run]] = {}
+    for run in _sorted(runs, axis):
+        groups.setdefault(float(run.setting(axis)), []).append(run)
+    return groups
+
+
+def _sorted(runs: Sequence[Run], axis: str) -> list[Run]:
+    return sorted(runs, key=lambda run: (float(run.setting(axis)), run.setting("seed")))
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = number(statistics.fmean(values))
+    return f"{mean} ± {number(statistics.stdev(values))}" if len(set(values)) > 1 else mean
