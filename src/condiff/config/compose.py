@@ -1,0 +1,140 @@
+"""The preflight of a command: every run it asks for is composed and checked before the first starts."""
+
+import random
+import string
+from collections.abc import Collection
+from datetime import UTC, datetime
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from condiff.config.command_line import MAX_RUNS, Flags, Setting, read_flags, read_settings
+from condiff.config.composer import Composer
+from condiff.config.schema import REQUIRED, defaults
+from condiff.config.validate import validate
+from condiff.errors import ConfigError
+
+
+def check(
+    argv: list[str], conf: Path, stages: Collection[str] | None = None, config_name: str = "config"
+) -> list[dict[str, Any]] | None:
+    """The canonical config of each run that a command line asks for; ConfigError with every mistake.
+
+    ``conf`` is the folder of configs, ``stages`` the names a study may use. None for commands that
+    only print, such as ``--help``. Nothing is written, and nothing heavy imported.
+    """
+    register()
+    flags = read_flags(argv, conf, config_name)
+    return None if flags is None else _Preflight(flags, stages).configs()
+
+
+def register() -> None:
+    """Make Hydra know the schema of a run and the resolver ``run_id``, and forget ``oc.env``.
+
+    A study that reads the environment is another study elsewhere, and may show a secret.
+    """
+    ConfigStore.instance().store(name="schema", node=defaults())
+    OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
+    OmegaConf.clear_resolver("oc.env")
+
+
+class _Preflight:
+    def __init__(self, flags: Flags, stages: Collection[str] | None) -> None:
+        self.flags = flags
+        self.stages = stages
+        self.composer = Composer(flags)
+        self.mistakes = self.composer.mistakes
+        self.blind: set[str] = set()  # groups whose choice is unknown, so that their keys are too
+
+    def configs(self) -> list[dict[str, Any]]:
+        settings = read_settings(self.flags.overrides, self.composer.loader, self.mistakes, self.blind)
+        found = [self._study(run) for run in self._runs(settings)]
+        self._want_plus()
+        if self.mistakes:
+            raise ConfigError(*dict.fromkeys(self.mistakes))
+        return [cfg for cfg in found if cfg is not None]
+
+    def _runs(self, settings: list[Setting]) -> list[list[Setting]]:
+        """The settings of each run: one, or the points of a sweep."""
+        master = self.composer.compose(settings, RunMode.MULTIRUN)
+        if master is None:
+            return []
+        if not self.flags.multirun and master.hydra.mode != RunMode.MULTIRUN:
+            self.mistakes += [
+                f"{s.text}: several values are a sweep, which needs -m; a list is written {s.key}=[...]"
+                for s in settings
+                if s.is_sweep
+            ]
+            return [[s for s in settings if not s.is_sweep]]
+        self._check_sweep_folder(master)
+        swept = {s.parsed.get_key_element(): s for s in [*self._swept_by_file(master), *settings]}
+        points = [s.points() for s in swept.values()]
+        number = prod(map(len, points))
+        if number > MAX_RUNS:
+            raise ConfigError(*self.mistakes, f"sweep: at most {MAX_RUNS} runs at once, got {number} or more")
+        return [list(point) for point in product(*points)]
+
+    def _swept_by_file(self, master: DictConfig) -> list[Setting]:
+        params = master.hydra.sweeper.get("params") or {}
+        texts = [f"{key}={value}" for key, value in params.items()]
+        return read_settings(texts, self.composer.loader, self.mistakes, self.blind)
+
+    def _check_sweep_folder(self, master: DictConfig) -> None:
+        try:
+            OmegaConf.select(master, "hydra.sweep.dir", throw_on_missing=True)
+        except OmegaConfBaseException:
+            self.mistakes.append("name: a sweep over studies needs a name of its own; give name=...")
+
+    def _study(self, settings: list[Setting]) -> dict[str, Any] | None:
+        """The canonical config of one run; None if it has mistakes."""
+        cfg = self.composer.compose(settings)
+        if cfg is None:
+            return None
+        if not cfg.hydra.runtime.choices.get("experiment") and OmegaConf.is_missing(cfg, "name"):
+            self.mistakes += [] if "experiment" in self.blind else [self._no_study()]
+            self.blind |= _STUDY  # no study is there to make these right or wrong
+        before = len(self.mistakes)
+        plain = self.composer.plain(cfg)
+        told = {line.split(":")[0] for line in self.mistakes[before:]}
+        try:
+            return validate(plain, self.stages)
+        except ConfigError as error:
+            self.mistakes += [line for line in error.lines if not self._is_told(line, told)]
+            return None
+
+    def _is_told(self, line: str, told: set[str]) -> bool:
+        """Whether a line only follows from a mistake that has its own."""
+        path = line.split(":", maxsplit=1)[0]
+        return path in told or any(path == key or path.startswith(f"{key}.") for key in self.blind)
+
+    def _want_plus(self) -> None:
+        for text, key in self.composer.unnamed.items():
+            if not any(_is_about(line, key) for line in self.mistakes):
+                self.mistakes.append(f"{key}: is not in the config yet; to add it, write +{text}")
+
+    def _no_study(self) -> str:
+        names = self.composer.loader.get_group_options("experiment")
+        return (
+            f"experiment: say which study to run, e.g. python run.py experiment={(names or ['NAME'])[0]};"
+            f" there are: {', '.join(names) or 'none yet'}"
+        )
+
+
+_STUDY = {key for key, value in defaults().items() if value is None or value == REQUIRED}
+
+
+def _is_about(line: str, key: str) -> bool:
+    """Whether a mistake's path lies on the way to a key or below it."""
+    path = line.split(":", maxsplit=1)[0].split("=", maxsplit=1)[0]
+    return key == path or key.startswith(f"{path}.") or path.startswith((f"{key}.", f"{key}["))
+
+
+def _run_id() -> str:
+    letters = random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=6)
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{''.join(letters)}"

@@ -1,0 +1,198 @@
+"""Hydra's composition, told in mistakes instead of exceptions.
+
+The files that a run's groups choose are composed once; the values set on top are applied one by
+one, so that each wrong one is known by itself.
+"""
+
+import copy
+import functools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.override_parser.types import OverrideType
+from hydra.core.utils import JobRuntime, setup_globals
+from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from condiff.config.command_line import Flags, Setting
+from condiff.config.repository import GuardedRepository
+from condiff.config.schema import REQUIRED
+from condiff.errors import ConfigError
+
+MAX_DEPTH = 30
+
+
+class Composer:
+    """Composes settings to plain configs; what goes wrong is a line in ``mistakes``."""
+
+    def __init__(self, flags: Flags) -> None:
+        version.setbase("1.3")
+        setup_globals()
+        JobRuntime.instance().set("name", "run")
+        path = create_config_search_path(str(flags.conf))
+        if flags.extra is not None:
+            path.prepend("command-line", f"file://{flags.extra}", SearchPathQuery(provider="schema"))
+        self.loader = ConfigLoaderImpl(path)
+        self.loader.repository = GuardedRepository(path)
+        self.config_name = flags.config_name
+        self.mistakes: list[str] = []
+        self.unnamed: dict[str, str] = {}  # settings whose key the files do not name: Hydra wants a +
+        self._bases: dict[tuple[str, ...], DictConfig | None] = {}
+
+    def compose(self, settings: list[Setting], mode: RunMode = RunMode.RUN) -> DictConfig | None:
+        """The config of some settings, ``hydra`` node included; None where its files do not compose."""
+        base = self._base(tuple(setting.text for setting in settings if setting.is_group), mode)
+        if base is None:
+            return None
+        cfg = copy.deepcopy(base)
+        for setting in settings:
+            if not setting.is_group:
+                self._apply(setting, cfg)
+        self.mistakes += _hydra_misuse(cfg)
+        return cfg
+
+    def plain(self, cfg: DictConfig) -> dict[str, Any]:
+        """The study as plain values, every interpolation resolved; a required value stays ``???``."""
+        study = {key: self._value(cfg, key, str(key), MAX_DEPTH) for key in cfg if key != "hydra"}
+        return {str(key): value for key, value in study.items() if value is not _UNRESOLVED}
+
+    def _base(self, groups: tuple[str, ...], mode: RunMode) -> DictConfig | None:
+        key = (str(mode), *groups)
+        if key not in self._bases:
+            try:
+                self._bases[key] = self._load(groups, mode)
+            except ConfigError as error:
+                self._bases[key] = None
+                self.mistakes += self._culprits(groups, mode) or error.lines
+        return self._bases[key]
+
+    def _culprits(self, groups: tuple[str, ...], mode: RunMode) -> list[str]:
+        """What each choice is guilty of by itself, where the files without any choice do compose."""
+        lines: list[str] = []
+        for tried in [(), *((text,) for text in groups)]:
+            try:
+                self._load(tried, mode)
+            except ConfigError as error:
+                lines += error.lines
+                if not tried:
+                    break
+        return lines
+
+    def _load(self, groups: tuple[str, ...], mode: RunMode) -> DictConfig:
+        try:
+            return self.loader.load_configuration(
+                self.config_name, list(groups), mode, validate_sweep_overrides=False
+            )
+        except (HydraException, OmegaConfBaseException, *_ODD) as error:
+            raise ConfigError(f"config: {_first_line(error)}") from error
+        except RecursionError as error:
+            raise ConfigError("config: is nested too deeply") from error
+
+    def _apply(self, setting: Setting, cfg: DictConfig) -> None:
+        """Set a value; one that the config does not name is put in all the same, to be judged later."""
+        parsed = setting.parsed
+        if setting.is_sweep:
+            return
+        if setting.is_plain and not _names(cfg, setting.key):
+            self.unnamed[setting.text] = setting.key
+            parsed = replace(parsed, type=OverrideType.FORCE_ADD)
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([parsed], cfg)
+        except (ConfigCompositionException, OmegaConfBaseException, *_ODD) as error:
+            is_gone = parsed.is_delete() and not _names(cfg, setting.key)
+            said = f"there is no {setting.key} to delete" if is_gone else _first_line(error)
+            self.mistakes.append(f"{setting.text}: {said}")
+
+    def _value(self, node: DictConfig | ListConfig, key: Any, path: str, depth: int) -> Any:
+        try:
+            value = node[key]
+        except MissingMandatoryValue:
+            return REQUIRED
+        except (OmegaConfBaseException, RecursionError) as error:
+            self.mistakes.append(f"{path}: {_first_line(error)}")
+            return _UNRESOLVED
+        if isinstance(value, DictConfig | ListConfig):
+            return self._values(value, path, depth - 1)
+        return value
+
+    def _values(self, node: DictConfig | ListConfig, path: str, depth: int) -> Any:
+        if depth == 0:
+            self.mistakes.append(f"{path.partition('.')[0]}: is nested too deeply")
+            return _UNRESOLVED
+        if isinstance(node, ListConfig):
+            return [self._value(node, place, f"{path}[{place}]", depth) for place in range(len(node))]
+        found = {str(key): self._value(node, key, f"{path}.{key}", depth) for key in node}
+        return {key: value for key, value in found.items() if value is not _UNRESOLVED}
+
+
+_UNRESOLVED = object()
+_ODD = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)  # what Hydra and OmegaConf let slip for odd input
+
+
+def _names(cfg: DictConfig, key: str) -> bool:
+    node: Any = cfg
+    for part in key.split("."):
+        is_open = isinstance(node, DictConfig) and not (node._is_none() or node._is_missing())
+        node = node._get_node(part, validate_access=False) if is_open else None
+    return node is not None
+
+
+def _hydra_misuse(cfg: DictConfig) -> list[str]:
+    """What a config could make Hydra import or run by itself."""
+    lines = []
+    for key, allowed in _PLUGINS.items():
+        targets = _targets(OmegaConf.select(cfg, f"hydra.{key}"))
+        lines += [f"hydra.{key}: must be {allowed} alone, got {targets}"] if targets != [allowed] else []
+    for key in ("job_logging", "hydra_logging"):
+        own = _own_logging(key)
+        if OmegaConf.select(cfg, f"hydra.{key}") not in own.values():
+            lines.append(f"hydra/{key}: must be one of {', '.join(sorted(own))} as it stands")
+    for key in ("callbacks", "job.env_set", "job.env_copy"):
+        value = OmegaConf.select(cfg, f"hydra.{key}")
+        lines += [f"hydra.{key}: is not allowed, got {value}"] if value else []
+    return lines
+
+
+_PLUGINS = {
+    "launcher": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "sweeper": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+}
+
+
+def _targets(node: Any) -> list[Any]:
+    """Everything that Hydra would build in building a node."""
+    if isinstance(node, ListConfig):
+        return [target for item in node for target in _targets(item)]
+    if not isinstance(node, DictConfig):
+        return []
+    own = [node["_target_"]] if "_target_" in node else []
+    return own + [target for key in node for target in _targets(node[key])]
+
+
+@functools.cache
+def _own_logging(key: str) -> dict[str, Any]:
+    """The logging configs that come with Hydra; logging imports whatever another one names."""
+    folder = Path(str(hydra.__file__)).parent / "conf" / "hydra" / key
+    return {path.stem: OmegaConf.load(path) for path in folder.glob("*.yaml")}
+
+
+def _first_line(error: BaseException) -> str:
+    """What an exception says, or its cause if it says nothing itself."""
+    said = str(error).strip() or str(error.__cause__ or type(error).__name__).strip()
+    if isinstance(error.__cause__, OmegaConfBaseException) and said.startswith("Error merging"):
+        said = str(error.__cause__)
+    first, *rest = said.splitlines()
+    return " ".join([first, *rest[:1]] if first.endswith(":") else [first]).strip()

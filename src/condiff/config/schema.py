@@ -1,0 +1,111 @@
+"""Every key a run may have, with its type and default; no torch.
+
+Groups (``data``, ``network``, ...) hold objects named by a ``_target_``, whose arguments are known
+by their classes; what has no class of its own is spelled out here.
+"""
+
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_type_hints
+
+from condiff.config.annotations import Wired
+from condiff.ranges import Count, Natural, Positive
+
+REQUIRED: Any = "???"  # a value the study or the command line must give
+
+# Plain arguments that Python fills in, mostly from the data: a config may leave them out.
+FILLED_IN = frozenset({"channels", "num_classes", "num_labels", "seed", "size", "with_null"})
+
+# Objects that only a config can give, inside the object that they are arguments of.
+NESTED = frozenset({"inner", "links"})
+
+
+@dataclass
+class Runtime:
+    """Where and on what a run happens. It never changes a result, so it is never hashed."""
+
+    cache: str = "outputs/cache"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    num_workers: Natural = 0
+    checkpoint_seconds: Positive = 30.0
+    lock_timeout: Positive = 86400.0  # seconds to wait for a stage that another process makes
+    stale: Literal["ask", "reuse", "remake"] = "ask"  # an artifact whose code has changed since
+    debug: bool = False
+
+
+@dataclass
+class Logger:
+    """Where a run is logged beside its own files. Never hashed."""
+
+    wandb: Literal["auto", "offline", "online", "off"] = "auto"
+    project: str = "condiff"
+
+
+@dataclass
+class Objective:
+    """What a denoiser learns: a target, the times it is asked at and their weights."""
+
+    parameterization: Wired = REQUIRED
+    times: Wired = REQUIRED
+    weight: Wired = REQUIRED
+
+
+@dataclass
+class Model:
+    """A model trained before the denoiser: the autoencoder, the judge."""
+
+    network: Wired = REQUIRED
+    method: Wired = REQUIRED
+    optimizer: Wired = REQUIRED
+    trainer: Wired = REQUIRED
+
+
+@dataclass
+class Run:
+    """The top level. A group that a study does not use is null."""
+
+    name: str = REQUIRED
+    stages: list[str] = REQUIRED
+    question: str = ""
+    seed: Natural = 0
+    num_samples: Count = 500
+    data: Wired | None = None
+    judge: Model | None = None
+    autoencoder: Model | None = None
+    conditioner: Wired | None = None
+    process: Wired | None = None
+    objective: Objective | None = None
+    network: Wired | None = None
+    method: Wired | None = None
+    optimizer: Wired | None = None
+    trainer: Wired | None = None
+    guidance: Wired | None = None
+    sampler: Wired | None = None
+    metrics: dict[str, Wired] | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    logger: Logger = field(default_factory=Logger)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of one of the classes above."""
+
+    annotation: Any
+    default: Any
+
+
+def keys_of(part: type) -> dict[str, Key]:
+    hints = get_type_hints(part, include_extras=True)
+    return {f.name: Key(hints[f.name], _default(f)) for f in fields(part)}
+
+
+def defaults() -> dict[str, Any]:
+    """A run with nothing chosen, as plain values."""
+    return {name: key.default for name, key in keys_of(Run).items()}
+
+
+def _default(key: Any) -> Any:
+    value = key.default if key.default is not NO_DEFAULT else key.default_factory()
+    if is_dataclass(value):
+        return {name: getattr(value, name) for name in keys_of(type(value))}
+    return value

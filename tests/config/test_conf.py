@@ -1,0 +1,45 @@
+"""Every choice in conf/ composes, names classes that exist and gives them what they take."""
+
+from pathlib import Path
+
+import pytest
+
+from condiff.config.command_line import read_flags, read_settings
+from condiff.config.compose import check, register
+from condiff.config.composer import Composer
+from condiff.config.kinds import wrong_kinds
+from condiff.config.validate import check_parts
+
+CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
+STUDIES = [path.name for path in FILES if path.parent.name == "experiment"]
+CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name != "experiment"]
+
+
+def test_there_are_configs():
+    assert len(STUDIES) >= 1
+    assert len(CHOICES) >= 30
+    assert len(FILES) == len([*CONF.glob("**/*.yaml")]) - 1  # depth two, and config.yaml
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_can_run(name):
+    runs = check([f"experiment={name}"], CONF) or []
+    assert runs
+    assert all(cfg["name"] == name for cfg in runs)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_is_right_by_itself(choice):
+    register()
+    flags = read_flags([f"experiment={STUDIES[0]}", choice], CONF, "config")
+    assert flags is not None
+    composer = Composer(flags)
+    settings = read_settings(flags.overrides, composer.loader, composer.mistakes, set())
+    composed = composer.compose(settings)
+    assert composer.mistakes == []
+    assert composed is not None
+    cfg, mistakes = check_parts(composer.plain(composed))
+    asked_for = [line for line in mistakes if ": is required; give it, e.g. " in line]
+    assert mistakes == asked_for  # what only the user can know, such as a path
+    assert list(wrong_kinds(cfg)) == []

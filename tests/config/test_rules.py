@@ -1,0 +1,183 @@
+"""Choices that do not fit together are refused with both keys; those that do are not."""
+
+from typing import Any
+
+import pytest
+
+from condiff.config.kinds import wrong_kinds
+from condiff.config.rules import RULES, unknown_stages
+
+GUIDANCE = "condiff.diffusion.guidance"
+SAMPLERS = "condiff.diffusion.samplers"
+
+
+def told(**cfg: Any) -> list[str]:
+    return [line for rule in RULES for line in rule(cfg)]
+
+
+def of(room: str, name: str, **arguments: Any) -> dict[str, Any]:
+    return {"_target_": f"condiff.{room}.{name}", **arguments}
+
+
+LABEL = of("conditioners.label", "ClassLabel")
+
+
+def test_eps_is_refused_where_no_signal_is_left():
+    flow, cosine = of("diffusion.process", "RectifiedFlow"), of("diffusion.process", "CosineVP")
+    eps, v = of("diffusion.parameterization", "Epsilon"), of("diffusion.parameterization", "V")
+    assert told(process=flow, objective={"parameterization": eps}) == [
+        "objective.parameterization: Epsilon cannot be read back where process RectifiedFlow has no signal"
+        " left; use objective=velocity or v"
+    ]
+    assert told(process=flow, objective={"parameterization": v}) == []
+    assert told(process=cosine, objective={"parameterization": eps}) == []
+
+
+def guided(guidance: dict[str, Any], drop: float, conditioner: Any = LABEL) -> list[str]:
+    method = of("methods.diffusion", "Diffusion", drop_condition=drop)
+    return told(guidance=guidance, method=method, conditioner=conditioner)
+
+
+def test_guidance_needs_a_model_trained_with_dropped_conditions():
+    free = of("diffusion.guidance", "ClassifierFree", scale=2.0)
+    (line,) = guided(free, drop=0.0)
+    assert line.startswith("guidance.scale: ClassifierFree needs")
+    assert "method.drop_condition" in line
+    assert guided(free, drop=0.1) == []
+    assert guided({**free, "scale": 1.0}, drop=0.0) == []
+    assert guided(of("diffusion.guidance", "NoGuidance"), drop=0.0) == []
+
+
+def test_a_guidance_inside_another_needs_its_null_too():
+    free = of("diffusion.guidance", "ClassifierFree", scale=2.0)
+    interval = of("diffusion.guidance", "Interval", low=0.1, high=1.0, inner=free)
+    chain = of("diffusion.guidance", "Chain", links=[interval])
+    assert [line.split(":")[0] for line in guided(interval, 0.0)] == ["guidance.inner.scale"]
+    assert [line.split(":")[0] for line in guided(chain, 0.0)] == ["guidance.links[0].inner.scale"]
+
+
+def test_guidance_needs_a_condition():
+    (line,) = guided(of("diffusion.guidance", "ClassifierFree", scale=2.0), drop=0.1, conditioner=None)
+    assert "conditioner is null" in line
+
+
+@pytest.mark.parametrize(("size", "fits"), [(32, True), (8, True), (30, False), (36, False), (None, True)])
+def test_a_size_is_halved_evenly_by_autoencoder_and_network(size, fits):
+    lines = told(
+        data={"_target_": "condiff.data.image_folder.ImageFolder", "size": size},
+        autoencoder={"network": of("autoencoders.compact", "CompactKL", downsampling=4)},
+        network=of("networks.unet", "UNet", widths=[8, 16], attention=[False, False]),
+    )
+    said = f"data.size: must be a multiple of 8 (autoencoder 4 x network 2), got {size}"
+    assert lines == ([] if fits else [said])
+
+
+def test_a_downsampling_is_its_default_or_counted_from_the_widths():
+    data, network = {"size": 12}, of("networks.unet", "UNet", widths=[8, 8, 8], attention=[False] * 3)
+    compact = {"network": of("autoencoders.compact", "CompactKL")}
+    assert (
+        "multiple of 16 (autoencoder 4 x network 4)"
+        in told(data=data, autoencoder=compact, network=network)[0]
+    )
+    counted = {"network": {"widths": [1, 2, 3, 4]}}
+    assert "(autoencoder 8 x network 1)" in told(data=data, autoencoder=counted)[0]
+    assert told(data=data, autoencoder=None, network=network) == []
+
+
+def test_ends_must_be_in_order():
+    linear = of("diffusion.process", "LinearDDPM", beta_start=0.02, beta_end=0.02)
+    assert told(process=linear) == ["process.beta_start: must be below process.beta_end=0.02, got 0.02"]
+    past_default = of("diffusion.process", "VarianceExploding", sigma_min=90)
+    assert told(process=past_default) == ["process.sigma_min: must be below process.sigma_max=80, got 90"]
+    assert told(process=of("diffusion.process", "LinearDDPM")) == []
+    interval = of(
+        "diffusion.guidance", "Interval", low=3, high=2, inner=of("diffusion.guidance", "NoGuidance")
+    )
+    assert told(guidance=interval) == ["guidance.low: must be below guidance.high=2, got 3"]
+
+
+def test_the_levels_of_a_network_agree():
+    network = of("networks.unet", "UNet", widths=[8, 12], attention=[True], norm_groups=8)
+    assert [line.split(":")[0] for line in told(network=network)] == ["network.attention", "network.widths"]
+    assert told(network={**network, "widths": [8, 16], "attention": [True, False]}) == []
+    for widths in ([], [0, 8]):
+        assert "network.widths: must be integers >= 1" in " ".join(
+            told(network={**network, "widths": widths})
+        )
+
+
+def test_a_sampler_has_no_more_steps_than_a_discrete_process():
+    linear = of("diffusion.process", "LinearDDPM", num_steps=50)
+    assert told(process=linear, sampler=of("diffusion.samplers", "DDIM", steps=51)) == [
+        "sampler.steps: must be at most process.num_steps=50, got 51"
+    ]
+    assert told(process=linear, sampler=of("diffusion.samplers", "DDIM", steps=50)) == []
+    assert (
+        told(
+            process=of("diffusion.process", "CosineVP"), sampler=of("diffusion.samplers", "DDIM", steps=5000)
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\0b", "", "x" * 81, "-rf", ".", "..", ".hidden", "a b", "a\n", "\u00e9"]
+)
+def test_a_name_leads_nowhere_else(name):
+    assert [line.split(":")[0] for line in told(name=name)] == ["name"]
+
+
+@pytest.mark.parametrize("name", ["a", "cfg_latent", "A-1.5_x", "x" * 80, "0"])
+def test_a_plain_name_is_fine(name):
+    assert told(name=name) == []
+
+
+def test_a_stage_has_its_parts():
+    process = of("diffusion.process", "CosineVP")
+    lines = told(
+        stages=["denoiser", "latents"], data={}, process=process, objective={}, network={}, method={}
+    )
+    assert [line.split(":")[0] for line in lines] == ["autoencoder", "optimizer", "trainer"]
+    assert told(stages=["report"], conditioner=None) == []
+
+
+def test_stages_are_known_and_named_once():
+    known = ("data", "denoiser", "samples")
+    assert list(unknown_stages({"stages": ["data", "samples"]}, known)) == []
+    assert list(unknown_stages({"stages": ["data", "smaples", "data"]}, known)) == [
+        "stages[1]: must be one of data, denoiser, samples, got 'smaples'; did you mean 'samples'?",
+        "stages[2]: data is named twice",
+    ]
+    assert list(unknown_stages({"stages": []}, known)) == [
+        "stages: must name at least one of data, denoiser, samples, got []"
+    ]
+
+
+def test_each_part_is_of_its_kind():
+    swapped = {
+        "guidance": of("diffusion.samplers", "DDIM", steps=3),
+        "sampler": of("diffusion.guidance", "NoGuidance"),
+        "network": of("evaluation.judge", "Judge"),
+        "data": of("networks.unet", "UNet"),
+        "autoencoder": {"network": of("networks.unet", "UNet")},
+        "objective": {"times": of("diffusion.weights", "Unit"), "weight": of("diffusion.times", "Uniform")},
+    }
+    lines = list(wrong_kinds(swapped))
+    assert [line.split(":")[0] for line in lines] == [
+        "guidance._target_",
+        "sampler._target_",
+        "network._target_",
+        "data._target_",
+        "autoencoder.network._target_",
+        "objective.times._target_",
+        "objective.weight._target_",
+    ]
+    assert "sampler._target_: must be a Sampler, got condiff.diffusion.guidance.NoGuidance" in lines
+
+
+def test_an_object_inside_a_guidance_is_a_guidance():
+    interval = of("diffusion.guidance", "Interval", low=1, high=2, inner=of("diffusion.grids", "UniformTime"))
+    chain = of("diffusion.guidance", "Chain", links=[of("diffusion.guidance", "NoGuidance"), interval])
+    assert [line.split(":")[0] for line in wrong_kinds({"guidance": chain})] == [
+        "guidance.links[1].inner._target_"
+    ]
