@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from condiff.config.schema import NESTED
 from condiff.config.signatures import TargetError, class_attribute, kinds_of
 
 # The base class, or the room, of what stands at a path or under an argument's name.
@@ -19,13 +18,14 @@ _BASES = {
     "sampler": "Sampler",
     "grid": "Grid",
     "autoencoder.network": "Autoencoder",
+    "schedule": "Schedule",
 }
 _ROOMS = {
     "conditioner": "condiff.conditioners.",
     "network": "condiff.networks.",
     "judge.network": "condiff.evaluation.",
 }
-_GUIDANCE = {"guidance", *NESTED}  # a protocol: known by the constant that each must have
+_GUIDANCE = {"guidance", "inner", "links"}  # a protocol: known by the constant that each must have
 
 
 def wrong_kinds(cfg: Mapping[str, Any]) -> Iterator[str]:

@@ -28,7 +28,8 @@ _NEEDS = {
     "samples": (*_DENOISER, "guidance", "sampler"),
     "metrics": ("metrics",),
 }
-_ORDERED = (("beta_start", "beta_end"), ("sigma_min", "sigma_max"), ("low", "high"))
+_ORDERED = (("beta_start", "beta_end"), ("sigma_min", "sigma_max"), ("low", "high"), ("s_min", "s_max"))
+_FOLLOWED_BY = {"renoise": "sampler=ddim or ddpm", "pull": "sampler=ancestral"}
 
 
 def unknown_stages(cfg: Config, known: Collection[str]) -> Iterator[str]:
@@ -87,6 +88,35 @@ def guidance_has_its_null(cfg: Config) -> Iterator[str]:
             )
 
 
+def guidance_fits_the_study(cfg: Config) -> Iterator[str]:
+    """Some guidances are made for straight processes, some for pixels."""
+    process, stages = _at(cfg, "process"), _words(cfg.get("stages"))
+    for path, node in objects(_at(cfg, "guidance"), "guidance"):
+        if _attribute(node, "needs_flow") and "_target_" in process and not _attribute(process, "straight"):
+            yield (
+                f"{path}: {_class(node)} needs a flow, and process is {_class(process)};"
+                " use process=rectified_flow, or guidance=cfg"
+            )
+        if _attribute(node, "needs_pixels") and "latents" in stages:
+            yield (
+                f"{path}: {_class(node)} works on pixels, and this study has a stage latents;"
+                " use guidance=cfg_rescale, or leave the stages autoencoder and latents out"
+            )
+
+
+def sampler_can_follow(cfg: Config) -> Iterator[str]:
+    """Some guidances ask for more of a step than x0 and eps."""
+    sampler = _at(cfg, "sampler")
+    for path, node in objects(_at(cfg, "guidance"), "guidance"):
+        asked = _attribute(node, "asks")
+        if (
+            asked in _FOLLOWED_BY
+            and "_target_" in sampler
+            and asked not in (_attribute(sampler, "reads") or ())
+        ):
+            yield f"{path}: {_class(node)} cannot be followed by {_class(sampler)}; use {_FOLLOWED_BY[asked]}"
+
+
 def size_can_be_halved(cfg: Config) -> Iterator[str]:
     """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
     size = _argument(_at(cfg, "data"), "size")
@@ -127,16 +157,28 @@ def sampler_has_no_more_steps_than_the_process(cfg: Config) -> Iterator[str]:
         yield f"sampler.steps: must be at most process.num_steps={total}, got {steps}"
 
 
+def grid_fits_the_process(cfg: Config) -> Iterator[str]:
+    grid, process = _at(cfg, "sampler", "grid"), _at(cfg, "process")
+    if _attribute(grid, "needs_chain") and "_target_" in process and _argument(process, "num_steps") is None:
+        yield (
+            f"sampler.grid: {_class(grid)} needs a process of discrete steps, and process is"
+            f" {_class(process)}; use process=linear or scaled_linear, or the grid UniformTime"
+        )
+
+
 RULES: tuple[Rule, ...] = (
     stages_have_their_parts,
     name_is_a_file_name,
     target_can_be_read_back,
     guidance_has_its_null,
+    guidance_fits_the_study,
+    sampler_can_follow,
     size_can_be_halved,
     ends_are_in_order,
     levels_fit,
     wrong_kinds,
     sampler_has_no_more_steps_than_the_process,
+    grid_fits_the_process,
 )
 
 

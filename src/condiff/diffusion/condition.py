@@ -21,6 +21,7 @@ class Condition:
     concat: Tensor | None = None  # [B, C, H, W] stacked under x_t
     pose: Tensor | None = None  # [B, D] camera of the wanted view relative to the given one
     null: "Condition | None" = None  # what each field is when it is not asked for; set by the conditioner
+    others: tuple["Condition", ...] = ()  # more conditions of the same samples, for a guidance to compose
 
     def without(self, *names: str) -> "Condition":
         """The same batch with the named fields, or all of them, not asked for."""
@@ -58,4 +59,8 @@ class Condition:
             joined[name] = join(*values)
         nulls = [c.null for c in all_of_them if c.null is not None]
         null = nulls[0]._zip(join, *nulls[1:]) if len(nulls) == len(all_of_them) else None
-        return Condition(**joined, null=null)
+        if len({len(c.others) for c in all_of_them}) > 1:
+            raise ValueError("Condition.others has more conditions in some batches than in others")
+        more = zip(*(c.others for c in all_of_them), strict=True)
+        others = tuple(first._zip(join, *rest) for first, *rest in more)
+        return Condition(**joined, null=null, others=others)

@@ -4,6 +4,8 @@ Networks, guided networks and the analytic toys of the tests all have this one s
 and guidance never learn what the network predicts or which process it was trained on.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -19,6 +21,12 @@ class Denoiser(Protocol):
     process: Process
 
     def __call__(self, x_t: Tensor, m: Marginal, cond: Condition) -> Prediction: ...
+
+
+def fresh(denoiser: Denoiser) -> Denoiser:
+    """The same denoiser at the start of a generation; only a guidance with a memory is another one then."""
+    start = getattr(denoiser, "fresh", None)
+    return denoiser if start is None else start()
 
 
 class Backbone(Protocol):
@@ -38,7 +46,21 @@ class NetworkDenoiser(nn.Module):
         self.parameterization = parameterization
 
     def forward(self, x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
-        return self.parameterization.read(self._output(x_t, m, cond), x_t, m)
+        output = self._output(x_t, m, cond)
+        if output.shape[1] == 2 * x_t.shape[1]:  # a network that also says how wide a step's noise is
+            target, spread = output.chunk(2, dim=1)
+            return replace(self.parameterization.read(target, x_t, m), spread=spread)
+        return self.parameterization.read(output, x_t, m)
+
+    def perturbed(self, layers: Sequence[str]) -> "NetworkDenoiser":
+        """The same weights with the self-attention of some layers, chosen by name, perturbed."""
+        perturb = getattr(self.network, "perturbed", None)
+        if perturb is None:
+            raise ValueError(
+                f"{type(self.network).__name__} has no self-attention that can be perturbed; "
+                "use network=unet or network=unet_cross_attention"
+            )
+        return NetworkDenoiser(perturb(layers), self.process, self.parameterization)
 
     def loss(self, x0: Tensor, eps: Tensor, t: Tensor, cond: Condition) -> tuple[Tensor, Marginal]:
         """Squared error of the network's own target, averaged over each image: [B]. Not yet weighted."""

@@ -5,12 +5,13 @@ and t_low, with stand-ins where there is no signal or no noise left.
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from condiff.diffusion.process import Process
-from condiff.ranges import Positive, checked
+from condiff.ranges import Natural, Positive, checked
 
 LEAST_LEVEL = 0.002  # sigma_min of Karras 2022, table 1
 MOST_LEVEL = 1000.0  # log SNR -13.8: next to nothing of the data is left
@@ -54,6 +55,65 @@ class UniformLogSNR(Grid):
         return _between_ends(
             process, process.time_of(torch.linspace(high, low, steps, dtype=torch.float64).exp())
         )
+
+
+class ShiftedLevels(Grid):
+    """Every noise level of the uniform grid times ``shift``: on a flow t becomes s t / (1 + (s - 1) t).
+
+    That is the shift of Esser 2024, eq. 23, as a choice of sampling alone, for any process.
+    """
+
+    @checked
+    def __init__(self, shift: Positive = 3.0) -> None:
+        self.shift = shift
+
+    def __call__(self, process: Process, steps: int) -> Tensor:
+        m = process.at(UniformTime()(process, steps)[:-1])
+        times = process.time_of(self.shift * (m.sigma / m.alpha).flatten()).clamp(max=process.t_max)
+        return _between_ends(process, times)
+
+
+class Leading(Grid):
+    """Every (N // steps)-th of the N steps of a chain, from ``offset`` on: it misses the noisiest ones.
+
+    What DDIM and Stable Diffusion 1 were published with (Lin 2023, table 2); offset 1 as in the latter.
+    """
+
+    needs_chain: ClassVar[bool] = True
+
+    @checked
+    def __init__(self, offset: Natural = 1) -> None:
+        self.offset = offset
+
+    def __call__(self, process: Process, steps: int) -> Tensor:
+        num_steps = _chain(process, "Leading")
+        places = torch.arange(steps, dtype=torch.float64).flip(0) * (num_steps // steps) + self.offset
+        return _places(process, places + 1, num_steps)
+
+
+class Linspace(Grid):
+    """Even steps from the last to the first step of a chain, both kept (Lin 2023, table 2)."""
+
+    needs_chain: ClassVar[bool] = True
+
+    def __call__(self, process: Process, steps: int) -> Tensor:
+        num_steps = _chain(process, "Linspace")
+        places = torch.linspace(num_steps - 1, 0, steps, dtype=torch.float64).round()
+        return _places(process, places + 1, num_steps)
+
+
+def _chain(process: Process, name: str) -> int:
+    num_steps = getattr(process, "num_steps", None)
+    if num_steps is None:
+        raise ValueError(
+            f"sampler.grid: {name} needs a process of discrete steps, and {type(process).__name__} has none; "
+            "use process=linear or scaled_linear, or the grid UniformTime"
+        )
+    return num_steps
+
+
+def _places(process: Process, n: Tensor, num_steps: int) -> Tensor:
+    return torch.cat([n.clamp(max=num_steps) / num_steps, n.new_tensor([process.t_min])])
 
 
 def _levels(process: Process) -> tuple[float, float]:

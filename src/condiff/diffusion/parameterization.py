@@ -7,7 +7,8 @@ parameterization is nothing but two numbers.
 
 import functools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -23,27 +24,68 @@ class Prediction:
 
     x0: Tensor  # [B, C, H, W]
     eps: Tensor  # [B, C, H, W]
+    asked: Tensor | None = None  # x0 of the conditional model, where a guidance has moved it
+    renoise: Tensor | None = None  # the noise to add again, where it is not eps (CFG++)
+    pull: Callable[[Tensor], Tensor] | None = None  # what the variance of a step multiplies, at its mean
+    spread: Tensor | None = None  # in [-1, 1], from the least variance of a step to the most (Nichol 2021)
 
     @staticmethod
     def affine(*terms: tuple[float, "Prediction"]) -> "Prediction":
-        """Weighted sum of predictions for one and the same x_t.
+        """Weighted sum of predictions for one and the same x_t, the conditional model's first.
 
         The weights must sum to one: only then is the result the same in every parameterization,
-        and only then does x_t = alpha x0 + sigma eps still hold.
+        and only then does x_t = alpha x0 + sigma eps still hold. What is no part of that sum, such as
+        a learned variance, is the conditional model's.
         """
         weights = [weight for weight, _ in terms]
         if abs(sum(weights) - 1) > 1e-6:
             raise ValueError(f"guidance weights must sum to 1, got {sum(weights):g} from {weights}")
         x0, eps = (w * p.x0 for w, p in terms), (w * p.eps for w, p in terms)
-        return Prediction(functools.reduce(torch.add, x0), functools.reduce(torch.add, eps))
+        return terms[0][1]._with(functools.reduce(torch.add, x0), functools.reduce(torch.add, eps))
+
+    def away_from(self, other: "Prediction", scale: float | Tensor) -> "Prediction":
+        """other + scale (self - other); a scale of each sample is [B, 1, 1, 1]."""
+        return self._with(*(torch.lerp(b, a, scale) for a, b in ((self.x0, other.x0), (self.eps, other.eps))))
+
+    def moved(self, x0: Tensor, x_t: Tensor, m: Marginal) -> "Prediction":
+        """Another x0 for the same x_t, and the eps that goes with it."""
+        return self._with(x0, (x_t - m.alpha * x0) / m.sigma)
 
     def split(self, n: int) -> tuple["Prediction", ...]:
         """Undo a batch of n copies."""
-        return tuple(Prediction(x0, eps) for x0, eps in zip(self.x0.chunk(n), self.eps.chunk(n), strict=True))
+        if self.pull is not None:
+            raise ValueError("a guidance of a step's mean must be the last link of its chain")
+        fields = (self.x0, self.eps, self.asked, self.renoise)
+        parts = zip(*(_chunks(field, n) for field in fields), _chunks(self.spread, n), strict=True)
+        return tuple(
+            Prediction(x0, eps, asked, renoise, None, spread) for x0, eps, asked, renoise, spread in parts
+        )
 
     def where(self, keep: Tensor, other: "Prediction") -> "Prediction":
         """Per sample: this prediction where keep, [B, 1, 1, 1] bool, is true, else the other one."""
-        return Prediction(torch.where(keep, self.x0, other.x0), torch.where(keep, self.eps, other.eps))
+        if self.pull is not None or other.pull is not None:
+            raise ValueError("a guidance of a step's mean cannot be mixed sample by sample")
+
+        def either(a: Tensor | None, b: Tensor | None, without_a: Tensor, without_b: Tensor) -> Tensor | None:
+            if a is None and b is None:
+                return None
+            return torch.where(keep, without_a if a is None else a, without_b if b is None else b)
+
+        return Prediction(
+            torch.where(keep, self.x0, other.x0),
+            torch.where(keep, self.eps, other.eps),
+            either(self.asked, other.asked, self.x0, other.x0),
+            either(self.renoise, other.renoise, self.eps, other.eps),
+            None,
+            self.spread,
+        )
+
+    def _with(self, x0: Tensor, eps: Tensor) -> "Prediction":
+        return replace(self, x0=x0, eps=eps, asked=self.x0 if self.asked is None else self.asked)
+
+
+def _chunks(field: Tensor | None, n: int) -> Sequence[Tensor | None]:
+    return [None] * n if field is None else field.chunk(n)
 
 
 class Parameterization(ABC):

@@ -60,6 +60,7 @@ class Process(ABC):
     """A choice of alpha(t) and sigma(t)."""
 
     reaches_zero_snr: ClassVar[bool] = False  # no signal at all is left at t_max
+    straight: ClassVar[bool] = False  # x_t runs on lines from data to noise, at the velocity eps - x0
     t_min: float = 0.0  # data: where sampling ends
     t_max: float = 1.0  # noise: where sampling starts
     t_low: float = 0.0  # no network is trained or asked below this; a last step goes from here to t_min
@@ -75,6 +76,10 @@ class Process(ABC):
     def clock(self, u: Tensor) -> Tensor:
         """The time at the fraction u in [0, 1] of the way from data to noise, as the process paces it."""
         return self.t_min + (self.t_max - self.t_min) * u
+
+    def noise_left(self, t: Tensor) -> Tensor:
+        """The u of ``clock`` at a time: the share of a trajectory that is still to go."""
+        return (t - self.t_min) / (self.t_max - self.t_min)
 
     def training_time(self, u: Tensor) -> Tensor:
         """The time trained on for a draw u in (0, 1]."""
@@ -119,6 +124,7 @@ class RectifiedFlow(Process):
     """
 
     reaches_zero_snr: ClassVar[bool] = True
+    straight: ClassVar[bool] = True
 
     @checked
     def __init__(self, shift: Positive = 1.0) -> None:
@@ -132,6 +138,9 @@ class RectifiedFlow(Process):
 
     def clock(self, u: Tensor) -> Tensor:
         return self.shift * u / (1 + (self.shift - 1) * u)
+
+    def noise_left(self, t: Tensor) -> Tensor:
+        return t / (self.shift - (self.shift - 1) * t)
 
 
 class VarianceExploding(Process):
@@ -156,6 +165,9 @@ class VarianceExploding(Process):
 
     def clock(self, u: Tensor) -> Tensor:
         return self.t_low * (self.t_max / self.t_low) ** u
+
+    def noise_left(self, t: Tensor) -> Tensor:
+        return (t / self.t_low).log() / math.log(self.t_max / self.t_low)
 
 
 class DiscreteVP(Process):

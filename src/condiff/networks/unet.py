@@ -4,6 +4,8 @@ Both are told the time as the angle of the noise level (``Marginal.angle`` in [0
 the same for every process, and equal to t under the cosine schedule.
 """
 
+from collections.abc import Sequence
+
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -12,6 +14,7 @@ from torch.nn.functional import pad
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
+from condiff.networks.attention import PerturbedSelfAttention
 from condiff.ranges import Count, Natural, Probability, checked
 
 
@@ -50,6 +53,10 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape."""
         return self.net(x, 1000 * m.angle.flatten(), class_labels=cond.label).sample
+
+    def perturbed(self, layers: Sequence[str]) -> nn.Module:
+        """The same network with some of its self-attention perturbed."""
+        return PerturbedSelfAttention(self, layers)
 
 
 class CrossAttentionUNet(nn.Module):
@@ -95,6 +102,10 @@ class CrossAttentionUNet(nn.Module):
         """x, [B, C, H, W]; the answer has the same shape."""
         tokens, mask = self._tokens(cond)
         return self.net(x, 1000 * m.angle.flatten(), tokens, encoder_attention_mask=mask).sample
+
+    def perturbed(self, layers: Sequence[str]) -> nn.Module:
+        """The same network with some of its self-attention perturbed."""
+        return PerturbedSelfAttention(self, layers)
 
     def _tokens(self, cond: Condition) -> tuple[Tensor, Tensor | None]:
         """What is attended to, [B, L, D], and which of it counts, [B, L]: the label's token always does."""

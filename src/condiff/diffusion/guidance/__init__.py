@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from condiff.diffusion.condition import Condition
-from condiff.diffusion.denoiser import Denoiser
+from condiff.diffusion.denoiser import Denoiser, fresh
 from condiff.diffusion.parameterization import Prediction
-from condiff.diffusion.process import Marginal, Process
+from condiff.diffusion.process import Marginal
 from condiff.ranges import NonNegative, Positive, checked
+
+Rule = Callable[[Tensor, Marginal, Condition], Prediction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,17 @@ class Models:
     classifier: Callable[[Tensor, Marginal, Condition], Tensor] | None = None  # log p(c | x_t), [B]
     weaker: Denoiser | None = None
 
+    def fresh(self) -> "Models":
+        """The same models at the start of a generation."""
+        return replace(self, denoiser=fresh(self.denoiser))
+
 
 class Guidance(Protocol):
-    """A rule that makes one denoiser out of the models of a study."""
+    """A rule that makes one denoiser out of the models of a study.
+
+    It may also say ``needs_flow`` (works on straight processes only), ``needs_pixels`` (not on latents), or
+    what of the ``samplers.ASIDES`` it ``asks`` of a sampler.
+    """
 
     needs_null: ClassVar[bool]  # compares with the null condition, so the model must know it
 
@@ -36,14 +46,26 @@ class Guidance(Protocol):
 
 
 class Guided:
-    """A denoiser made out of others."""
+    """A denoiser made out of others. ``start`` makes its rule anew for every generation."""
 
-    def __init__(self, process: Process, rule: Callable[[Tensor, Marginal, Condition], Prediction]) -> None:
-        self.process = process
-        self.rule = rule
+    def __init__(self, models: Models, start: Callable[[Models], Rule]) -> None:
+        self.process = models.denoiser.process
+        self.models, self.start = models, start
+        self.rule = start(models)
 
     def __call__(self, x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
         return self.rule(x_t, m, cond)
+
+    def fresh(self) -> "Guided":
+        """The same denoiser, with no memory of what it was asked before."""
+        return Guided(self.models.fresh(), self.start)
+
+
+def together(denoiser: Denoiser, x_t: Tensor, m: Marginal, *conds: Condition) -> tuple[Prediction, ...]:
+    """What a denoiser says of the same x_t under several conditions, asked in one batch."""
+    n, first = len(conds), conds[0]
+    rest = (replace(cond, null=first.null, others=first.others) for cond in conds[1:])
+    return denoiser(torch.cat([x_t] * n), m.tile(n), first.cat(*rest)).split(n)
 
 
 class NoGuidance:
@@ -65,15 +87,14 @@ class ClassifierFree:
         self.scale = scale
 
     def __call__(self, models: Models) -> Denoiser:
-        if self.scale == 1:
-            return models.denoiser
+        return models.denoiser if self.scale == 1 else Guided(models, self._start)
 
+    def _start(self, models: Models) -> Rule:
         def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
-            both = models.denoiser(torch.cat([x_t, x_t]), m.tile(2), cond.cat(cond.without()))
-            asked, free = both.split(2)
+            asked, free = together(models.denoiser, x_t, m, cond, cond.without())
             return Prediction.affine((self.scale, asked), (1 - self.scale, free))
 
-        return Guided(models.denoiser.process, rule)
+        return rule
 
 
 class Interval:
@@ -91,6 +112,9 @@ class Interval:
         self.inner, self.low, self.high = inner, low, high
 
     def __call__(self, models: Models) -> Denoiser:
+        return Guided(models, self._start)
+
+    def _start(self, models: Models) -> Rule:
         guided, plain = self.inner(models), models.denoiser
 
         def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
@@ -101,7 +125,7 @@ class Interval:
             )  # a batch of many times
             return guided(x_t, m, cond).where(inside, plain(x_t, m, cond))
 
-        return Guided(plain.process, rule)
+        return rule
 
 
 class Chain:

@@ -1,0 +1,93 @@
+"""Guidance by the gradient of a classifier of noisy images (Dhariwal & Nichol 2021)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.denoiser import Denoiser
+from condiff.diffusion.guidance import Guided, Models, Rule
+from condiff.diffusion.parameterization import Prediction
+from condiff.diffusion.process import Marginal
+from condiff.ranges import NonNegative, checked
+
+LogProbability = Callable[[Tensor, Marginal, Condition], Tensor]
+
+
+class Classifier:
+    """eps - scale sigma grad log p(c | x_t) (alg. 2), and the x0 that goes with it.
+
+    The denoiser is asked for its null where it has one, so that scale 1 is the conditional model (Bayes).
+    """
+
+    needs_null: ClassVar[bool] = False
+
+    @checked
+    def __init__(self, scale: NonNegative) -> None:
+        self.scale = scale
+
+    def __call__(self, models: Models) -> Denoiser:
+        _required(models, type(self).__name__)
+        return Guided(models, self._start)
+
+    def _start(self, models: Models) -> Rule:
+        log_p = _required(models, type(self).__name__)
+
+        def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
+            free = models.denoiser(x_t, m, _unasked(cond))
+            # d x0 = sigma^2 / alpha grad; where no signal is left there is nothing to classify
+            push = torch.where(m.alpha > 0, m.sigma**2 / m.alpha, 0)
+            return free.moved(free.x0 + self.scale * push * gradient(log_p, x_t, m, cond), x_t, m)
+
+        return rule
+
+
+class ClassifierMean:
+    """The mean of an ancestral step, moved by scale times its variance times the gradient (alg. 1).
+
+    The gradient is that at x_t, as is usual in practice, or ``at`` the mean that is moved, around which the
+    paper expands (eq. 5).
+    """
+
+    needs_null: ClassVar[bool] = False
+    asks: ClassVar[str] = "pull"  # of the sampler
+
+    @checked
+    def __init__(self, scale: NonNegative, at: Literal["x_t", "mean"] = "x_t") -> None:
+        self.scale, self.at = scale, at
+
+    def __call__(self, models: Models) -> Denoiser:
+        _required(models, type(self).__name__)
+        return Guided(models, self._start)
+
+    def _start(self, models: Models) -> Rule:
+        log_p = _required(models, type(self).__name__)
+
+        def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
+            def pull(mean: Tensor) -> Tensor:
+                return self.scale * gradient(log_p, mean if self.at == "mean" else x_t, m, cond)
+
+            return replace(models.denoiser(x_t, m, _unasked(cond)), pull=pull)
+
+        return rule
+
+
+def gradient(log_p: LogProbability, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+    """Of log p(c | x), sample by sample: that of the sum, so the size of the batch does not matter."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(log_p(x, m, cond).sum(), x)
+    return found.to(m.sigma.dtype)
+
+
+def _required(models: Models, name: str) -> LogProbability:
+    if models.classifier is None:
+        raise ValueError(f"{name} needs a classifier of noisy images, which a stage 'classifier' would train")
+    return models.classifier
+
+
+def _unasked(cond: Condition) -> Condition:
+    return cond if cond.null is None else cond.without()
