@@ -181,3 +181,43 @@ def test_an_object_inside_a_guidance_is_a_guidance():
     assert [line.split(":")[0] for line in wrong_kinds({"guidance": chain})] == [
         "guidance.links[1].inner._target_"
     ]
+
+
+def test_a_guidance_that_a_study_cannot_serve_is_refused_before_it_runs():
+    cosine, flow = of("diffusion.process", "CosineVP"), of("diffusion.process", "RectifiedFlow")
+    zero = of("diffusion.guidance.zero_star", "ClassifierFreeZeroStar", scale=2.0)
+    assert told(guidance=zero, process=cosine) == [
+        "guidance: ClassifierFreeZeroStar needs a flow, and process is CosineVP; use process=rectified_flow, or"
+        " guidance=cfg"
+    ]
+    assert told(guidance=zero, process=flow) == []
+    cut = of("diffusion.guidance.corrections", "DynamicThreshold", inner=zero)
+    (line,) = told(guidance=cut, stages=["latents"], autoencoder={})
+    assert line.startswith("guidance: DynamicThreshold works on pixels, and this study has a stage latents")
+    weaker = of("diffusion.guidance.references", "AutoGuidance", scale=2.0)
+    chain = of("diffusion.guidance", "Chain", links=[weaker])
+    (line,) = (line for line in told(guidance=chain, stages=["judge"]) if "AutoGuidance" in line)
+    assert line.startswith("guidance.links[0]: AutoGuidance needs stage weaker, which is not in stages")
+
+
+@pytest.mark.parametrize(
+    ("guidance", "good", "bad", "hint"),
+    [
+        ("plusplus.ClassifierFreePlusPlus", "samplers.DDIM", "samplers.Heun", "sampler=ddim or ddpm"),
+        ("classifier.ClassifierMean", "ancestral.AncestralLarge", "samplers.DDIM", "sampler=ancestral"),
+    ],
+)
+def test_a_sampler_that_cannot_follow_a_guidance_is_refused_with_one_that_can(guidance, good, bad, hint):
+    asked = of("diffusion.guidance", guidance, scale=0.5)
+    assert told(guidance=asked, sampler=of("diffusion", good, steps=9)) == []
+    (line,) = told(guidance=asked, sampler=of("diffusion", bad, steps=9))
+    assert line == (
+        f"guidance: {guidance.split('.')[1]} cannot be followed by {bad.split('.')[1]}; use {hint}"
+    )
+
+
+def test_the_grids_of_a_chain_need_a_process_that_is_one():
+    ddim = of("diffusion.samplers", "DDIM", steps=9, grid=of("diffusion.grids", "Leading"))
+    assert told(sampler=ddim, process=of("diffusion.process", "LinearDDPM")) == []
+    (line,) = told(sampler=ddim, process=of("diffusion.process", "CosineVP"))
+    assert line.startswith("sampler.grid: Leading needs a process of discrete steps, and process is CosineVP")

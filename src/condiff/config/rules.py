@@ -89,7 +89,7 @@ def guidance_has_its_null(cfg: Config) -> Iterator[str]:
 
 
 def guidance_fits_the_study(cfg: Config) -> Iterator[str]:
-    """Some guidances are made for straight processes, some for pixels."""
+    """Some guidances are made for straight processes or for pixels, some need a second model."""
     process, stages = _at(cfg, "process"), _words(cfg.get("stages"))
     for path, node in objects(_at(cfg, "guidance"), "guidance"):
         if _attribute(node, "needs_flow") and "_target_" in process and not _attribute(process, "straight"):
@@ -97,6 +97,9 @@ def guidance_fits_the_study(cfg: Config) -> Iterator[str]:
                 f"{path}: {_class(node)} needs a flow, and process is {_class(process)};"
                 " use process=rectified_flow, or guidance=cfg"
             )
+        stage = _attribute(node, "needs_stage")
+        if stage is not None and stages and stage not in stages:
+            yield f"{path}: {_class(node)} needs stage {stage}, which is not in stages; use guidance=cfg"
         if _attribute(node, "needs_pixels") and "latents" in stages:
             yield (
                 f"{path}: {_class(node)} works on pixels, and this study has a stage latents;"

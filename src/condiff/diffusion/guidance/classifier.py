@@ -24,6 +24,7 @@ class Classifier:
     """
 
     needs_null: ClassVar[bool] = False
+    needs_stage: ClassVar[str] = "classifier"
 
     @checked
     def __init__(self, scale: NonNegative) -> None:
@@ -53,6 +54,7 @@ class ClassifierMean:
     """
 
     needs_null: ClassVar[bool] = False
+    needs_stage: ClassVar[str] = "classifier"
     asks: ClassVar[str] = "pull"  # of the sampler
 
     @checked

@@ -16,6 +16,7 @@ class AutoGuidance:
     """weaker + scale (model - weaker), both with the same condition (Karras 2024, eq. 3)."""
 
     needs_null: ClassVar[bool] = False
+    needs_stage: ClassVar[str] = "weaker"
 
     @checked
     def __init__(self, scale: NonNegative) -> None:

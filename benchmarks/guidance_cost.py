@@ -1,0 +1,157 @@
+"""What guidance costs beside plain sampling, and what our loop costs beside diffusers', in one run.
+
+    python benchmarks/guidance_cost.py [--rounds 7] [--steps 20]
+
+First table: network calls, samples that passed the network, and wall time of each rule relative to the plain
+model, with the U-Net of experiment=cfg_latent. Second: microseconds a step of our samplers and of diffusers'
+schedulers on a network that only multiplies by a half. Turns alternate; medians are shown.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from torch import Tensor, nn
+
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.guidance import ClassifierFree, Guidance, Interval, Models, NoGuidance
+from condiff.diffusion.guidance.classifier import Classifier
+from condiff.diffusion.guidance.conditions import Composition, Negative
+from condiff.diffusion.guidance.corrections import Rescale
+from condiff.diffusion.guidance.plusplus import ClassifierFreePlusPlus
+from condiff.diffusion.guidance.projected import AdaptiveProjected
+from condiff.diffusion.guidance.references import AutoGuidance, PerturbedAttention
+from condiff.diffusion.guidance.schedules import Linear, ScheduledScale
+from condiff.diffusion.multistep import UniPC
+from condiff.diffusion.parameterization import Epsilon, V
+from condiff.diffusion.process import CosineVP, LinearDDPM, Marginal
+from condiff.diffusion.samplers import DDIM, DPMSolverPP2M, Sampler
+from condiff.networks.unet import UNet
+
+BATCH = 16
+RULES: dict[str, Guidance] = {
+    "none": NoGuidance(),
+    "cfg, scale 1": ClassifierFree(1.0),
+    "cfg": ClassifierFree(2.0),
+    "negative": Negative(2.0, label=0),
+    "composition of 2": Composition([1.0], [0]),
+    "interval .2 to 5": Interval(ClassifierFree(2.0), 0.2, 5.0),
+    "schedule": ScheduledScale(Linear(1.0, 3.0)),
+    "rescale": Rescale(ClassifierFree(2.0), 0.7),
+    "cfg++": ClassifierFreePlusPlus(0.6),
+    "apg": AdaptiveProjected(2.0, norm=2.5, momentum=-0.5),
+    "autoguidance": AutoGuidance(2.0),
+    "pag": PerturbedAttention(2.0, ["mid"]),
+    "classifier": Classifier(1.0),
+}
+
+
+class Counted(nn.Module):
+    """A U-Net that counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.calls, self.samples = UNet(4, 11, 8, [32, 64], [False, True]), 0, 0
+
+    def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+        self.calls, self.samples = self.calls + 1, self.samples + len(x)
+        return self.net(x, m, cond)
+
+    def perturbed(self, layers: list[str]) -> nn.Module:
+        network, worse = self, self.net.perturbed(layers)
+
+        class Worse(nn.Module):
+            def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+                network.calls, network.samples = network.calls + 1, network.samples + len(x)
+                return worse(x, m, cond)
+
+        return Worse()
+
+
+def rules(rounds: int, steps: int) -> None:
+    network, weak = Counted().eval(), UNet(4, 11, 8, [16, 32], [False, True]).eval()
+    process = CosineVP()
+
+    def log_p(x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+        return -x.square().flatten(1).sum(1)  # costs nothing: the U-Net's share is what is measured
+
+    models = Models(NetworkDenoiser(network, process, V()), log_p, NetworkDenoiser(weak, process, V()))
+    noise, label = torch.randn(BATCH, 4, 8, 8), torch.arange(BATCH) % 10
+    cond = Condition(label=label, null=Condition(label=torch.full_like(label, 10)))
+    guided = {name: rule(models) for name, rule in RULES.items()}
+    sampler, seconds = DDIM(steps), {name: [] for name in RULES}
+    counts: dict[str, tuple[float, float]] = {}
+    for _ in range(rounds):
+        for name, denoiser in guided.items():
+            network.calls = network.samples = 0
+            start = time.perf_counter()
+            sampler(denoiser, noise, cond)
+            seconds[name].append(time.perf_counter() - start)
+            counts[name] = network.calls / steps, network.samples / steps / BATCH
+    print("| rule | network calls a step | batches a step | time / plain |\n|---|---|---|---|")
+    for name, times in seconds.items():
+        ratio = statistics.median(t / plain for t, plain in zip(times, seconds["none"], strict=True))
+        print(f"| {name} | {counts[name][0]:.2f} | {counts[name][1]:.2f} | {ratio:.2f} |")
+
+
+class Half(nn.Module):
+    """A network that costs next to nothing."""
+
+    def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+        return 0.5 * x
+
+
+def loops(rounds: int, steps: int) -> None:
+    process, noise = LinearDDPM(), torch.randn(BATCH, 4, 8, 8)
+    denoiser = NetworkDenoiser(Half(), process, Epsilon())
+    ours: dict[str, Sampler] = {"ddim": DDIM(steps), "dpmpp_2m": DPMSolverPP2M(steps), "unipc": UniPC(steps)}
+    betas = {"beta_schedule": "linear", "timestep_spacing": "trailing"}
+    theirs = {
+        "ddim": DDIMScheduler(**betas, clip_sample=False),
+        "dpmpp_2m": DPMSolverMultistepScheduler(**betas),
+        "unipc": UniPCMultistepScheduler(**betas),
+    }
+    print("\n| solver | ours, us a step | diffusers, us a step | ours / theirs |\n|---|---|---|---|")
+    for name, sampler in ours.items():
+        scheduler = theirs[name]
+
+        def library(scheduler=scheduler) -> None:
+            scheduler.set_timesteps(steps)
+            x = noise
+            with torch.no_grad():
+                for t in scheduler.timesteps:
+                    x = scheduler.step(0.5 * scheduler.scale_model_input(x, t), t, x).prev_sample
+
+        pairs = [
+            (timed(lambda s=sampler: s(denoiser, noise, Condition())), timed(library)) for _ in range(rounds)
+        ]
+        us, them = (statistics.median(times) * 1e6 / steps for times in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        print(f"| {name} | {us:.0f} | {them:.0f} | {ratio:.2f} |")
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=20)
+    args = parser.parse_args()
+    rules(args.rounds, args.steps)
+    loops(3 * args.rounds, args.steps)
+
+
+if __name__ == "__main__":
+    main()
