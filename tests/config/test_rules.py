@@ -186,13 +186,13 @@ def test_an_object_inside_a_guidance_is_a_guidance():
 def test_a_guidance_that_a_study_cannot_serve_is_refused_before_it_runs():
     cosine, flow = of("diffusion.process", "CosineVP"), of("diffusion.process", "RectifiedFlow")
     zero = of("diffusion.guidance.zero_star", "ClassifierFreeZeroStar", scale=2.0)
-    assert told(guidance=zero, process=cosine) == [
-        "guidance: ClassifierFreeZeroStar needs a flow, and process is CosineVP; use process=rectified_flow, or"
-        " guidance=cfg"
+    assert told(guidance=zero, process=cosine, conditioner=LABEL) == [
+        "guidance: ClassifierFreeZeroStar needs a flow, and process is CosineVP;"
+        " use process=rectified_flow, or guidance=cfg"
     ]
-    assert told(guidance=zero, process=flow) == []
+    assert told(guidance=zero, process=flow, conditioner=LABEL) == []
     cut = of("diffusion.guidance.corrections", "DynamicThreshold", inner=zero)
-    (line,) = told(guidance=cut, stages=["latents"], autoencoder={})
+    (line,) = told(guidance=cut, stages=["latents"], autoencoder={}, conditioner=LABEL)
     assert line.startswith("guidance: DynamicThreshold works on pixels, and this study has a stage latents")
     weaker = of("diffusion.guidance.references", "AutoGuidance", scale=2.0)
     chain = of("diffusion.guidance", "Chain", links=[weaker])
@@ -209,8 +209,8 @@ def test_a_guidance_that_a_study_cannot_serve_is_refused_before_it_runs():
 )
 def test_a_sampler_that_cannot_follow_a_guidance_is_refused_with_one_that_can(guidance, good, bad, hint):
     asked = of("diffusion.guidance", guidance, scale=0.5)
-    assert told(guidance=asked, sampler=of("diffusion", good, steps=9)) == []
-    (line,) = told(guidance=asked, sampler=of("diffusion", bad, steps=9))
+    assert told(guidance=asked, sampler=of("diffusion", good, steps=9), conditioner=LABEL) == []
+    (line,) = told(guidance=asked, sampler=of("diffusion", bad, steps=9), conditioner=LABEL)
     assert line == (
         f"guidance: {guidance.split('.')[1]} cannot be followed by {bad.split('.')[1]}; use {hint}"
     )
@@ -221,3 +221,10 @@ def test_the_grids_of_a_chain_need_a_process_that_is_one():
     assert told(sampler=ddim, process=of("diffusion.process", "LinearDDPM")) == []
     (line,) = told(sampler=ddim, process=of("diffusion.process", "CosineVP"))
     assert line.startswith("sampler.grid: Leading needs a process of discrete steps, and process is CosineVP")
+
+
+def test_only_a_rule_that_is_plain_at_scale_one_needs_no_null_there():
+    assert guided(of("diffusion.guidance.projected", "AdaptiveProjected", scale=1), drop=0) == []
+    for rule in ("plusplus.ClassifierFreePlusPlus", "zero_star.ClassifierFreeZeroStar"):
+        (line,) = guided(of("diffusion.guidance", rule, scale=1), drop=0)
+        assert "needs a model trained with dropped conditions" in line

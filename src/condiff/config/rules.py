@@ -76,7 +76,8 @@ def guidance_has_its_null(cfg: Config) -> Iterator[str]:
     """A guidance away from the null condition needs a model that was trained with it."""
     drop = _argument(_at(cfg, "method"), "drop_condition")
     for path, node in objects(_at(cfg, "guidance"), "guidance"):
-        if not _attribute(node, "needs_null") or _argument(node, "scale") == 1:
+        never_plain = _attribute(node, "asks") or _attribute(node, "needs_flow")  # still differs at scale 1
+        if not _attribute(node, "needs_null") or (_argument(node, "scale") == 1 and not never_plain):
             continue
         key = f"{path}.scale" if "scale" in node else path
         if cfg.get("conditioner") is None:

@@ -21,7 +21,7 @@ from condiff.stages.stage import Artifact, Config, Runtime
 BATCH = 250  # samples at a time; which ones go together changes none of them
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: a classifier guides by its gradient
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: classes in turn, the same noise for sample i under every guidance."""
     place = device(runtime)
