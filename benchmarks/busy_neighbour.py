@@ -41,12 +41,14 @@ def measure(rounds: int, steps: int) -> float:
 
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     times: dict[int, list[float]] = {signal.SIGSTOP: [], signal.SIGCONT: []}
-    for _ in range(rounds + 1):
-        for signum, seconds in times.items():
-            neighbour.send_signal(signum)
-            seconds.append(turn())
-    neighbour.kill()
-    neighbour.wait()
+    try:
+        for _ in range(rounds + 1):
+            for signum, seconds in times.items():
+                neighbour.send_signal(signum)
+                seconds.append(turn())
+    finally:
+        neighbour.kill()
+        neighbour.wait()
     alone, beside = (statistics.median(times[signum][1:]) for signum in (signal.SIGSTOP, signal.SIGCONT))
     return alone / beside
 

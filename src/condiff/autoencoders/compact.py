@@ -31,9 +31,9 @@ class CompactKL(Autoencoder):
     ) -> None:
         super().__init__()
         if downsampling not in (2, 4, 8, 16):
-            raise ValueError(f"autoencoder.network.downsampling must be 2, 4, 8 or 16, got {downsampling}")
+            raise ValueError(f"CompactKL.downsampling must be 2, 4, 8 or 16, got {downsampling}")
         if width % 16:
-            raise ValueError(f"autoencoder.network.width must be a multiple of 16, got {width}")
+            raise ValueError(f"CompactKL.width must be a multiple of 16, got {width}")
         self.latent_channels = latent_channels
         self.downsampling = downsampling
         halvings = downsampling.bit_length() - 1

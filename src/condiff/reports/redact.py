@@ -54,14 +54,16 @@ def _is_shown(char: str) -> bool:
 
 
 def _of(name: object, part: Any) -> Any:
-    if part is None or isinstance(part, bool) or not secret(str(name)):
-        return redact(part)
+    if part is None or isinstance(part, bool | int | float) or not secret(str(name)):
+        return redact(part)  # a secret is a text; network.token_width is a number
     return HIDDEN
 
 
 def _override(text: str) -> str:
     """One argument of a command line, whose value goes to the end however many words it has."""
-    name, equals, _ = text.partition("=")
+    name, equals, value = text.partition("=")
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?", value):
+        return text
     return f"{name}={HIDDEN}" if equals and re.fullmatch(f"{_WORD}+", name) and secret(name) else _line(text)
 
 
