@@ -67,5 +67,7 @@ if __name__ == "__main__":
     except Interrupted as stop:
         print(f"\nstopped by {stop}; go on with: {command_line(sys.argv)}", file=sys.stderr)
         sys.exit(stop.exit_code)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.stdout = None
     except Exception as error:
         sys.exit(told(error))

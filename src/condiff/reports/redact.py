@@ -10,7 +10,8 @@ HIDDEN = "***"
 
 # A name is secret when a word in it ends in one of these: api_key, hf_token, AccessKeyId, db.password.
 _SECRET = r"(?i:keys?|tokens?|secrets?|pass(?:word|wd|phrase)s?|credentials?)(?![a-z])"
-_COUNT = re.compile(r"(?:^|[._])(?:num|max)_\w*$")  # num_tokens counts; it hides nothing
+# num_tokens counts and token_width measures; they hide nothing
+_COUNT = re.compile(r"(?:^|[._])(?:num|max)_\w*$|_(?:width|dim|size|length|count|mask|dropout)$")
 
 _WORD = r"[+~\w.@/-]"
 _VALUE = r"(?:\"[^\"]*\"|'[^']*'|[^\s&\"']+)"
@@ -54,16 +55,14 @@ def _is_shown(char: str) -> bool:
 
 
 def _of(name: object, part: Any) -> Any:
-    if part is None or isinstance(part, bool | int | float) or not secret(str(name)):
-        return redact(part)  # a secret is a text; network.token_width is a number
+    if part is None or isinstance(part, bool) or not secret(str(name)):
+        return redact(part)
     return HIDDEN
 
 
 def _override(text: str) -> str:
     """One argument of a command line, whose value goes to the end however many words it has."""
-    name, equals, value = text.partition("=")
-    if re.fullmatch(r"[-+]?\d+(\.\d*)?", value):
-        return text
+    name, equals, _ = text.partition("=")
     return f"{name}={HIDDEN}" if equals and re.fullmatch(f"{_WORD}+", name) and secret(name) else _line(text)
 
 
