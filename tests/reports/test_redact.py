@@ -86,7 +86,7 @@ def test_text_can_neither_steer_a_terminal_nor_break_utf8():
 
 
 def test_no_number_of_the_real_configs_is_hidden():
-    files = sorted((Path(__file__).parents[2] / "conf").glob("**/*.yaml"))
+    files = sorted((Path(__file__).parents[2] / "conf").glob("*/*.yaml"))
     texts = [yaml.safe_load(path.read_text()) for path in files]
     assert len(texts) > 20
     for config in texts:
