@@ -8,7 +8,6 @@ from typing import Any, cast
 # Before torch is imported: idle OpenMP threads sleep instead of spinning, which beside a busy
 # neighbour is worth a factor of several.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("WDS_SECURE", "1")  # webdataset never runs a shell or a pickle
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come back here, and are told in one line
 
 import hydra
@@ -19,7 +18,7 @@ from condiff.config.build import build
 from condiff.config.compose import check, register
 from condiff.config.validate import validate
 from condiff.interrupts import Interrupted, Interrupts
-from condiff.stages.driver import command_line, failed, run_study
+from condiff.stages.driver import command_line, failed, fits, run_study
 from condiff.stages.study import STAGES
 
 CONF = Path(__file__).parent / "conf"
@@ -43,15 +42,17 @@ def main(composed: DictConfig) -> None:
 def preflight() -> None:
     """Find every mistake in configs and data before anything is made."""
     for cfg in check(sys.argv[1:], CONF, [stage.name for stage in STAGES]) or []:
-        build(cfg["data"], "data").check(Path(cfg["runtime"]["cache"]) / "fingerprints")
+        source = build(cfg["data"], "data")
+        source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
+        fits(cfg, source.info())
 
 
-def told(error: BaseException) -> int:
+def told(error: BaseException, whose: str = "") -> int:
     """The exit code of what went wrong, after saying it."""
     if "runtime.debug=true" in sys.argv and not isinstance(error, Interrupted):
         raise error
     code, lines = failed(error)
-    print(lines, file=sys.stderr)
+    print(*filter(None, [whose, lines]), sep="\n", file=sys.stderr)
     return code
 
 
@@ -60,11 +61,13 @@ if __name__ == "__main__":
     try:
         preflight()
         main()
-        codes = [told(error) for _, error in failures]
         sweep = bool({"-m", "--multirun"} & {*sys.argv})
+        codes = [told(error, f"job {job}:" if sweep else "") for job, error in failures]
         sys.exit(0 if not codes else SWEEP_FAILED if sweep else codes[0])
     except Interrupted as stop:
         print(f"\nstopped by {stop}; go on with: {command_line(sys.argv)}", file=sys.stderr)
         sys.exit(stop.exit_code)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.stdout = None
     except Exception as error:
         sys.exit(told(error))

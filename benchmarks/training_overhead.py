@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -37,8 +36,8 @@ from condiff.methods.diffusion import Diffusion
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.networks.unet import UNet
-from condiff.stages import training
 from condiff.stages.stage import Runtime
+from condiff.stages.training import fit
 
 BATCH = 64
 NUM_LATENTS = 4500
@@ -92,21 +91,18 @@ def bare(data: ShardDataset) -> Callable[[int], float]:
 
 
 class Turns:
-    """After every ``size`` steps of ours, as many of the bare loop."""
+    """Called at every logged step of ours, when that is nearly done: as many steps of the bare loop."""
 
     def __init__(self, size: int, other: Callable[[int], float]) -> None:
         self.size, self.other = size, other
         self.ours: list[float] = []
         self.bare: list[float] = []
-
-    def on_train_start(self, *_: Any) -> None:
         self.start = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step % self.size == 0:
-            self.ours.append(time.perf_counter() - self.start)
-            self.bare.append(self.other(self.size))
-            self.start = time.perf_counter()
+    def __call__(self, *_: object) -> None:
+        self.ours.append(time.perf_counter() - self.start)
+        self.bare.append(self.other(self.size))
+        self.start = time.perf_counter()
 
 
 def main() -> None:
@@ -123,25 +119,20 @@ def main() -> None:
             Uniform(),
             Unit(),
             AdamW(lr=2e-3, beta2=0.99, warmup=100, flat=0.5),
-            Training(steps=args.rounds * args.steps, batch_size=BATCH, clip=1.0, ema_decay=0.999),
+            Training(
+                steps=args.rounds * args.steps,
+                batch_size=BATCH,
+                clip=1.0,
+                ema_decay=0.999,
+                log_every=args.steps,
+            ),
             0,
             drop_condition=0.1,
             space=LatentSpace(torch.zeros(4), torch.ones(4)),
         )
-        last = training.Checkpoints  # the last callback of a step: behind it the bare loop takes its turn
-
-        class Both(last):
-            def on_train_start(self, *given: Any) -> None:
-                turns.on_train_start()
-
-            def on_train_batch_end(self, trainer: Any, *given: Any) -> None:
-                super().on_train_batch_end(trainer, *given)
-                turns.on_train_batch_end(trainer)
-
-        training.Checkpoints = Both
         out = Path(folder) / "out"
         out.mkdir()
-        training.fit("denoiser", method, data, Runtime(accelerator="cpu"), out)
+        fit("denoiser", method, data, Runtime(accelerator="cpu", log=turns), out)
     report(turns.ours[1:], turns.bare[1:], args.steps)
 
 

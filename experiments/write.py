@@ -1,6 +1,6 @@
 """Write a study's notebook from finished runs; no number in it is copied by hand.
 
-    python experiments/write.py cfg_latent guidance.scale outputs/cfg_latent/SWEEP/*/
+    python experiments/write.py cfg_latent guidance.scale outputs/cfg_latent/SWEEP/*/ --show 2
 
 Fills the part of experiments/STUDY/README.md between its two markers, and writes results.csv, a curve of
 each metric that has a floor, and samples.png of the run at --show.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from condiff.reports.notebook import Run, curve, results, table
+from condiff.reports.notebook import Run, curve, refuse_mixture, results, table
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by experiments/write.py -->", "<!-- end -->"
@@ -24,11 +24,12 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("axis", help="a dotted config key, such as guidance.scale")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--show", type=float, default=2.0, help="whose samples are shown, on the axis")
+    parser.add_argument("--show", type=float, required=True, help="whose samples are shown, on the axis")
     args = parser.parse_args()
     runs = {folder: read(folder) for folder in args.runs if (folder / "metrics.json").is_file()}
     found, home = list(runs.values()), HERE / args.study
     (home / "results.csv").write_text(results(found, args.axis))
+    refuse_mixture(found, args.axis)
     first = next(iter(runs))
     manifest = json.loads((Path(found[0].stages["metrics"]["path"]) / "manifest.json").read_text())
     parts = [

@@ -38,6 +38,7 @@ class Interrupts:
             yield
         finally:
             self._deferring = False
+        self.stop_here()
 
     def stop_here(self) -> None:
         """Raise what has been put off."""

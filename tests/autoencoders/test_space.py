@@ -17,7 +17,7 @@ def test_latents_are_smaller_by_the_factor_and_come_back(downsampling, channels)
 
 @pytest.mark.parametrize(("downsampling", "width"), [(3, 16), (4, 20)])
 def test_what_cannot_be_built_is_refused(downsampling, width):
-    with pytest.raises(ValueError, match=r"autoencoder\.network\."):
+    with pytest.raises(ValueError, match=r"CompactKL\."):
         CompactKL(1, width=width, downsampling=downsampling)
 
 

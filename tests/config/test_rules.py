@@ -177,9 +177,10 @@ def test_each_part_is_of_its_kind():
 
 def test_an_object_inside_a_guidance_is_a_guidance():
     interval = of("diffusion.guidance", "Interval", low=1, high=2, inner=of("diffusion.grids", "UniformTime"))
-    chain = of("diffusion.guidance", "Chain", links=[of("diffusion.guidance", "NoGuidance"), interval])
+    chain = of("diffusion.guidance", "Chain", links=[of("diffusion.grids", "Karras"), interval])
     assert [line.split(":")[0] for line in wrong_kinds({"guidance": chain})] == [
-        "guidance.links[1].inner._target_"
+        "guidance.links[0]._target_",
+        "guidance.links[1].inner._target_",
     ]
 
 

@@ -40,7 +40,7 @@ CORPUS = {
     "grey jpeg": (encoded(Image.new("L", (8, 8), 77), "JPEG"), ("L", 77)),
     "grey alpha": (encoded(Image.new("LA", (4, 4), (0, 128))), ("L", 127)),
     "one bit": (encoded(Image.new("1", (4, 4), 1)), ("L", 255)),
-    "16 bit": (encoded(Image.fromarray(np.full((4, 4), 257 * 100 + 3, np.uint16))), ("L", 100)),
+    "16 bit": (encoded(Image.fromarray(np.full((4, 4), 257 * 100 + 130, np.uint16))), ("L", 101)),
     "palette": (encoded(palette_with_transparency()), ("RGB", (10, 20, 30))),
     "palette clear": (encoded(palette_with_transparency(), transparency=0), ("RGB", (255, 255, 255))),
     "rgb with clear colour": (

@@ -164,6 +164,7 @@ def test_a_truncated_shard_is_told_without_hashing(tmp_path):
         lambda text: text.replace('"png": [512', '"pyd": [512', 1),
         lambda text: text.replace('"png": [512', '"png": [99999999', 1),
         lambda text: text.replace('"a-001"', '"a-000"'),
+        lambda text: text.replace('{"split"', '{"key": "b", "label": 1, "members": {}}\n{"split"'),
         lambda text: "no json\n",
         lambda text: "[]\n",
     ],

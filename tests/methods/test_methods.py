@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from condiff.autoencoders.compact import CompactKL
-from condiff.autoencoders.space import LatentSpace
+from condiff.autoencoders.space import LatentSpace, draw
 from condiff.conditioners.label import ClassLabel
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.parameterization import V
@@ -139,10 +139,16 @@ def test_psnr_of_a_tenth_of_the_range():
 
 def test_the_autoencoder_loss_adds_up():
     method = AutoencoderKL(CompactKL(1, width=16), ADAMW, Training(steps=1, batch_size=4), 0, 0.5, 2.0)
-    parts = method.loss({"image": torch.rand(4, 1, 16, 16)}, Draws(0, 0, 4, slice(None)))
-    square = 4 / 10 ** (parts["psnr"] / 10)
-    assert parts["loss"] > square + 0.5 * parts["kl"]
-    assert torch.isfinite(parts["loss"])
+    plain = AutoencoderKL(method.autoencoder, ADAMW, Training(steps=1, batch_size=4), 0, 0.0, 0.0)
+    images, draws = torch.rand(4, 1, 16, 16), Draws(0, 0, 4, slice(None))
+    one, all_ = plain.loss({"image": images}, draws), method.loss({"image": images}, draws)
+    moments = method.autoencoder.encode(images)
+    decoded = method.autoencoder.decode(draw(moments, draws.normal("latent", *moments[:, :4].shape[1:])))
+    error = decoded - images
+    assert torch.allclose(one["loss"], error.square().mean())
+    expected = error.square().mean() + 2.0 * error.abs().mean() + 0.5 * kl(moments).mean()
+    assert torch.allclose(all_["loss"], expected)
+    assert torch.allclose(all_["psnr"], 10 * torch.log10(4 / error.square().mean()))
 
 
 def moving(**moves):

@@ -53,7 +53,7 @@ def test_a_token_network_without_anything_to_attend_to_says_so():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"attention": [True]}, "network.attention"),
+        ({"attention": [True]}, "UNet.attention"),
         ({"widths": [12, 24]}, "multiples of norm_groups=8"),
         ({"size": 9}, "multiple of 2, got 9"),
     ],

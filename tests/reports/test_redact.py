@@ -1,6 +1,8 @@
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from condiff.reports.redact import escaped, printable, redact, secret
 
@@ -81,3 +83,11 @@ def test_escaped_text_holds_in_an_element_and_in_a_quoted_attribute():
 def test_text_can_neither_steer_a_terminal_nor_break_utf8():
     assert printable("a\033[31mb\x00c\u202ed\udcff") == "a�[31mb�c�d�"
     assert printable("数 é\u3000👩\u200d🔬\nx") == "数 é\u3000👩\u200d🔬\nx"
+
+
+def test_no_number_of_the_real_configs_is_hidden():
+    files = sorted((Path(__file__).parents[2] / "conf").glob("*/*.yaml"))
+    texts = [yaml.safe_load(path.read_text()) for path in files]
+    assert len(texts) > 20
+    for config in texts:
+        assert redact(config) == config

@@ -33,7 +33,7 @@ def make_slowly(cfg, inputs, runtime, out: Path) -> None:
     """Leaves a line for each start; goes on where a killed attempt stopped."""
     with (out.parents[1] / "starts").open("a") as file:
         file.write("x")
-    done = out / CHECKPOINTS / "step=1"
+    done = out / CHECKPOINTS / "step=1.safetensors"
     done.parent.mkdir(exist_ok=True)
     if not done.exists():
         time.sleep(0.3)
@@ -114,6 +114,15 @@ def test_a_damaged_artifact_is_set_aside_and_made_again(tmp_path, damage):
     assert MADE == ["one", "two", "one"]
     assert (again["one"].path / "one.txt").read_text() == '{"one": {"a": 1, "b": 2.0}}'
     assert len(list((tmp_path / "one").glob(".bad-*"))) == 1
+
+
+def test_a_folder_without_a_manifest_is_no_artifact_and_does_not_stay_in_the_way(tmp_path):
+    _, done = go(tmp_path)
+    (done["one"].path / "manifest.json").unlink()
+    go(tmp_path)
+    assert MADE == ["one", "two", "one"]
+    go(tmp_path)
+    assert MADE == ["one", "two", "one"]
 
 
 def test_an_attempt_that_failed_leaves_no_artifact(tmp_path, monkeypatch):

@@ -79,16 +79,18 @@ def newest(folder: Path, say: Any) -> Path | None:
 
     Raises ArtifactError when there are checkpoints and none of them can be read.
     """
-    found = _found(folder)
-    for path in found:
+    damaged: dict[Path, ArtifactError] = {}
+    for path in _found(folder):
         try:
             SafetensorsIO().load_checkpoint(path)
         except ArtifactError as error:
-            path.rename(path.with_suffix(".bad"))
-            say("%s; going back to the one before", error.lines[0])
+            damaged[path] = error
         else:
+            for bad, error in damaged.items():
+                bad.rename(bad.with_suffix(".bad"))
+                say("%s; going back to %s", error.lines[0], path.name)
             return path
-    if found:
+    if damaged:
         raise ArtifactError(f"{folder}: no checkpoint in it can be read; delete the folder to start afresh")
     return None
 

@@ -24,9 +24,10 @@ class FiniteSteps(Callback):
         limit = float("inf") if self.clip is None else self.clip
         self.norm = nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
         if not torch.isfinite(self.norm):
+            advice = "" if self.clip else " or clip its norm (trainer.clip=1.0)"
             raise DivergedError(
                 f"{self.name}: the gradient at step {trainer.global_step} is {float(self.norm)}; "
-                "lower optimizer.lr or set trainer.clip=1.0"
+                f"lower the learning rate of its optimizer{advice}"
             )
 
 

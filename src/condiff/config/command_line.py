@@ -129,7 +129,9 @@ def _parsed(text: str, loader: ConfigLoaderImpl, mistakes: list[str]) -> Setting
         parsed = OverridesParser.create().parse_override(text)
     except (HydraException, AssertionError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), "")
-        mistakes.append(f"{_line(text)}: cannot be read as key=value ({reason or 'not in the grammar'})")
+        mistakes.append(
+            f"{_line(text)}: cannot be read as key=value ({_line(reason) or 'not in the grammar'})"
+        )
         return None
     parsed.config_loader = loader  # asked for the choices of a glob
     key = parsed.key_or_group

@@ -71,8 +71,10 @@ class _Preflight:
                 for s in settings
                 if s.is_sweep
             ]
+            if "name" in master:
+                self._check_folder(master, "hydra.run.dir")
             return [[s for s in settings if not s.is_sweep]]
-        self._check_sweep_folder(master)
+        self._check_folder(master, "hydra.sweep.dir")
         swept = {s.parsed.get_key_element(): s for s in [*self._swept_by_file(master), *settings]}
         points = [s.points() for s in swept.values()]
         number = prod(map(len, points))
@@ -85,11 +87,16 @@ class _Preflight:
         texts = [f"{key}={value}" for key, value in params.items()]
         return read_settings(texts, self.composer.loader, self.mistakes, self.blind)
 
-    def _check_sweep_folder(self, master: DictConfig) -> None:
+    def _check_folder(self, cfg: DictConfig, key: str) -> None:
+        """Where Hydra will put the run or the sweep must be known before it starts."""
         try:
-            OmegaConf.select(master, "hydra.sweep.dir", throw_on_missing=True)
-        except OmegaConfBaseException:
-            self.mistakes.append("name: a sweep over studies needs a name of its own; give name=...")
+            folder = OmegaConf.select(cfg, key, throw_on_missing=True)
+            if not isinstance(folder, str) or not folder:
+                self.mistakes.append(f"{key}: must be a folder, got {folder}")
+        except OmegaConfBaseException as error:
+            is_swept = key == "hydra.sweep.dir" and "name" not in cfg
+            hint = "name: a sweep over studies needs a name of its own; give name=..."
+            self.mistakes.append(hint if is_swept else f"{key}: {str(error).splitlines()[0]}")
 
     def _study(self, settings: list[Setting]) -> dict[str, Any] | None:
         """The canonical config of one run; None if it has mistakes."""
@@ -111,7 +118,8 @@ class _Preflight:
     def _is_told(self, line: str, told: set[str]) -> bool:
         """Whether a line only follows from a mistake that has its own."""
         path = line.split(":", maxsplit=1)[0]
-        return path in told or any(path == key or path.startswith(f"{key}.") for key in self.blind)
+        is_above = path in told or any(key.startswith((f"{path}.", f"{path}[")) for key in told)
+        return is_above or any(path == key or path.startswith(f"{key}.") for key in self.blind)
 
     def _want_plus(self) -> None:
         for text, key in self.composer.unnamed.items():

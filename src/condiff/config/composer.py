@@ -56,7 +56,11 @@ class Composer:
         for setting in settings:
             if not setting.is_group:
                 self._apply(setting, cfg)
-        self.mistakes += _hydra_misuse(cfg)
+        try:
+            self.mistakes += _hydra_misuse(cfg)
+        except OmegaConfBaseException as error:
+            self.mistakes.append(f"hydra: {_first_line(error)}")
+            return None
         return cfg
 
     def plain(self, cfg: DictConfig) -> dict[str, Any]:
@@ -152,7 +156,7 @@ def _names(cfg: DictConfig, key: str) -> bool:
 
 def _hydra_misuse(cfg: DictConfig) -> list[str]:
     """What a config could make Hydra import or run by itself."""
-    lines = []
+    lines = [] if OmegaConf.select(cfg, "hydra.mode") in (None, *RunMode) else ["hydra.mode: is no mode"]
     for key, allowed in _PLUGINS.items():
         targets = _targets(OmegaConf.select(cfg, f"hydra.{key}"))
         lines += [f"hydra.{key}: must be {allowed} alone, got {targets}"] if targets != [allowed] else []

@@ -63,9 +63,7 @@ def guard(path: Path) -> None:
         for number, token in enumerate(yaml.scan(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)):
             depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
             if isinstance(token, yaml.AliasToken):
-                raise ConfigError(
-                    f"{_place(path, token)}: aliases (*{token.value}) are not read; interpolate"
-                )
+                raise ConfigError(f"{_place(path, token)}: alias *{token.value} is not read; interpolate")
             if depth > MAX_DEPTH or number > MAX_TOKENS:
                 raise ConfigError(f"{_place(path, token)}: is nested too deeply or too long for a config")
     except yaml.YAMLError as error:

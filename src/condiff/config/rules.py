@@ -18,14 +18,14 @@ Rule = Callable[[Config], Iterator[str]]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}", re.ASCII)
 _DENOISER = ("process", "objective", "network")
 _TRAINED = ("method", "optimizer", "trainer")
-# The parts without which a stage cannot run; a pixel study has no autoencoder, some no conditioner.
+# The parts without which a stage cannot run; a pixel study has no autoencoder.
 _NEEDS = {
     "data": ("data",),
     "judge": ("judge",),
     "autoencoder": ("autoencoder",),
     "latents": ("autoencoder",),
-    "denoiser": ("data", *_DENOISER, *_TRAINED),
-    "samples": (*_DENOISER, "guidance", "sampler"),
+    "denoiser": ("data", "conditioner", *_DENOISER, *_TRAINED),
+    "samples": ("conditioner", *_DENOISER, "guidance", "sampler"),
     "metrics": ("metrics",),
 }
 _ORDERED = (("beta_start", "beta_end"), ("sigma_min", "sigma_max"), ("low", "high"), ("s_min", "s_max"))
@@ -126,10 +126,12 @@ def size_can_be_halved(cfg: Config) -> Iterator[str]:
     size = _argument(_at(cfg, "data"), "size")
     autoencoder = _at(cfg, "autoencoder", "network") or _at(cfg, "autoencoder")
     latent, network = _downsampling(autoencoder), _downsampling(_at(cfg, "network"))
-    if type(size) is int and size % (latent * network):
+    key = "size" if type(size) is int else "multiple_of"  # a size read from the data is a multiple of it
+    value = _argument(_at(cfg, "data"), key)
+    if type(value) is int and value % (latent * network):
         yield (
-            f"data.size: must be a multiple of {latent * network}"
-            f" (autoencoder {latent} x network {network}), got {size}"
+            f"data.{key}: must be a multiple of {latent * network}"
+            f" (autoencoder {latent} x network {network}), got {value}"
         )
 
 

@@ -204,7 +204,7 @@ class DiscreteVP(Process):
 
 
 class LinearDDPM(DiscreteVP):
-    """InsideUnits on a line (Ho 2020, sec. 4)."""
+    """Betas on a line (Ho 2020, sec. 4)."""
 
     @checked
     def __init__(

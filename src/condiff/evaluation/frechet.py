@@ -44,6 +44,10 @@ class FrechetDistance(Measurement):
     def count(self) -> int:
         return int(self.fake_count)  # pyright: ignore[reportArgumentType]
 
+    def caveat(self) -> str:
+        few = min(int(self.fake_count), int(self.real_count)) <= self.extractor.feature_dim  # pyright: ignore[reportArgumentType]
+        return "no more pictures than features: the covariance is singular" if few else ""
+
     def add(self, side: str, images: Tensor, label: Tensor | None) -> None:
         features = self.extractor(images).double()
         if not features.isfinite().all():

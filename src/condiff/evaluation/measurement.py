@@ -41,13 +41,17 @@ class Measurement(Metric):
         """A 95 % interval of the value, where one is known."""
         return None
 
+    def caveat(self) -> str:
+        """What a reader must know before comparing the number, or nothing."""
+        return ""
+
     def report(self) -> dict[str, Any]:
         """As it stands in metrics.json."""
-        interval = self.interval()
+        interval, note = self.interval(), self.caveat()
         return {
             "value": float(self.compute()),
             "n": self.count,
-            "protocol": self.protocol,
+            "protocol": f"{self.protocol}; {note}" if note else self.protocol,
             "interval": None if interval is None else list(interval),
         }
 

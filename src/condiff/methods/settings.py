@@ -18,11 +18,11 @@ class Training:
         batch_size: Count,
         clip: Positive | None = None,
         ema_decay: Probability | None = None,
-        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+        precision: Literal["32-true", "bf16-mixed"] = "32-true",
         log_every: Count = 50,
         channels_last: bool = True,
     ) -> None:
         self.steps, self.batch_size, self.log_every = steps, batch_size, log_every
         self.clip, self.ema_decay = clip, ema_decay
-        self.precision: Literal["32-true", "bf16-mixed", "16-mixed"] = precision
+        self.precision: Literal["32-true", "bf16-mixed"] = precision
         self.channels_last = channels_last

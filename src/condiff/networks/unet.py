@@ -47,6 +47,7 @@ class UNet(nn.Module):
             attention_head_dim=head_width,
             norm_num_groups=norm_groups,
             num_class_embeds=num_labels or None,
+            resnet_time_scale_shift="scale_shift",  # time and class scale the features too (Dhariwal 2021)
             dropout=dropout,
         )
 
@@ -123,12 +124,12 @@ def _check(widths: list[int], attention: list[bool], norm_groups: int, size: int
     """What diffusers would answer with a shape error deep inside."""
     if len(widths) != len(attention):
         raise ValueError(
-            f"network.attention must say yes or no for each of the {len(widths)} widths, got {len(attention)}"
+            f"UNet.attention must say yes or no for each of the {len(widths)} widths, got {len(attention)}"
         )
     if any(width % norm_groups for width in widths):
-        raise ValueError(f"network.widths must be multiples of norm_groups={norm_groups}, got {widths}")
+        raise ValueError(f"UNet.widths must be multiples of norm_groups={norm_groups}, got {widths}")
     factor = 2 ** (len(widths) - 1)
     if size % factor:
         raise ValueError(
-            f"network: {len(widths)} widths need a size that is a multiple of {factor}, got {size}"
+            f"UNet.widths: {len(widths)} of them need a size that is a multiple of {factor}, got {size}"
         )

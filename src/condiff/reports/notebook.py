@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,34 @@ class Run:
         for part in path.split("."):
             node = node[part]
         return node
+
+
+def refuse_mixture(runs: Sequence[Run], axis: str) -> None:
+    """ValueError unless the runs differ in the axis and the seed only, and none is there twice."""
+    if not runs:
+        raise ValueError("there are no finished runs among the folders")
+    rest = {flat_without(run.config, axis) for run in runs}
+    if len(rest) > 1:
+        one, other, *_ = (dict(pairs) for pairs in rest)
+        differing = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+        raise ValueError(f"the runs differ in more than {axis} and seed: {', '.join(differing)}")
+    places = [(run.setting(axis), run.setting("seed")) for run in runs]
+    if len({*places}) < len(places):
+        raise ValueError(f"two runs have the same {axis} and seed")
+
+
+def flat_without(config: Mapping[str, Any], axis: str) -> tuple[tuple[str, str], ...]:
+    """Every setting that changes a result, but for the axis and the seed."""
+    pairs = {key: part for key, part in config.items() if key not in ("runtime", "logger", "seed")}
+    return tuple(sorted((path, repr(value)) for path, value in _leaves(pairs, "") if path != axis))
+
+
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(node, Mapping):
+        yield path, node
+        return
+    for key, part in node.items():
+        yield from _leaves(part, f"{path}.{key}" if path else str(key))
 
 
 def results(runs: Sequence[Run], axis: str) -> str:

@@ -10,7 +10,8 @@ HIDDEN = "***"
 
 # A name is secret when a word in it ends in one of these: api_key, hf_token, AccessKeyId, db.password.
 _SECRET = r"(?i:keys?|tokens?|secrets?|pass(?:word|wd|phrase)s?|credentials?)(?![a-z])"
-_COUNT = re.compile(r"(?:^|[._])(?:num|max)_\w*$")  # num_tokens counts; it hides nothing
+# num_tokens counts and token_width measures; they hide nothing
+_COUNT = re.compile(r"(?:^|[._])(?:num|max)_\w*$|_(?:width|dim|size|length|count|mask|dropout)$")
 
 _WORD = r"[+~\w.@/-]"
 _VALUE = r"(?:\"[^\"]*\"|'[^']*'|[^\s&\"']+)"

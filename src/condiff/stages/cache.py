@@ -39,7 +39,7 @@ class Cache:
     def find(self, stage: str, key: str, say: Say) -> Artifact | None:
         """The artifact if it is there and sound; a damaged one is set aside and named."""
         folder = self.folder(stage, key)
-        if not (folder / MANIFEST).is_file():
+        if not folder.is_dir():
             return None
         try:
             return Artifact(key, folder, _verified(folder))

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from condiff.errors import CondiffError, EnvironmentFault
+from condiff.data.source import DataInfo
+from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
 from condiff.files import read_json, write_json, written_whole
 from condiff.interrupts import Interrupts
 from condiff.reports.html import render
@@ -38,17 +39,27 @@ def run_study(cfg: Config, folder: Path, interrupts: Interrupts) -> dict[str, fl
     wandb = WandbLog(cfg["logger"]["wandb"], cfg["logger"]["project"], cfg["name"], folder, redact(dict(cfg)))
     for step in steps:
         wandb.stage(step.stage.name)
+    live = folder / "log.jsonl"
+    live.write_text("", encoding="utf-8")
+
+    def tell(stage: str, step: int, values: dict[str, float]) -> None:
+        with live.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+        wandb.scalars(stage, step, values)
+
     runtime = Runtime(
         accelerator=settings["accelerator"],
         num_workers=settings["num_workers"],
         checkpoint_seconds=settings["checkpoint_seconds"],
-        log=wandb.scalars,
+        log=tell,
         interrupts=interrupts,
     )
     try:
         done = run(steps, cfg, cache, runtime)
         metrics = _leave(folder, cfg, steps, done)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, CondiffError):
+            _in_file_only("the run failed", error)
         wandb.finish(exit_code=1)
         raise
     wandb.result(metrics, folder / "samples.png")
@@ -56,13 +67,26 @@ def run_study(cfg: Config, folder: Path, interrupts: Interrupts) -> dict[str, fl
     return {name: metric["value"] for name, metric in metrics.items()}
 
 
+def fits(cfg: Config, info: DataInfo) -> None:
+    """Refuse data that the stages of a study cannot work with; DataError or ConfigError."""
+    if not info.num_classes and {"judge", "denoiser"} & {*cfg["stages"]}:
+        raise DataError(f"data: has no labels, which this study needs; {info.source}")
+    if info.num_held_out < 2:
+        raise DataError(
+            f"data: {info.num_held_out} held-out pictures are too few to compare with; hold out at least 2"
+        )
+    if "metrics" in cfg["stages"] and cfg["num_samples"] < 2:
+        raise ConfigError(f"num_samples: must be at least 2 to be measured, got {cfg['num_samples']}")
+
+
 def failed(error: BaseException) -> tuple[int, str]:
     """Exit code and the lines for stderr."""
     if isinstance(error, CondiffError):
         return error.exit_code, str(error)
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        line = "out of memory; halve trainer.batch_size, or set a smaller network or data.size"
-        return 7, f"error[7]: {line}"
+        return failed(
+            OutOfMemory("trainer.batch_size: out of memory; halve it, or set a smaller network or data.size")
+        )
     return 1, f"error[1]: {type(error).__name__}: {error}"
 
 
@@ -89,6 +113,17 @@ def _open(folder: Path) -> None:
     log.propagate = False
 
 
+def _in_file_only(what: str, error: Exception) -> None:
+    """A traceback for run.log; the terminal gets a line of its own."""
+    for handler in log.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(
+                log.makeRecord(
+                    log.name, logging.ERROR, "", 0, what, (), (type(error), error, error.__traceback__)
+                )
+            )
+
+
 def _leave(
     folder: Path, cfg: Config, steps: Sequence[Step], done: Mapping[str, Artifact]
 ) -> dict[str, dict[str, Any]]:
@@ -103,15 +138,16 @@ def _leave(
         for step in steps
     }
     write_json(folder / "stages.json", stages)
-    rows = "".join(json.dumps(line) + "\n" for line in log_rows(done))
-    (folder / "log.jsonl").write_text(rows, encoding="utf-8")
+    with written_whole(folder / "log.jsonl") as temporary:  # with what cached stages logged when they ran
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in log_rows(done)), encoding="utf-8")
     metrics = read_json(done["metrics"].path / "metrics.json") if "metrics" in done else {}
     write_json(folder / "metrics.json", metrics)
     if "samples" in done:
         with written_whole(folder / "samples.png") as temporary:
             samples_grid(done).save(temporary, format="PNG")
     page = render(report(cfg, command_line(sys.argv), steps, done))
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    with written_whole(folder / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
     print(f"\n{metrics_table(metrics, palette_for(sys.stdout))}\n" if metrics else "")
     print(f"report: {folder / 'report.html'}", flush=True)
     return metrics

@@ -113,7 +113,7 @@ def _make(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, ru
             step.status, step.why = "cached", "made by another job"
             return
         work = cache.work(name, step.key)
-        step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*")) else "run"
+        step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*.safetensors")) else "run"
         clean(work, keep=(CHECKPOINTS, LOG))
         start = time.monotonic()
         step.stage.run(cfg, inputs, runtime, work)
@@ -173,7 +173,7 @@ def _settle(step: Step, recipe: str, cache: Cache, stale: str) -> None:
     if cache.folder(name, step.key).is_dir():
         step.status = "cached"
         return
-    if any((cache.work(name, step.key) / CHECKPOINTS).glob("step=*")):
+    if any((cache.work(name, step.key) / CHECKPOINTS).glob("step=*.safetensors")):
         step.status, step.why = "resumed", "an earlier attempt was interrupted"
         return
     others = list(cache.manifests(name))

@@ -3,7 +3,7 @@
 import logging
 import netrc
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +35,12 @@ class WandbLog:
     ) -> Any:
         def start(mode: str) -> Any:
             settings = wandb.Settings(
-                init_timeout=PATIENCE, login_timeout=PATIENCE, console="off", silent=True, disable_git=True
+                init_timeout=PATIENCE,
+                login_timeout=PATIENCE,
+                finish_timeout=60,
+                console="off",
+                silent=True,
+                disable_git=True,
             )
             return wandb.init(
                 mode=mode,
@@ -57,27 +62,32 @@ class WandbLog:
             )
             return start("offline")
 
-    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Each stage counts its own steps."""
-        if self.run is not None:
-            self.run.log(
-                {f"{stage}/step": step, **{f"{stage}/{key}": value for key, value in values.items()}}
-            )
-
-    def stage(self, name: str) -> None:
-        if self.run is not None:
-            self.run.define_metric(f"{name}/*", step_metric=f"{name}/step")
-
-    def result(self, metrics: Mapping[str, Mapping[str, Any]], samples: Path) -> None:
+    def _try(self, do: Callable[[Any], None]) -> None:
+        """What fails is told once, and nothing more is sent."""
         if self.run is None:
             return
-        self.run.summary.update({name: metric["value"] for name, metric in metrics.items()})
+        try:
+            do(self.run)
+        except Exception as error:  # whatever is wrong with wandb, a study does not end for it
+            log.warning("wandb stopped: %s", error)
+            self.run = None
+
+    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Each stage counts its own steps."""
+        row = {f"{stage}/step": step, **{f"{stage}/{key}": value for key, value in values.items()}}
+        self._try(lambda run: run.log(row))
+
+    def stage(self, name: str) -> None:
+        self._try(lambda run: run.define_metric(f"{name}/*", step_metric=f"{name}/step"))
+
+    def result(self, metrics: Mapping[str, Mapping[str, Any]], samples: Path) -> None:
+        values = {name: metric["value"] for name, metric in metrics.items()}
+        self._try(lambda run: run.summary.update(values))
         if samples.is_file():
-            self.run.log({"samples": import_module("wandb").Image(str(samples))})
+            self._try(lambda run: run.log({"samples": import_module("wandb").Image(str(samples))}))
 
     def finish(self, exit_code: int = 0) -> None:
-        if self.run is not None:
-            self.run.finish(exit_code=exit_code)
+        self._try(lambda run: run.finish(exit_code=exit_code))
 
 
 def logged_in() -> bool:

@@ -1,0 +1,51 @@
+"""A study's table says what its runs say."""
+
+import csv
+
+import pytest
+
+from condiff.reports.notebook import Run, curve, refuse_mixture, results, table
+
+
+def made(scale, seed, value, steps=16):
+    config = {"seed": seed, "guidance": {"scale": scale}, "sampler": {"steps": steps}, "runtime": {"x": seed}}
+    metric = {"value": value, "n": 500, "protocol": "p", "interval": None}
+    floor = {**metric, "value": 1.0, "interval": [0.5, 1.5]}
+    return Run(config, {"fd": metric, "fd_floor": floor}, {"metrics": {"key": f"k{scale}{seed}"}})
+
+
+RUNS = [made(2.0, 1, 5.0), made(1.0, 0, 8.0), made(2.0, 0, 3.0)]
+
+
+def test_the_table_has_mean_and_deviation_over_seeds():
+    lines = table(RUNS, "guidance.scale").splitlines()
+    assert lines[0] == "| guidance.scale | seeds | fd | fd_floor |"
+    assert lines[2:] == ["| 1 | 1 | 8 | 1 |", "| 2 | 2 | 4 ± 1.414 | 1 |"]
+
+
+def test_every_number_stands_in_the_csv_with_the_key_it_was_measured_from():
+    rows = list(csv.DictReader(results(RUNS, "guidance.scale").splitlines()))
+    assert len(rows) == 6
+    assert [row["metrics_key"] for row in rows[::2]] == ["k1.00", "k2.00", "k2.01"]
+    assert (rows[1]["metric"], rows[1]["low"], rows[0]["low"]) == ("fd_floor", "0.5", "")
+
+
+def test_the_curve_shows_the_floor():
+    assert "held-out real pictures" in curve(RUNS, "guidance.scale", "fd")
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ([], "no finished runs"),
+        ([*RUNS, made(3.0, 0, 1.0, steps=8)], "sampler.steps"),
+        ([*RUNS, made(2.0, 0, 4.0)], "same guidance.scale and seed"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(runs, said):
+    with pytest.raises(ValueError, match=said):
+        refuse_mixture(runs, "guidance.scale")
+
+
+def test_runs_of_one_study_belong_together():
+    refuse_mixture(RUNS, "guidance.scale")
