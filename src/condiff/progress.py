@@ -13,7 +13,13 @@ def bar(total: int, what: str, done: int = 0) -> "tqdm[Any]":
     """A bar to be updated by hand; cheap enough to be updated at every training step."""
     seconds = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(
-        total=total, desc=what, initial=done, mininterval=seconds, maxinterval=seconds, dynamic_ncols=True
+        total=total,
+        desc=what,
+        initial=done,
+        delay=1.0,  # what takes less shows nothing
+        mininterval=seconds,
+        maxinterval=seconds,
+        dynamic_ncols=True,
     )
 
 

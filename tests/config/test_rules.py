@@ -137,7 +137,7 @@ def test_a_stage_has_its_parts():
     lines = told(
         stages=["denoiser", "latents"], data={}, process=process, objective={}, network={}, method={}
     )
-    assert [line.split(":")[0] for line in lines] == ["autoencoder", "optimizer", "trainer"]
+    assert [line.split(":")[0] for line in lines] == ["autoencoder", "conditioner", "optimizer", "trainer"]
     assert told(stages=["report"], conditioner=None) == []
 
 

@@ -74,7 +74,7 @@ BAD = {
     "empty": (3, ["data=image_folder", "data.path=../empty"], ["data.path", "../empty"]),
     "undecodable": (3, ["data=image_folder", "data.path=../broken"], ["b.png"]),
     "label": (3, ["data=image_folder", "data.path=../labels", "data.num_classes=2"], ["label 7", "0..1"]),
-    "sweep": (2, ["-m", "guidance.scale=1,two"], ["guidance.scale", "'two'"]),
+    "sweep": (2, ["guidance.scale=1,two", "-m"], ["guidance.scale", "'two'"]),
     "target": (2, ["guidance._target_=os.system"], ["guidance._target_", "os.system"]),
 }
 
