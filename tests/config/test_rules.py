@@ -198,7 +198,7 @@ def test_a_guidance_that_a_study_cannot_serve_is_refused_before_it_runs():
     weaker = of("diffusion.guidance.references", "AutoGuidance", scale=2.0)
     chain = of("diffusion.guidance", "Chain", links=[weaker])
     (line,) = (line for line in told(guidance=chain, stages=["judge"]) if "AutoGuidance" in line)
-    assert line.startswith("guidance.links[0]: AutoGuidance needs stage weaker, which is not in stages")
+    assert line.startswith("guidance.links[0]: AutoGuidance needs the model of a stage weaker")
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def refused(make, sentence: str) -> None:
 def test_a_rule_says_in_a_line_what_it_lacks():
     bare = Models(ideal(DATA, CosineVP(), V()))
     x_t, m, cond = setting(CosineVP())
-    refused(lambda: AutoGuidance(2.0)(bare), "needs a weaker model, which stage 'weaker' trains")
+    refused(lambda: AutoGuidance(2.0)(bare), "needs a weaker model of the same data")
     refused(lambda: Classifier(2.0)(bare), "Classifier needs a classifier of noisy images")
     refused(lambda: ClassifierMean(2.0)(bare), "ClassifierMean needs a classifier of noisy images")
     refused(lambda: ClassifierFreeZeroStar(2.0)(bare), "needs a flow, and the process is CosineVP")

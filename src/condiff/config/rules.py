@@ -100,7 +100,10 @@ def guidance_fits_the_study(cfg: Config) -> Iterator[str]:
             )
         stage = _attribute(node, "needs_stage")
         if stage is not None and stages and stage not in stages:
-            yield f"{path}: {_class(node)} needs stage {stage}, which is not in stages; use guidance=cfg"
+            yield (
+                f"{path}: {_class(node)} needs the model of a stage {stage}, which this study does not have;"
+                " use guidance=cfg, or from Python give it to Models"
+            )
         if _attribute(node, "needs_pixels") and "latents" in stages:
             yield (
                 f"{path}: {_class(node)} works on pixels, and this study has a stage latents;"

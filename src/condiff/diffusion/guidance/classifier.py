@@ -87,7 +87,7 @@ def gradient(log_p: LogProbability, x: Tensor, m: Marginal, cond: Condition) -> 
 
 def _required(models: Models, name: str) -> LogProbability:
     if models.classifier is None:
-        raise ValueError(f"{name} needs a classifier of noisy images, which a stage 'classifier' would train")
+        raise ValueError(f"{name} needs a classifier of noisy images: give it to Models(classifier=...)")
     return models.classifier
 
 

@@ -25,7 +25,7 @@ class AutoGuidance:
     def __call__(self, models: Models) -> Denoiser:
         if models.weaker is None:
             raise ValueError(
-                "AutoGuidance needs a weaker model, which stage 'weaker' trains: add it to stages"
+                "AutoGuidance needs a weaker model of the same data: give it to Models(denoiser, weaker=...)"
             )
         return Guided(models, self._start)
 
