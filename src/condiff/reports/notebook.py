@@ -89,7 +89,9 @@ def curve(runs: Sequence[Run], axis: str, metric: str) -> str:
     if floor in runs[0].metrics:
         real = statistics.fmean(run.metrics[floor]["value"] for run in runs)
         lines.append(Series("held-out real pictures", [(x, real) for x, _ in points]))
-    return svg(Curve(f"{metric} over {axis}", "", lines, x_label=axis, y_label=metric))
+    plot = svg(Curve(f"{metric} over {axis}", "", lines, x_label=axis, y_label=metric))
+    paper = 'xmlns="http://www.w3.org/2000/svg" style="background:#fff;color:#222;font-family:sans-serif"'
+    return plot.replace("<svg ", f"<svg {paper} ", 1)
 
 
 def _groups(runs: Sequence[Run], axis: str) -> dict[float, list[Run]]:
