@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as run.py
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL

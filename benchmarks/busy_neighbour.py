@@ -21,7 +21,11 @@ from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import CosineVP
 from condiff.networks.unet import UNet
 
-POLICIES = {"run.py (passive waiting)": {"OMP_WAIT_POLICY": "PASSIVE"}, "OpenMP's default": {}}
+POLICIES = {
+    "run.py (1,000 spins)": {"GOMP_SPINCOUNT": "1000"},
+    "passive waiting": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "OpenMP's default": {},
+}
 
 
 def measure(rounds: int, steps: int) -> float:
@@ -64,7 +68,8 @@ def main() -> None:
         return
     kept = {}
     for name, policy in POLICIES.items():
-        env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | policy
+        clean = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+        env = clean | policy
         command = [sys.executable, __file__, "--measure", f"--rounds={args.rounds}", f"--steps={args.steps}"]
         kept[name] = float(
             subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
