@@ -29,7 +29,7 @@ class ClassAccuracy(Measurement):
     def count(self) -> int:
         return int(self.seen)  # pyright: ignore[reportArgumentType]
 
-    def add(self, side: str, images: Tensor, label: Tensor | None) -> None:
+    def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         if label is None:
             raise ValueError("class accuracy needs labelled samples")
         self.right = self.right + (self.judge.logits(images).argmax(1) == label).sum()

@@ -48,7 +48,7 @@ class FrechetDistance(Measurement):
         few = min(int(self.fake_count), int(self.real_count)) <= self.extractor.feature_dim  # pyright: ignore[reportArgumentType]
         return "no more pictures than features: the covariance is singular" if few else ""
 
-    def add(self, side: str, images: Tensor, label: Tensor | None) -> None:
+    def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         features = self.extractor(images).double()
         if not features.isfinite().all():
             raise ValueError(f"{self.extractor.name} features of the {side} pictures are not finite")

@@ -29,7 +29,7 @@ class Measurement(Metric):
         """The sets it wants to see."""
 
     @abstractmethod
-    def add(self, side: str, images: Tensor, label: Tensor | None) -> None:
+    def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         """Take in images, [B, C, H, W] in [-1, 1], of one of its sets, with their labels, [B]."""
 
     @property
@@ -54,6 +54,3 @@ class Measurement(Metric):
             "protocol": f"{self.protocol}; {note}" if note else self.protocol,
             "interval": None if interval is None else list(interval),
         }
-
-    def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
-        self.add(side, images, label)

@@ -1,8 +1,6 @@
 """Stages: the cached steps of a study, planned without importing what they run with."""
 
-import hashlib
 import importlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -54,33 +52,33 @@ class Stage:
     reads: tuple[str, ...] = ()  # config keys
     source: str | None = None
 
+    def seen(self, cfg: Config) -> dict[str, Any]:
+        """Its part of the config: an undeclared read is a KeyError."""
+        return {key: cfg[key] for key in self.reads}
+
     def inputs(self, present: Mapping[str, Any]) -> dict[str, Any]:
         """Its part of what the stages before it left; KeyError on a missing need."""
         return {name: present[name] for name in (*self.needs, *(n for n in self.takes if n in present))}
 
     def identity(self, cfg: Config, recipes: Mapping[str, str], outside: str | None) -> dict[str, Any]:
         """What it makes, the code apart: two artifacts with one identity differ in code only."""
-        config = {key: cfg[key] for key in self.reads}
-        return {"stage": self.name, "config": config, "inputs": dict(recipes), "source": outside}
+        return {"stage": self.name, "config": self.seen(cfg), "inputs": dict(recipes), "source": outside}
 
     def code(self, cfg: Config) -> str:
         """The code it can reach, and the libraries that do the arithmetic."""
-        config = {key: cfg[key] for key in self.reads}
         libraries = {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "diffusers")}
-        return digest([fingerprint(self.work.partition(":")[0], *targets(config)), libraries])[:12]
+        return digest([fingerprint(self.work.partition(":")[0], *targets(self.seen(cfg))), libraries])[:12]
 
     def outside(self, cfg: Config, cache: Path) -> str | None:
         return None if self.source is None else _load(self.source)(cfg, cache)
 
     def run(self, cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-        seen = {key: cfg[key] for key in self.reads}  # an undeclared read is a KeyError
-        _load(self.work)(seen, inputs, runtime, out)
+        _load(self.work)(self.seen(cfg), inputs, runtime, out)
 
 
 def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
     """The name of an artifact: what it is, by which code, from which artifacts."""
-    seen = json.dumps([recipe, code, dict(inputs)], sort_keys=True)
-    return hashlib.sha256(seen.encode()).hexdigest()[:12]
+    return digest([recipe, code, dict(inputs)])[:12]
 
 
 def _load(name: str) -> Callable[..., Any]:
