@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from condiff.autoencoders.space import ChannelMoments, LatentSpace, draw
 from condiff.data.dataset import ShardDataset
 from condiff.data.shards import ShardWriter, to_npy
 from condiff.diffusion.randomness import SampleNoise
-from condiff.files import written_whole
 from condiff.progress import track
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.device import device
 from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.training import save_weights
 
 SPACE = "space.safetensors"
 
@@ -36,9 +36,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
             for i, key in enumerate(batch["key"]):
                 label = {"cls": str(int(batch["label"][i])).encode()} if "label" in batch else {}
                 writer.write(key, {"npy": to_npy(moments[i].cpu().numpy()), **label})
-    space = seen.space()
-    with written_whole(out / SPACE) as temporary:
-        save_file({"mean": space.mean.cpu().contiguous(), "std": space.std.cpu().contiguous()}, temporary)
+    save_weights(out / SPACE, seen.space().state_dict())
 
 
 def load_space(artifact: Artifact) -> LatentSpace:
