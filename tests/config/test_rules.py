@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from condiff.config.kinds import wrong_kinds
-from condiff.config.rules import RULES, unknown_stages
+from condiff.config.rules import RULES, unknown_stages, with_needed_stages
 
 GUIDANCE = "condiff.diffusion.guidance"
 SAMPLERS = "condiff.diffusion.samplers"
@@ -73,7 +73,7 @@ def test_a_size_is_halved_evenly_by_autoencoder_and_network(size, fits):
 
 
 def test_a_downsampling_is_its_default_or_counted_from_the_widths():
-    data, network = {"size": 12}, of("networks.unet", "UNet", widths=[8, 8, 8], attention=[False] * 3)
+    data, network = {"size": 12}, of("networks.unet", "UNet", widths=[16] * 3, attention=[False] * 3)
     compact = {"network": of("autoencoders.compact", "CompactKL")}
     assert (
         "multiple of 16 (autoencoder 4 x network 4)"
@@ -97,9 +97,11 @@ def test_ends_must_be_in_order():
 
 
 def test_the_levels_of_a_network_agree():
-    network = of("networks.unet", "UNet", widths=[8, 12], attention=[True], norm_groups=8)
+    network = of("networks.unet", "UNet", widths=[8, 12], attention=[True], norm_groups=8, head_width=8)
     assert [line.split(":")[0] for line in told(network=network)] == ["network.attention", "network.widths"]
     assert told(network={**network, "widths": [8, 16], "attention": [True, False]}) == []
+    narrow = told(network={**network, "widths": [8, 8], "attention": [False, False], "head_width": 16})
+    assert narrow == ["network.head_width: must be at most 8, a width that attends, got 16"]
     for widths in ([], [0, 8]):
         assert "network.widths: must be integers >= 1" in " ".join(
             told(network={**network, "widths": widths})
@@ -195,16 +197,45 @@ def test_a_guidance_that_a_study_cannot_serve_is_refused_before_it_runs():
     cut = of("diffusion.guidance.corrections", "DynamicThreshold", inner=zero)
     (line,) = told(guidance=cut, stages=["latents"], autoencoder={}, conditioner=LABEL)
     assert line.startswith("guidance: DynamicThreshold works on pixels, and this study has a stage latents")
+    both = of("diffusion.guidance.conditions", "TextAndImage", text_scale=7.5, image_scale=1.5)
+    (line,) = told(guidance=both, conditioner=LABEL)
+    assert line.startswith("guidance: TextAndImage needs the condition concat, which conditioner ClassLabel")
+
+
+def test_a_guidance_brings_the_stage_that_trains_its_second_model():
     weaker = of("diffusion.guidance.references", "AutoGuidance", scale=2.0)
-    chain = of("diffusion.guidance", "Chain", links=[weaker])
-    (line,) = (line for line in told(guidance=chain, stages=["judge"]) if "AutoGuidance" in line)
-    assert line.startswith("guidance.links[0]: AutoGuidance needs the model of a stage weaker")
+    gradient = of("diffusion.guidance.classifier", "Classifier", scale=1.0)
+    chain = of("diffusion.guidance", "Chain", links=[weaker, gradient])
+    plain = of("diffusion.guidance", "NoGuidance")
+    study = ["denoiser", "samples"]
+    assert with_needed_stages({"stages": study, "guidance": chain}) == [*study, "weaker", "classifier"]
+    assert with_needed_stages({"stages": [*study, "weaker"], "guidance": weaker}) == [*study, "weaker"]
+    assert with_needed_stages({"stages": study, "guidance": plain}) == study
+    assert with_needed_stages({"stages": ["denoiser"], "guidance": weaker}) == ["denoiser"]
+    lines = told(stages=["denoiser", "samples", "weaker"], weaker=None)
+    assert "weaker: is null, and stage weaker needs it; choose one, weaker=NAME" in lines
+
+
+def test_a_size_is_halved_evenly_by_the_networks_beside_the_denoiser_too():
+    network = of("networks.unet", "UNet", widths=[8, 16], attention=[False, False])
+    deep = of("networks.noisy_classifier", "HalfUNet", widths=[16] * 4, attention=[False] * 4)
+    data = {"_target_": "condiff.data.image_folder.ImageFolder", "size": 12}
+    assert told(data=data, network=network) == []
+    (line,) = told(data=data, network=network, stages=["classifier"], classifier={"network": deep})[-1:]
+    assert line == "data.size: must be a multiple of 8 (autoencoder 1 x network 8), got 12"
+    unused = told(data=data, network=network, classifier={"network": deep})
+    assert unused == []  # a study that trains no classifier does not ask what it could read
 
 
 @pytest.mark.parametrize(
     ("guidance", "good", "bad", "hint"),
     [
-        ("plusplus.ClassifierFreePlusPlus", "samplers.DDIM", "samplers.Heun", "sampler=ddim or ddpm"),
+        (
+            "plusplus.ClassifierFreePlusPlus",
+            "samplers.DDIM",
+            "samplers.Heun",
+            "sampler=ddim, ddpm, euler or dpmpp_2m",
+        ),
         ("classifier.ClassifierMean", "ancestral.AncestralLarge", "samplers.DDIM", "sampler=ancestral"),
     ],
 )

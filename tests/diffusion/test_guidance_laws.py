@@ -20,6 +20,7 @@ from condiff.diffusion.guidance.projected import AdaptiveProjected
 from condiff.diffusion.guidance.references import AutoGuidance, PerturbedAttention
 from condiff.diffusion.guidance.schedules import Constant, Linear, Monotone, ScheduledScale
 from condiff.diffusion.guidance.zero_star import ClassifierFreeZeroStar
+from condiff.diffusion.multistep import UniPC
 from condiff.diffusion.parameterization import Prediction, V
 from condiff.diffusion.process import CosineVP, LinearDDPM, Process, RectifiedFlow
 from condiff.diffusion.randomness import SampleNoise
@@ -172,7 +173,30 @@ def test_cfg_plus_plus_in_ddim_is_its_algorithm():
     exactly(sampler(ClassifierFreePlusPlus(0.4)(given), noise, cond), x)
 
 
-@pytest.mark.parametrize("sampler", [Euler(4), Heun(4), DPMSolverPP2M(4), AncestralSmall(4)], ids=called)
+@pytest.mark.parametrize("process", [CosineVP(), RectifiedFlow(), LinearDDPM()], ids=called)
+def test_every_first_order_step_of_cfg_plus_plus_is_that_of_ddim(process):
+    """A solver of higher order starts from x0 with the null's noise on it, and is of first order alone."""
+    noise = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    denoiser, cond = ClassifierFreePlusPlus(0.4)(models(process)), labelled(DATA, [0, 1])
+    exactly(Euler(6)(denoiser, noise, cond), DDIM(6)(denoiser, noise, cond))
+    now, then = DDIM(6).nodes(process, noise)[2:4]
+    x = process.prior(noise)
+
+    def step(sampler) -> torch.Tensor:
+        return sampler.step(lambda x_t, node: denoiser(x_t, node.marginal, cond), x, now, then, [], None)
+
+    exactly(step(DPMSolverPP2M(6)), step(DDIM(6)))
+
+
+def test_cfg_plus_plus_at_scale_zero_is_the_null_in_every_solver_that_follows_it():
+    noise = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    given, cond = models(CosineVP()), labelled(DATA, [0, 1])
+    for sampler in (Euler(5), DDIM(5), DPMSolverPP2M(5)):
+        plain = sampler(given.denoiser, noise, cond.without())
+        exactly(sampler(ClassifierFreePlusPlus(0.0)(given), noise, cond), plain)
+
+
+@pytest.mark.parametrize("sampler", [Heun(4), UniPC(4), AncestralSmall(4)], ids=called)
 def test_a_sampler_refuses_a_noise_that_it_cannot_add_again(sampler):
     denoiser = ClassifierFreePlusPlus(0.5)(models(CosineVP()))
     with pytest.raises(ValueError, match=rf"{type(sampler).__name__} cannot follow .* use sampler=ddim"):

@@ -17,6 +17,7 @@ from condiff.evaluation.judge import Judge
 from condiff.methods.autoencoder import AutoencoderKL, kl, psnr
 from condiff.methods.diffusion import Diffusion
 from condiff.methods.judge import JudgeTraining
+from condiff.methods.method import clean
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 
@@ -88,7 +89,7 @@ def test_cached_moments_are_drawn_from_anew_at_every_step():
     method = diffusion(space=LatentSpace(torch.zeros(2), torch.ones(2)))
     moments = torch.cat([torch.zeros(8, 2, 4, 4), torch.zeros(8, 2, 4, 4)], dim=1)
     first, again, other = (
-        method.clean({"moments": moments}, Draws(0, step, 8, slice(None))) for step in (0, 0, 1)
+        clean({"moments": moments}, Draws(0, step, 8, slice(None)), method.space) for step in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -98,9 +99,8 @@ def test_cached_moments_are_drawn_from_anew_at_every_step():
 def test_latents_are_normalised_before_they_are_trained_on():
     method = diffusion(space=LatentSpace(torch.tensor([5.0]), torch.tensor([2.0])))
     moments = torch.cat([torch.full((8, 1, 4, 4), 9.0), torch.full((8, 1, 4, 4), -20.0)], dim=1)
-    assert torch.allclose(
-        method.clean({"moments": moments}, Draws(0, 0, 8, slice(None))), torch.tensor(2.0), atol=1e-3
-    )
+    x0 = clean({"moments": moments}, Draws(0, 0, 8, slice(None)), method.space)
+    assert torch.allclose(x0, torch.tensor(2.0), atol=1e-3)
 
 
 def test_optimizer_clipping_and_average_are_given_what_requires_grad():
@@ -168,3 +168,23 @@ def test_a_shift_is_a_share_of_the_picture_either_way():
     moved = moving(shift=0.125).moved(images, draws)[:, 0, :, 12:20] - images[:, 0, :, 12:20]
     assert 3.7 < moved.max() <= 4.01
     assert -4.01 <= moved.min() < -3.7
+
+
+def test_a_scale_is_a_share_of_the_picture_either_way():
+    images = torch.arange(-15.5, 16).expand(400, 1, 32, 32)  # brightness is the distance from the middle
+    moved = moving(scale=0.125).moved(images, Draws(0, 0, 400, slice(None)))[:, 0, :, 12:20]
+    zoom = moved / images[:, 0, :, 12:20]
+    assert torch.allclose(zoom, zoom[:, :1, :1].expand_as(zoom), atol=1e-4)  # the same everywhere
+    assert 1.12 < zoom.max() <= 1.1251
+    assert 0.8749 <= zoom.min() < 0.88
+
+
+def test_a_rotation_is_by_an_angle_either_way():
+    column = torch.arange(-15.5, 16).expand(32, 32)
+    images = torch.stack([column, column.T]).expand(400, 2, 32, 32)  # how far right, how far down
+    moved = moving(rotate=0.25).moved(images, Draws(0, 0, 400, slice(None)))
+    right, down = moved[:, :, 16, 20].unbind(1)  # half a pixel below the middle, four and a half right of it
+    angle = torch.atan2(down, right) - torch.atan2(torch.tensor(0.5), torch.tensor(4.5))
+    assert torch.allclose(right.hypot(down), torch.tensor(4.5).hypot(torch.tensor(0.5)), atol=1e-4)
+    assert 0.24 < angle.max() <= 0.2501
+    assert -0.2501 <= angle.min() < -0.24

@@ -74,6 +74,8 @@ BAD = {
     "empty": (3, ["data=image_folder", "data.path=../empty"], ["data.path", "../empty"]),
     "undecodable": (3, ["data=image_folder", "data.path=../broken"], ["b.png"]),
     "label": (3, ["data=image_folder", "data.path=../labels", "data.num_classes=2"], ["label 7", "0..1"]),
+    "class": (2, ["guidance=negative", "guidance.label=10"], ["guidance.label", "0..9", "got 10"]),
+    "picture": (2, ["guidance=text_and_image"], ["guidance", "concat", "ClassLabel"]),
     "sweep": (2, ["guidance.scale=1,two", "-m"], ["guidance.scale", "'two'"]),
     "target": (2, ["guidance._target_=os.system"], ["guidance._target_", "os.system"]),
 }

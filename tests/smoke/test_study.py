@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from tests.smoke.conftest import PIXELS
+from tests.smoke.conftest import LATENT, PIXELS
 
-LATENT = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
+ALL = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
 
 
 def stages(folder):
@@ -28,7 +28,7 @@ def drawn(folder):
 
 def test_a_run_leaves_everything_and_a_second_one_makes_nothing(study):
     first = study()
-    assert list(stages(first)) == LATENT
+    assert list(stages(first)) == ALL
     for stage in stages(first).values():
         assert set(stage) == {"key", "path", "status", "seconds"}
     metrics = json.loads((first / "metrics.json").read_text())
@@ -79,6 +79,46 @@ def test_every_choice_runs_in_pixels(study, choices):
     folder = study(*choices, "network.widths=[8,16]", "network.attention=[false,true]", space=PIXELS)
     assert list(stages(folder)) == ["data", "judge", "denoiser", "samples", "metrics"]
     assert drawn(folder)["image"].shape == (20, 1, 16, 16)
+
+
+SECOND = {
+    "weaker": ("guidance=autoguidance", "weaker.trainer.steps=2", "weaker.trainer.batch_size=8"),
+    "classifier": (
+        "guidance=classifier",
+        "classifier.trainer.steps=2",
+        "classifier.trainer.batch_size=8",
+        "classifier.network.widths=[8,16]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+@pytest.mark.parametrize("space", [LATENT, PIXELS], ids=["latents", "pixels"])
+def test_a_guidance_trains_its_second_model_once_and_no_other_guidance_does(study, space, name):
+    plain = study(space=space, folder="plain")
+    assert name not in stages(plain)
+    first = study(*SECOND[name], space=space)
+    # at 4x4 latents the classifier of two levels still has places to pool
+    assert statuses(first)[name] == "run"
+    assert statuses(first)["denoiser"] == "cached"
+    again = study(*SECOND[name], "guidance.scale=1.5", space=space, folder="again")
+    assert {key for key, status in statuses(again).items() if status != "cached"} == {"samples", "metrics"}
+    assert not np.array_equal(drawn(first)["image"], drawn(again)["image"])
+
+
+def test_a_classifier_is_told_of_by_noise_level(study):
+    page = (study(*SECOND["classifier"]) / "report.html").read_text()
+    assert "classifier by noise level" in page
+
+
+def test_the_weaker_model_may_be_another_network(study):
+    narrow = ("weaker=narrow", "weaker.network.widths=[8,8]", "weaker.network.head_width=8")
+    folder = study(*SECOND["weaker"], *narrow)
+    weak, strong = (
+        load_file(Path(stages(folder)[name]["path"]) / "weights.safetensors")
+        for name in ("weaker", "denoiser")
+    )
+    assert sum(map(np.size, weak.values())) < sum(map(np.size, strong.values()))
 
 
 def pictures(folder, size=20, channels=3):

@@ -1,7 +1,7 @@
 """Class labels as a condition."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -15,6 +15,8 @@ class ClassLabel:
     A study that never drops its condition has no null (``with_null`` false): the network then has no
     row for it either, and guidance that asks for one is refused.
     """
+
+    gives: ClassVar[tuple[str, ...]] = ("label",)
 
     @checked
     def __init__(self, num_classes: Count, with_null: bool) -> None:

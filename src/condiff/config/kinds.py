@@ -16,6 +16,8 @@ _BASES = {
     "method": "Diffusion",
     "judge.method": "JudgeTraining",
     "autoencoder.method": "AutoencoderKL",
+    "classifier.network": "HalfUNet",
+    "classifier.method": "NoisyClassifier",
     "optimizer": "AdamW",
     "trainer": "Training",
     "sampler": "Sampler",

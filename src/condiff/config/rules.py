@@ -25,11 +25,13 @@ _NEEDS = {
     "autoencoder": ("autoencoder",),
     "latents": ("autoencoder",),
     "denoiser": ("data", "conditioner", *_DENOISER, *_TRAINED),
+    "weaker": ("data", "conditioner", "process", "objective", "weaker", "method", "optimizer"),
+    "classifier": ("data", "process", "classifier"),
     "samples": ("conditioner", *_DENOISER, "guidance", "sampler"),
     "metrics": ("metrics",),
 }
 _ORDERED = (("beta_start", "beta_end"), ("sigma_min", "sigma_max"), ("low", "high"), ("s_min", "s_max"))
-_FOLLOWED_BY = {"renoise": "sampler=ddim or ddpm", "pull": "sampler=ancestral"}
+_FOLLOWED_BY = {"renoise": "sampler=ddim, ddpm, euler or dpmpp_2m", "pull": "sampler=ancestral"}
 
 
 def unknown_stages(cfg: Config, known: Collection[str]) -> Iterator[str]:
@@ -41,6 +43,15 @@ def unknown_stages(cfg: Config, known: Collection[str]) -> Iterator[str]:
             yield f"stages[{place}]: must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}"
         elif name in names[:place]:
             yield f"stages[{place}]: {name} is named twice"
+
+
+def with_needed_stages(cfg: Config) -> Any:
+    """The stages of a study, with those that train a second model for its guidance."""
+    stages = cfg.get("stages")
+    if "samples" not in _words(stages):
+        return stages
+    needed = (_attribute(node, "needs_stage") for _, node in objects(_at(cfg, "guidance"), "guidance"))
+    return list(dict.fromkeys([*_words(stages), *filter(None, needed)]))
 
 
 def stages_have_their_parts(cfg: Config) -> Iterator[str]:
@@ -90,19 +101,20 @@ def guidance_has_its_null(cfg: Config) -> Iterator[str]:
 
 
 def guidance_fits_the_study(cfg: Config) -> Iterator[str]:
-    """Some guidances are made for straight processes or for pixels, some need a second model."""
-    process, stages = _at(cfg, "process"), _words(cfg.get("stages"))
+    """Some guidances are made for straight processes, for pixels, or for a picture to edit."""
+    process, giver, stages = _at(cfg, "process"), _at(cfg, "conditioner"), _words(cfg.get("stages"))
     for path, node in objects(_at(cfg, "guidance"), "guidance"):
         if _attribute(node, "needs_flow") and "_target_" in process and not _attribute(process, "straight"):
             yield (
                 f"{path}: {_class(node)} needs a flow, and process is {_class(process)};"
                 " use process=rectified_flow, or guidance=cfg"
             )
-        stage = _attribute(node, "needs_stage")
-        if stage is not None and stages and stage not in stages:
+        asked, given = (_attribute(node, "needs_condition") or ()), (_attribute(giver, "gives") or ())
+        missing = {*asked} - {*given}
+        if missing and "_target_" in giver:
             yield (
-                f"{path}: {_class(node)} needs the model of a stage {stage}, which this study does not have;"
-                " use guidance=cfg, or from Python give it to Models"
+                f"{path}: {_class(node)} needs the condition {', '.join(sorted(missing))}, which conditioner"
+                f" {_class(giver)} does not give; use guidance=cfg"
             )
         if _attribute(node, "needs_pixels") and "latents" in stages:
             yield (
@@ -128,7 +140,9 @@ def size_can_be_halved(cfg: Config) -> Iterator[str]:
     """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
     size = _argument(_at(cfg, "data"), "size")
     autoencoder = _at(cfg, "autoencoder", "network") or _at(cfg, "autoencoder")
-    latent, network = _downsampling(autoencoder), _downsampling(_at(cfg, "network"))
+    beside = [part for part in ("weaker", "classifier") if part in _words(cfg.get("stages"))]
+    halved = [_at(cfg, "network"), *(_at(cfg, part, "network") for part in beside)]
+    latent, network = _downsampling(autoencoder), max(map(_downsampling, halved))
     key = "size" if type(size) is int else "multiple_of"  # a size read from the data is a multiple of it
     value = _argument(_at(cfg, "data"), key)
     if type(value) is int and value % (latent * network):
@@ -158,6 +172,10 @@ def levels_fit(cfg: Config) -> Iterator[str]:
             yield f"{path}.attention: must say true or false for each of the widths {widths}, got {attention}"
         if type(groups) is int and groups > 0 and any(width % groups for width in widths):
             yield f"{path}.widths: must be multiples of {path}.norm_groups={groups}, got {widths}"
+        head = _argument(node, "head_width")
+        attended = [w for w, attends in zip(widths, attention or [], strict=False) if attends] + widths[-1:]
+        if type(head) is int and attended and min(attended) < head:
+            yield f"{path}.head_width: must be at most {min(attended)}, a width that attends, got {head}"
 
 
 def sampler_has_no_more_steps_than_the_process(cfg: Config) -> Iterator[str]:

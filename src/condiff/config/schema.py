@@ -52,11 +52,19 @@ class Objective:
 
 @dataclass
 class Model:
-    """A model trained before the denoiser: the autoencoder, the judge."""
+    """A model beside the denoiser: the autoencoder, the judge, the classifier of noisy images."""
 
     network: Wired = REQUIRED
     method: Wired = REQUIRED
     optimizer: Wired = REQUIRED
+    trainer: Wired = REQUIRED
+
+
+@dataclass
+class Weaker:
+    """The denoiser again, smaller or trained for less: what autoguidance leads away from."""
+
+    network: Wired | None = None  # null is the denoiser's own
     trainer: Wired = REQUIRED
 
 
@@ -79,6 +87,8 @@ class Run:
     method: Wired | None = None
     optimizer: Wired | None = None
     trainer: Wired | None = None
+    weaker: Weaker | None = None
+    classifier: Model | None = None
     guidance: Wired | None = None
     sampler: Wired | None = None
     metrics: dict[str, Wired] | None = None

@@ -5,7 +5,7 @@ from dataclasses import is_dataclass
 from typing import Any, get_args
 
 from condiff.config.hints import nearest
-from condiff.config.rules import RULES, unknown_stages
+from condiff.config.rules import RULES, unknown_stages, with_needed_stages
 from condiff.config.schema import FILLED_IN, NESTED, REQUIRED, Run, keys_of
 from condiff.config.signatures import Signature, TargetError, signature_of
 from condiff.config.values import MisfitError, fit, is_plain
@@ -20,6 +20,7 @@ def validate(cfg: Mapping[str, Any], stages: Collection[str] | None = None) -> d
     checked, mistakes = check_parts(cfg)
     if stages is not None:
         mistakes += unknown_stages(checked, stages)
+    checked["stages"] = with_needed_stages(checked)
     for rule in RULES:
         mistakes += rule(checked)
     if mistakes:

@@ -52,7 +52,7 @@ Predict = Callable[[Tensor, Node], Prediction]
 Past = list[Seen]
 # What a guidance may ask of the step itself, and the samplers that can do it.
 ASIDES = {
-    "renoise": "adds another noise again than it takes away: use sampler=ddim or ddpm",
+    "renoise": "adds another noise again than it takes away: use sampler=ddim, ddpm, euler or dpmpp_2m",
     "pull": "moves the mean of an ancestral step: use sampler=ancestral, or guidance=classifier",
 }
 
@@ -168,6 +168,8 @@ class Euler(Sampler):
     Where x0 and eps stand still this is exact, so it is DDIM at eta = 0.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("renoise",)
+
     def step(
         self, predict: Predict, x: Tensor, now: Node, then: Node, past: Past, rng: SampleNoise | None
     ) -> Tensor:
@@ -186,10 +188,13 @@ class Heun(Sampler):
 class DPMSolverPP2M(Sampler):
     """DPM-Solver++(2M): second order with one network call a step (Lu 2022b, alg. 2)."""
 
+    reads: ClassVar[tuple[str, ...]] = ("renoise",)
+
     def step(
         self, predict: Predict, x: Tensor, now: Node, then: Node, past: Past, rng: SampleNoise | None
     ) -> Tensor:
         p = predict(x, now)
+        x = renoised(x, p, now)
         h = then.half_log_snr - now.half_log_snr
         x0 = p.x0
         if past and h < math.inf:  # to sigma = 0 the step is infinitely long, and first order
@@ -204,8 +209,18 @@ def toward_x0(x: Tensor, x0: Tensor, now: Node, then: Node) -> Tensor:
     return then.sigma / now.sigma * x - then.alpha * math.expm1(-h) * x0
 
 
+def renoised(x: Tensor, p: Prediction, now: Node) -> Tensor:
+    """What a step starts from: x, or the x0 that was found with the noise that shall be on it (CFG++).
+
+    One step of first order from there is alg. 2 of Chung 2024: alpha_s x0 + sigma_s eps of the null.
+    """
+    return x if p.renoise is None else now.alpha * p.x0 + now.sigma * p.renoise
+
+
 def euler_step(predict: Predict, x: Tensor, now: Node, then: Node) -> Tensor:
     p = predict(x, now)
+    if p.renoise is not None:
+        return then.alpha * p.x0 + then.sigma * p.renoise
     return x + (then.alpha - now.alpha) * p.x0 + (then.sigma - now.sigma) * p.eps
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from condiff.autoencoders.space import LatentSpace, draw
+from condiff.autoencoders.space import LatentSpace
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.randomness import Draws
 from condiff.diffusion.times import TimeSampler
 from condiff.diffusion.weights import Weighting
-from condiff.methods.method import Method
+from condiff.methods.method import Method, clean
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.ranges import Probability, checked
@@ -45,19 +45,11 @@ class Diffusion(Method):
         return self.denoiser.network
 
     def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
-        x0 = self.clean(batch, draws)
+        x0 = clean(batch, draws, self.space)
         t = self.times(draws, self.denoiser.process)
         error, m = self.denoiser.loss(x0, draws.normal("eps", *x0.shape[1:]), t, self.condition(batch, draws))
         weighted = self.weight(m, self.denoiser.parameterization) * error
         return {"loss": weighted.mean(), "error": error.detach().mean()}
-
-    def clean(self, batch: Mapping[str, Any], draws: Draws) -> Tensor:
-        """x0: the images themselves, or fresh latents of their cached moments."""
-        if self.space is None:
-            return batch["image"]
-        moments = batch["moments"]
-        channels = moments.shape[1] // 2
-        return self.space.normalise(draw(moments, draws.normal("latent", channels, *moments.shape[2:])))
 
     def condition(self, batch: Mapping[str, Any], draws: Draws) -> Condition:
         """The batch's condition, with a ``drop_condition`` share of the samples asked for nothing."""

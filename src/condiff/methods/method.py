@@ -7,6 +7,7 @@ from typing import Any
 from lightning import LightningModule
 from torch import Tensor, nn
 
+from condiff.autoencoders.space import LatentSpace, draw
 from condiff.diffusion.randomness import Draws
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
@@ -44,3 +45,12 @@ class Method(LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer, schedule = self.optimizer(self.trainable(), self.training_settings.steps)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def clean(batch: Mapping[str, Any], draws: Draws, space: LatentSpace | None) -> Tensor:
+    """x0: the images themselves, or fresh latents of their cached moments where there is a latent space."""
+    if space is None:
+        return batch["image"]
+    moments = batch["moments"]
+    noise = draws.normal("latent", moments.shape[1] // 2, *moments.shape[2:])
+    return space.normalise(draw(moments, noise))

@@ -35,7 +35,7 @@ class UNet(nn.Module):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        _check(widths, attention, norm_groups, size)
+        check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
         self.net = UNet2DModel(
             sample_size=size,
             in_channels=channels,
@@ -81,7 +81,7 @@ class CrossAttentionUNet(nn.Module):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        _check(widths, attention, norm_groups, size)
+        check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
         self.label_tokens = nn.Embedding(num_labels, token_width) if num_labels else None
         self.net = UNet2DConditionModel(
             sample_size=size,
@@ -120,16 +120,23 @@ class CrossAttentionUNet(nn.Module):
         return torch.cat([cond.tokens, own], dim=1), None if mask is None else pad(mask, (0, 1), value=True)
 
 
-def _check(widths: list[int], attention: list[bool], norm_groups: int, size: int) -> None:
+def check_levels(
+    name: str, widths: list[int], attention: list[bool], head_width: int, norm_groups: int, size: int
+) -> None:
     """What diffusers would answer with a shape error deep inside."""
     if len(widths) != len(attention):
         raise ValueError(
-            f"UNet.attention must say yes or no for each of the {len(widths)} widths, got {len(attention)}"
+            f"{name}.attention must say yes or no for each of the {len(widths)} widths, got {len(attention)}"
         )
     if any(width % norm_groups for width in widths):
-        raise ValueError(f"UNet.widths must be multiples of norm_groups={norm_groups}, got {widths}")
+        raise ValueError(f"{name}.widths must be multiples of norm_groups={norm_groups}, got {widths}")
+    attended = [*(width for width, attends in zip(widths, attention, strict=True) if attends), widths[-1]]
+    if min(attended) < head_width:
+        raise ValueError(
+            f"{name}.head_width: must be at most {min(attended)}, a width that attends, got {head_width}"
+        )
     factor = 2 ** (len(widths) - 1)
     if size % factor:
         raise ValueError(
-            f"UNet.widths: {len(widths)} of them need a size that is a multiple of {factor}, got {size}"
+            f"{name}.widths: {len(widths)} of them need a size that is a multiple of {factor}, got {size}"
         )

@@ -1,4 +1,4 @@
-"""Train the denoiser."""
+"""Train the denoiser, and the weaker one that autoguidance leads away from."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ SHAPE = "shape.json"
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     source = inputs.get("latents", inputs["data"])
     data = ShardDataset(source.path, "train")
-    shape = _shape(data)
+    shape, own = shape_of(data), _own(cfg)
     conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path))
     method = build(
         cfg["method"],
@@ -31,12 +31,12 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         times=build(cfg["objective"]["times"], "objective.times"),
         weight=build(cfg["objective"]["weight"], "objective.weight"),
         optimizer=build(cfg["optimizer"], "optimizer"),
-        training=build(cfg["trainer"], "trainer"),
+        training=build(own["trainer"], "trainer"),
         seed=cfg["seed"],
         space=load_space(inputs["latents"]) if "latents" in inputs else None,
     )
     write_json(out / SHAPE, shape)
-    fit("denoiser", method, data, runtime, out)
+    fit("weaker" if "weaker" in cfg else "denoiser", method, data, runtime, out)
 
 
 def load_denoiser(artifact: Artifact, data: Artifact) -> tuple[NetworkDenoiser, ClassLabel, list[int]]:
@@ -58,13 +58,19 @@ def _built(cfg: Config, conditioner: ClassLabel, shape: list[int]) -> NetworkDen
     torch.manual_seed(cfg["seed"])
     channels, size, _ = shape
     network = build(
-        cfg["network"], "network", channels=channels, size=size, num_labels=conditioner.num_labels
+        _own(cfg)["network"], "network", channels=channels, size=size, num_labels=conditioner.num_labels
     )
     process = build(cfg["process"], "process")
     return NetworkDenoiser(network, process, build(cfg["objective"]["parameterization"], "objective"))
 
 
-def _shape(data: ShardDataset) -> list[int]:
+def _own(cfg: Config) -> Config:
+    """Its network and training: the weaker model shares all the rest with the denoiser."""
+    own = cfg.get("weaker", cfg)
+    return own if own["network"] is not None else {**own, "network": cfg["network"]}
+
+
+def shape_of(data: ShardDataset) -> list[int]:
     """[C, H, W] of x0: of a picture, or of a latent, which has half the channels of its moments."""
     first = next(iter(data.chunks(1)))
     if "moments" in first:

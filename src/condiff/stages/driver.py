@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from condiff.config.kinds import objects
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
 from condiff.files import read_json, write_json, written_whole
@@ -77,6 +78,20 @@ def fits(cfg: Config, info: DataInfo) -> None:
         )
     if "metrics" in cfg["stages"] and cfg["num_samples"] < 2:
         raise ConfigError(f"num_samples: must be at least 2 to be measured, got {cfg['num_samples']}")
+    _asks_for_known_classes(cfg, info.num_classes)
+
+
+def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:
+    """A guidance by other classes than a sample's own names classes that the data has."""
+    wrong = [
+        f"{path}.{key}: must be in 0..{num_classes - 1}, the classes of the data, got {label}"
+        for path, node in objects(cfg["guidance"], "guidance")
+        for key in ("label", "labels")
+        for label in (node[key] if isinstance(node.get(key), list) else [node.get(key)])
+        if label is not None and label >= num_classes
+    ]
+    if wrong:
+        raise ConfigError(*wrong)
 
 
 def failed(error: BaseException) -> tuple[int, str]:

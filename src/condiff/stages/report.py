@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.files import read_json
-from condiff.reports.curves import loss_curves
+from condiff.reports.curves import Curve, Series, loss_curves
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, StageRow
 from condiff.stages.stage import LOG, Artifact
@@ -52,7 +52,7 @@ def report(
         stages=[row(step, step.seconds) for step in steps],
         metrics=metrics,
         pictures=[*_samples_figure(done), *_reconstructions_figure(done)],
-        curves=loss_curves(log_rows(done)),
+        curves=[*loss_curves(log_rows(done)), *_classifier_curve(done)],
         config=cfg,
         environment=environment(),
         notes=_notes(done),
@@ -96,6 +96,15 @@ def _reconstructions_figure(done: Mapping[str, Artifact]) -> list[Figure]:
         f"{found['held_out_psnr']:.1f} dB over {found['n']}."
     )
     return [Figure("Reconstructions", caption, [Panel("", picture)])]
+
+
+def _classifier_curve(done: Mapping[str, Artifact]) -> list[Curve]:
+    if "classifier" not in done:
+        return []
+    found = read_json(done["classifier"].path / "classifier.json")
+    line = Series("accuracy", list(zip(found["noise_left"], found["accuracy"], strict=True)))
+    caption = f"Of the classifier that guides, on {found['n']} held-out pictures; 0 is data, 1 is noise."
+    return [Curve("classifier by noise level", caption, [line], x_label="noise left", y_label="accuracy")]
 
 
 def _notes(done: Mapping[str, Artifact]) -> list[str]:

@@ -36,10 +36,24 @@ STAGES = (
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "trainer"),
     ),
     Stage(
+        "weaker",
+        "condiff.stages.denoiser:train",
+        needs=("data",),
+        takes=("latents",),
+        reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "weaker"),
+    ),
+    Stage(
+        "classifier",
+        "condiff.stages.classifier:train",
+        needs=("data",),
+        takes=("autoencoder", "latents"),
+        reads=("seed", "process", "classifier"),
+    ),
+    Stage(
         "samples",
         "condiff.stages.samples:draw",
         needs=("data", "denoiser"),
-        takes=("autoencoder", "latents"),
+        takes=("autoencoder", "latents", "weaker", "classifier"),
         reads=("seed", "num_samples", "guidance", "sampler"),
     ),
     Stage(

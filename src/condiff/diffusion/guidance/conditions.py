@@ -82,6 +82,7 @@ class TextAndImage:
     """
 
     needs_null: ClassVar[bool] = True
+    needs_condition: ClassVar[tuple[str, ...]] = ("concat",)
 
     @checked
     def __init__(self, text_scale: NonNegative, image_scale: NonNegative) -> None:

@@ -1,0 +1,98 @@
+"""Train the classifier of noisy images, and see how well it does at each noise level."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from condiff.autoencoders.space import draw
+from condiff.config.build import build
+from condiff.data.dataset import ShardDataset
+from condiff.data.source import DataInfo
+from condiff.diffusion.process import Process
+from condiff.diffusion.randomness import SampleNoise
+from condiff.files import read_json, write_json
+from condiff.networks.noisy_classifier import HalfUNet
+from condiff.stages.autoencoder import load_autoencoder
+from condiff.stages.denoiser import SHAPE, shape_of
+from condiff.stages.device import device
+from condiff.stages.latents import load_space
+from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.training import fit, load_weights
+
+LEVELS = 10  # parts of the trajectory at whose middle it is tested
+BATCH = 250
+
+
+def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    data = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
+    shape, own = shape_of(data), cfg["classifier"]
+    classifier, process = _built(cfg, shape, inputs["data"]), build(cfg["process"], "process")
+    method = build(
+        own["method"],
+        "classifier.method",
+        classifier=classifier,
+        process=process,
+        optimizer=build(own["optimizer"], "classifier.optimizer"),
+        training=build(own["trainer"], "classifier.trainer"),
+        seed=cfg["seed"],
+        space=load_space(inputs["latents"]) if "latents" in inputs else None,
+    )
+    write_json(out / SHAPE, shape)
+    fit("classifier", method, data, runtime, out)
+    load_weights(classifier, out)
+    write_json(out / "classifier.json", _measured(classifier, process, inputs, runtime))
+
+
+def load_classifier(artifact: Artifact, data: Artifact) -> HalfUNet:
+    """The trained classifier, in evaluation mode and with no weight that asks for a gradient."""
+    module = _built(artifact.manifest["config"], read_json(artifact.path / SHAPE), data)
+    load_weights(module, artifact.path)
+    return module.eval().requires_grad_(False)
+
+
+def _built(cfg: Config, shape: list[int], data: Artifact) -> HalfUNet:
+    torch.manual_seed(cfg["seed"])
+    channels, size, _ = shape
+    classes = DataInfo.read(data.path).num_classes
+    return build(
+        cfg["classifier"]["network"], "classifier.network", channels=channels, size=size, num_classes=classes
+    )
+
+
+@torch.no_grad()
+def _measured(
+    classifier: HalfUNet, process: Process, inputs: Mapping[str, Artifact], runtime: Runtime
+) -> dict[str, object]:
+    """Accuracy on held-out pictures at the middle of each part of the trajectory, data first."""
+    place = device(runtime)
+    classifier.eval().to(place)
+    right, count = torch.zeros(LEVELS), 0
+    for x0, label in _held_out(inputs, place):
+        noise = SampleNoise(0, range(count, count + len(x0)), place)
+        eps = noise.normal(*x0.shape[1:])
+        for level in range(LEVELS):
+            u = torch.full((len(x0),), (level + 0.5) / LEVELS, dtype=torch.float64, device=place)
+            x_t, m = process.perturb(x0, eps, process.training_time(u))
+            right[level] += (classifier(x_t, m).argmax(1) == label).sum().cpu()
+        count += len(x0)
+    share = [(level + 0.5) / LEVELS for level in range(LEVELS)]
+    return {"noise_left": share, "accuracy": [round(float(r) / count, 6) for r in right], "n": count}
+
+
+def _held_out(inputs: Mapping[str, Artifact], place: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """x0 as the denoiser knows it, pixels or latents, and labels of the held-out pictures."""
+    autoencoder = space = None
+    if "latents" in inputs:
+        autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"]).to(place)
+        space = load_space(inputs["latents"]).to(place)
+    first = 0
+    for batch in ShardDataset(inputs["data"].path, "held_out").chunks(BATCH):
+        x0, label = batch["image"].to(place), batch["label"].to(place)
+        if autoencoder is not None and space is not None:
+            moments = autoencoder.encode(x0)
+            noise = SampleNoise(0, range(first, first + len(x0)), place, moments.dtype)
+            x0 = space.normalise(draw(moments, noise.normal(moments.shape[1] // 2, *moments.shape[2:])))
+        first += len(label)
+        yield x0, label

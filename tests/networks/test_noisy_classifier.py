@@ -1,0 +1,107 @@
+"""A classifier of noisy images: its shapes, its probabilities, and what it learns where that is known."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toys import gaussians, labelled
+
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.guidance.classifier import gradient
+from condiff.diffusion.process import CosineVP, VarianceExploding
+from condiff.diffusion.randomness import Draws
+from condiff.methods.noisy_classifier import NoisyClassifier
+from condiff.methods.optimizers import AdamW
+from condiff.methods.settings import Training
+from condiff.networks.noisy_classifier import AttentionPool, HalfUNet
+
+SHAPE = {"channels": 2, "num_classes": 3, "size": 8, "widths": [8, 16], "attention": [False, True]}
+
+
+def built(**change):
+    torch.manual_seed(0)
+    return HalfUNet(**{**SHAPE, **change}).eval()
+
+
+def test_log_probabilities_of_all_labels_sum_to_one_and_depend_on_the_noise_level():
+    net, process, x = built(), CosineVP(), torch.randn(5, 2, 8, 8)
+    m, other = (process.at(torch.full((5,), t)) for t in (0.3, 0.7))
+    labels = [Condition(label=torch.full((5,), k)) for k in range(3)]
+    with torch.no_grad():
+        p = torch.stack([net.log_probability(x, m, cond).exp() for cond in labels])
+        assert torch.allclose(p.sum(0), torch.ones(5), atol=1e-6)
+        assert net(x, m).shape == (5, 3)
+        assert not torch.allclose(net(x, m), net(x, other))
+
+
+def test_log_probabilities_are_float32_whatever_the_network_works_in():
+    net, m = built().bfloat16(), CosineVP().at(torch.full((2,), 0.5)).to(torch.zeros(1).bfloat16())
+    with torch.no_grad():
+        said = net.log_probability(
+            torch.randn(2, 2, 8, 8).bfloat16(), m, Condition(label=torch.tensor([0, 1]))
+        )
+    assert said.dtype == torch.float32
+
+
+def test_a_noisy_image_is_brought_to_unit_size_first():
+    net, process, x = built(), VarianceExploding(), torch.randn(2, 2, 8, 8)
+    m = process.at(torch.full((2,), 40.0))
+    seen = []
+    net.first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        net(40 * x, m)
+    assert torch.allclose(seen[0], 40 * x / (1 + 40**2) ** 0.5)
+
+
+def test_its_gradient_reaches_the_image_inside_a_sampler_that_keeps_none():
+    net, cond = built().requires_grad_(False), Condition(label=torch.tensor([0, 2]))
+    m, x = CosineVP().at(torch.full((2,), 0.5)), torch.randn(2, 2, 8, 8)
+    with torch.no_grad():
+        found = gradient(net.log_probability, x, m, cond)
+        alone = gradient(net.log_probability, x[:1], CosineVP().at(torch.full((1,), 0.5)), cond[:1])
+    assert found.abs().sum() > 0
+    assert torch.allclose(found[:1], alone, atol=1e-6)
+
+
+def test_a_pool_over_equal_places_is_its_head_of_their_value():
+    torch.manual_seed(0)
+    pool = AttentionPool(8, 4, 3, heads=2)
+    torch.nn.init.zeros_(pool.place)
+    feature = torch.randn(2, 8)
+    value = torch.nn.functional.linear(
+        feature, pool.attend.in_proj_weight[16:], pool.attend.in_proj_bias[16:]
+    )
+    expected = pool.head(pool.attend.out_proj(value))
+    assert torch.allclose(pool(feature[:, :, None, None].expand(2, 8, 2, 2)), expected, atol=1e-6)
+
+
+def test_it_says_what_it_lacks():
+    with pytest.raises(ValueError, match="use conditioner=label"):
+        built().log_probability(torch.zeros(1, 2, 8, 8), CosineVP().at(torch.tensor([0.5])), Condition())
+    with pytest.raises(ValueError, match=r"HalfUNet.widths: 2 of them need a size that is a multiple of 2"):
+        built(size=9)
+
+
+def test_it_learns_the_posterior_of_two_gaussians_at_every_noise_level():
+    data, process = gaussians(-1.0, 1.0, std=0.5), CosineVP()
+    torch.manual_seed(0)
+    net = HalfUNet(channels=1, num_classes=2, size=1, widths=[16], attention=[False], norm_groups=1)
+    steps, size = 400, 128
+    method = NoisyClassifier(net, process, AdamW(lr=5e-3, warmup=20, flat=0.3), Training(steps, size), 0)
+    (optimizer,), (schedule,) = method.configure_optimizers()
+    g = torch.Generator().manual_seed(1)
+    for step in range(steps):
+        label = torch.arange(size) % 2
+        x0 = torch.stack([data.draw(1, int(k), g)[0] for k in label]).float()
+        loss = method.loss({"image": x0, "label": label}, Draws(0, step, size, slice(None)))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule["scheduler"].step()
+    line = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64).view(-1, 1, 1, 1)
+    cond = replace(labelled(data, [1] * 31), null=None)
+    for t in (0.2, 0.5, 0.8):
+        m = process.at(torch.full((31,), t, dtype=torch.float64))
+        with torch.no_grad():
+            said = net.eval().log_probability(line.float(), m.to(torch.zeros(1)), cond).exp()
+        assert (said - data.log_classifier(line, m, cond).exp()).abs().max() < 0.06, t
