@@ -19,6 +19,7 @@ from condiff.config.build import build
 from condiff.config.compose import check, register
 from condiff.config.validate import validate
 from condiff.interrupts import Interrupted, Interrupts
+from condiff.reports.tables import palette_for, sweep_table
 from condiff.stages.driver import command_line, failed, fits, run_study
 from condiff.stages.study import STAGES
 
@@ -26,18 +27,19 @@ CONF = Path(__file__).parent / "conf"
 INTERRUPTS = Interrupts()
 SWEEP_FAILED = 9
 register()
+finished: list[tuple[list[str], dict[str, float]]] = []
 failures: list[tuple[str, Exception]] = []
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(composed: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
+    overrides = list(HydraConfig.get().overrides.task)
     try:
-        run_study(
-            validate(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))), folder, INTERRUPTS
-        )
+        cfg = validate(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)))
+        finished.append((overrides, run_study(cfg, folder, INTERRUPTS, overrides)))
     except Exception as error:  # told at the end; a job of a sweep that fails does not stop the others
-        failures.append((", ".join(HydraConfig.get().overrides.task), error))
+        failures.append((", ".join(overrides), error))
 
 
 def preflight() -> None:
@@ -63,6 +65,8 @@ if __name__ == "__main__":
         preflight()
         main()
         sweep = bool({"-m", "--multirun"} & {*sys.argv})
+        if len(finished) > 1:
+            print(f"\n{sweep_table(finished, palette_for(sys.stdout))}", flush=True)
         codes = [told(error, f"job {job}:" if sweep else "") for job, error in failures]
         sys.exit(0 if not codes else SWEEP_FAILED if sweep else codes[0])
     except Interrupted as stop:

@@ -2,8 +2,8 @@
 
     python experiments/write.py cfg_latent guidance.scale outputs/cfg_latent/SWEEP/*/ --show 2
 
-Fills the part of experiments/STUDY/README.md between its two markers, and writes results.csv, a curve of
-each metric that has a floor, and samples.png of the run at --show.
+Fills the part of experiments/STUDY/README.md between its two markers, and writes results.csv, over numbers
+a curve of each metric that has a floor, and the samples of the runs at --show.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from condiff.reports.notebook import Run, curve, refuse_mixture, results, table
+from condiff.reports.notebook import Run, curve, is_number, refuse_mixture, results, table
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by experiments/write.py -->", "<!-- end -->"
@@ -22,11 +22,14 @@ BEGIN, END = "<!-- written by experiments/write.py -->", "<!-- end -->"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("study")
-    parser.add_argument("axis", help="a dotted config key, such as guidance.scale")
+    parser.add_argument(
+        "axis", help="a dotted config key, such as guidance.scale, or a group, such as guidance"
+    )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--show", type=float, required=True, help="whose samples are shown, on the axis")
+    parser.add_argument("--show", nargs="+", required=True, help="whose samples are shown, on the axis")
     args = parser.parse_args()
-    runs = {folder: read(folder) for folder in args.runs if (folder / "metrics.json").is_file()}
+    folders = sorted(args.runs, key=lambda f: (f.parent, len(f.name), f.name))  # as they were run
+    runs = {folder: read(folder) for folder in folders if (folder / "metrics.json").is_file()}
     found, home = list(runs.values()), HERE / args.study
     (home / "results.csv").write_text(results(found, args.axis))
     refuse_mixture(found, args.axis)
@@ -38,12 +41,14 @@ def main() -> None:
         f"torch {manifest['versions']['torch']}; n and protocol of each number in results.csv.",
     ]
     for name in found[0].metrics:
-        if f"{name}_floor" in found[0].metrics:
+        if f"{name}_floor" in found[0].metrics and is_number(found[0].setting(args.axis)):
             (home / f"{name}.svg").write_text(curve(found, args.axis, name))
             parts.append(f"![{name} over {args.axis}]({name}.svg)")
-    shown = next(folder for folder, run in runs.items() if float(run.setting(args.axis)) == args.show)
-    shutil.copy(shown / "samples.png", home / "samples.png")
-    parts.append(f"![samples at {args.axis}={args.show:g}](samples.png)")
+    for value in args.show:
+        shown = next(folder for folder, run in runs.items() if matches(run.setting(args.axis), value))
+        name = "samples.png" if len(args.show) == 1 else f"samples_{value}.png"
+        shutil.copy(shown / "samples.png", home / name)
+        parts.append(f"![samples at {args.axis}={value}]({name})")
     page = home / "README.md"
     text = page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
@@ -51,9 +56,14 @@ def main() -> None:
     print(f"{page}: {len(runs)} runs, first {first}")
 
 
+def matches(setting: object, shown: str) -> bool:
+    return setting == float(shown) if is_number(setting) else setting == shown
+
+
 def read(folder: Path) -> Run:
-    metrics, stages = (json.loads((folder / name).read_text()) for name in ("metrics.json", "stages.json"))
-    return Run(yaml.safe_load((folder / "config.yaml").read_text()), metrics, stages)
+    names = ("metrics.json", "stages.json", "overrides.json")
+    metrics, stages, overrides = (json.loads((folder / name).read_text()) for name in names)
+    return Run(yaml.safe_load((folder / "config.yaml").read_text()), metrics, stages, overrides)
 
 
 if __name__ == "__main__":

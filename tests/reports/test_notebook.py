@@ -30,6 +30,21 @@ def test_every_number_stands_in_the_csv_with_the_key_it_was_measured_from():
     assert (rows[1]["metric"], rows[1]["low"], rows[0]["low"]) == ("fd_floor", "0.5", "")
 
 
+def chosen(name, value):
+    run = made(1.0, 0, value)
+    config = {**run.config, "guidance": {"_target_": name}, "stages": [name]}
+    return Run(config, run.metrics, run.stages, ["experiment=x", f"guidance={name}"])
+
+
+def test_choices_of_a_group_stand_in_the_order_they_were_run_in():
+    runs = [chosen("none", 8.0), chosen("cfg", 3.0), chosen("apg", 2.0)]
+    refuse_mixture(runs, "guidance")
+    lines = table(runs, "guidance").splitlines()
+    assert lines[0] == "| guidance | seeds | fd | fd_floor |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| none", "| cfg", "| apg"]
+    assert results(runs, "guidance").splitlines()[1].startswith("none,0,fd,8.0")
+
+
 def test_the_curve_shows_the_floor():
     assert "held-out real pictures" in curve(RUNS, "guidance.scale", "fd")
 

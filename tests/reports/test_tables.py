@@ -12,6 +12,7 @@ from condiff.reports.tables import (
     number,
     palette_for,
     stage_tree,
+    sweep_table,
     table,
 )
 
@@ -117,4 +118,17 @@ def test_numbers_have_four_significant_digits():
         "6.1",
         "1.235e+04",
         "0.0001234",
+    ]
+
+
+def test_a_sweep_is_a_table_of_what_differs_between_its_runs():
+    runs = [
+        (["experiment=x", "guidance=cfg"], {"fd": 2.0, "accuracy": 0.5}),
+        (["experiment=x", "guidance=apg"], {"fd": 12.3456}),
+    ]
+    assert sweep_table(runs).splitlines() == [
+        "run              fd  accuracy",
+        "────────────  ─────  ────────",
+        "guidance=cfg      2  0.5",
+        "guidance=apg  12.35  –",
     ]

@@ -13,18 +13,22 @@ from condiff.reports.tables import number
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished run says of itself: its resolved config, metrics.json and stages.json."""
+    """What a finished run says of itself: its resolved config, metrics, stages and command."""
 
     config: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]]
     stages: Mapping[str, Mapping[str, Any]]
+    overrides: Sequence[str] = ()  # of the command line, such as guidance=apg
 
     def setting(self, path: str) -> Any:
-        """The value at a dotted path of the config."""
+        """The value at a dotted path of the config, or the choice of a group as the command line names it."""
         node: Any = self.config
         for part in path.split("."):
             node = node[part]
-        return node
+        if not isinstance(node, Mapping):
+            return node
+        named = (text.partition("=") for text in self.overrides)
+        return next((value for key, _, value in named if key == path), "default")
 
 
 def refuse_mixture(runs: Sequence[Run], axis: str) -> None:
@@ -43,8 +47,14 @@ def refuse_mixture(runs: Sequence[Run], axis: str) -> None:
 
 def flat_without(config: Mapping[str, Any], axis: str) -> tuple[tuple[str, str], ...]:
     """Every setting that changes a result, but for the axis and the seed."""
-    pairs = {key: part for key, part in config.items() if key not in ("runtime", "logger", "seed")}
-    return tuple(sorted((path, repr(value)) for path, value in _leaves(pairs, "") if path != axis))
+    # a guidance may bring stages of its own, so they are no difference beside it
+    free = ("runtime", "logger", "seed", *(["stages"] if isinstance(config.get(axis), Mapping) else []))
+    pairs = {key: part for key, part in config.items() if key not in free}
+    return tuple(
+        sorted(
+            (path, repr(value)) for path, value in _leaves(pairs, "") if not f"{path}.".startswith(f"{axis}.")
+        )
+    )
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -74,7 +84,7 @@ def table(runs: Sequence[Run], axis: str) -> str:
     lines = [f"| {axis} | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for value, group in _groups(runs, axis).items():
         cells = [_spread([run.metrics[name]["value"] for run in group]) for name in names]
-        lines.append(f"| {value:g} | {len(group)} | {' | '.join(cells)} |")
+        lines.append(f"| {_named(value)} | {len(group)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -94,15 +104,26 @@ def curve(runs: Sequence[Run], axis: str, metric: str) -> str:
     return plot.replace("<svg ", f"<svg {paper} ", 1)
 
 
-def _groups(runs: Sequence[Run], axis: str) -> dict[float, list[Run]]:
-    groups: dict[float, list[Run]] = {}
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _named(value: Any) -> str:
+    return f"{value:g}" if is_number(value) else str(value)
+
+
+def _groups(runs: Sequence[Run], axis: str) -> dict[Any, list[Run]]:
+    groups: dict[Any, list[Run]] = {}
     for run in _sorted(runs, axis):
-        groups.setdefault(float(run.setting(axis)), []).append(run)
+        groups.setdefault(run.setting(axis), []).append(run)
     return groups
 
 
 def _sorted(runs: Sequence[Run], axis: str) -> list[Run]:
-    return sorted(runs, key=lambda run: (float(run.setting(axis)), run.setting("seed")))
+    """By value and seed where the axis has numbers; choices stay in the order they were run in."""
+    values = [run.setting(axis) for run in runs]
+    rank = sorted({*values}) if all(map(is_number, values)) else list(dict.fromkeys(values))
+    return sorted(runs, key=lambda run: (rank.index(run.setting(axis)), run.setting("seed")))
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -1,7 +1,7 @@
 """What the terminal shows: the tree of stages before a run, the metrics after it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -81,6 +81,20 @@ def metrics_table(metrics: Metrics, palette: Palette = PLAIN) -> str:
         for name, metric in metrics.items()
     ]
     return table(["metric", "value", "interval", "n", "protocol"], cells, palette)
+
+
+def sweep_table(runs: Sequence[tuple[Sequence[str], Mapping[str, float]]], palette: Palette = PLAIN) -> str:
+    """The runs of a sweep, one a line: what was set in some of them only, and their metrics."""
+    common = set.intersection(*({*overrides} for overrides, _ in runs))
+    names = list(dict.fromkeys(name for _, metrics in runs for name in metrics))
+    cells = [
+        [
+            " ".join(text for text in overrides if text not in common),
+            *(number(metrics[name]) if name in metrics else "–" for name in names),
+        ]
+        for overrides, metrics in runs
+    ]
+    return table(["run", *names], cells, palette)
 
 
 def table(head: Sequence[str], cells: Sequence[Sequence[str]], palette: Palette = PLAIN) -> str:

@@ -28,14 +28,20 @@ log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
 
 
-def run_study(cfg: Config, folder: Path, interrupts: Interrupts) -> dict[str, float]:
-    """Run the stages of a study and leave ``folder`` as a run leaves it; the values of its metrics."""
+def run_study(
+    cfg: Config, folder: Path, interrupts: Interrupts, overrides: Sequence[str] = ()
+) -> dict[str, float]:
+    """Run the stages of a study and leave ``folder`` as a run leaves it; the values of its metrics.
+
+    ``overrides`` are what the command line said of this run, for those who read it later.
+    """
     settings = cfg["runtime"]
     cache = Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"])
     steps = plan(cfg, cache, settings["stale"])
     _open(folder)
     with written_whole(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
+    write_json(folder / "overrides.json", redact(list(overrides)))
     print(stage_tree(cfg["name"], [row(step, None) for step in steps], palette_for(sys.stdout)), flush=True)
     wandb = WandbLog(cfg["logger"]["wandb"], cfg["logger"]["project"], cfg["name"], folder, redact(dict(cfg)))
     for step in steps:
