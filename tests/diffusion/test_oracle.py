@@ -12,61 +12,16 @@ from diffusers.schedulers import (
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
 )
-from torch import Tensor, nn
+from diffusers_loop import NOISE, Bounded, Recorded, assert_same, discrete, ours, theirs
+from torch import Tensor
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.grids import Karras, UniformTime
-from condiff.diffusion.parameterization import Epsilon, Parameterization, V, Velocity
-from condiff.diffusion.process import (
-    CosineVP,
-    LinearDDPM,
-    Marginal,
-    Process,
-    RectifiedFlow,
-    ScaledLinear,
-    VarianceExploding,
-)
+from condiff.diffusion.parameterization import Epsilon, V, Velocity
+from condiff.diffusion.process import CosineVP, RectifiedFlow, VarianceExploding
 from condiff.diffusion.randomness import SampleNoise
-from condiff.diffusion.samplers import DDIM, DPMSolverPP2M, Euler, Heun, Sampler
-
-SCHEDULES = [
-    (LinearDDPM(), {"beta_schedule": "linear"}),
-    (ScaledLinear(), {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
-]
-discrete = pytest.mark.parametrize(("process", "betas"), SCHEDULES, ids=["linear", "scaled_linear"])
-NOISE = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-class Bounded(nn.Module):
-    """Any smooth function of the image and of the noise in it."""
-
-    def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
-        return torch.tanh(x.roll(1, -1) + 0.5 * x - m.angle) + 0.3 * m.angle
-
-
-def ours(
-    sampler: Sampler, process: Process, target: Parameterization, rng: SampleNoise | None = None
-) -> Tensor:
-    return sampler(NetworkDenoiser(Bounded(), process, target), NOISE, Condition(), rng)
-
-
-def theirs(scheduler, sampler: Sampler, process: Process, calls: int = 1) -> Tensor:
-    """diffusers' loop; the network is told the time by our nodes, one of ``calls`` calls a step."""
-    nodes = sampler.nodes(process, NOISE)[:-1]
-    if calls == 2:  # Heun also asks at the end of each step but the last
-        nodes = [nodes[0], *(node for node in nodes[1:] for _ in range(2))]
-    assert len(nodes) == len(scheduler.timesteps)
-    x = process.prior(NOISE)
-    for t, node in zip(scheduler.timesteps, nodes, strict=True):
-        if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
-            scheduler.scale_model_input(x, t)  # some count their steps here
-        x = scheduler.step(Bounded()(x, node.marginal, Condition()), t, x).prev_sample
-    return x
-
-
-def assert_same(x: Tensor, y: Tensor) -> None:
-    torch.testing.assert_close(x, y.double(), atol=1e-5, rtol=1e-5)
+from condiff.diffusion.samplers import DDIM, DPMSolverPP2M, Euler, Heun
 
 
 @discrete
@@ -100,21 +55,12 @@ def test_ddim_at_eta_one_and_ddpm_have_the_same_mean_and_variance(process, betas
     )
     scheduler.set_timesteps(steps)
 
-    class Recorded(SampleNoise):
-        """The numbers that diffusers draws."""
-
-        def __init__(self) -> None:
-            self.generator = torch.Generator().manual_seed(5)
-
-        def normal(self, *shape: int) -> Tensor:
-            return torch.randn(len(NOISE), *shape, generator=self.generator, dtype=torch.float64)
-
-    sampler, generator = DDIM(steps, eta=1.0), torch.Generator().manual_seed(5)
+    sampler, generator = DDIM(steps, eta=1.0), Recorded().generator
     x = process.prior(NOISE)
     for t, node in zip(scheduler.timesteps, sampler.nodes(process, NOISE), strict=False):
         output = Bounded()(x, node.marginal, Condition())
         x = scheduler.step(output, t, x, generator=generator).prev_sample
-    assert_same(ours(sampler, process, V(), Recorded()), x)
+    assert_same(ours(sampler, process, V()), x)
 
 
 @discrete

@@ -14,79 +14,18 @@ from diffusers.schedulers import (
     FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
-from torch import Tensor, nn
+from diffusers_loop import NOISE, Bounded, Recorded, assert_same, discrete, ours, theirs
+from torch import Tensor
 
 from condiff.diffusion.ancestral import AncestralLarge, AncestralLearned, AncestralSmall
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.grids import Grid, Karras, Leading, Linspace, ShiftedLevels, UniformTime
 from condiff.diffusion.multistep import DPMSolverPP2MSDE, DPMSolverPP2S, UniPC
-from condiff.diffusion.parameterization import Epsilon, Parameterization, V, Velocity
-from condiff.diffusion.process import (
-    LinearDDPM,
-    Marginal,
-    Process,
-    RectifiedFlow,
-    ScaledLinear,
-    VarianceExploding,
-)
-from condiff.diffusion.randomness import SampleNoise
-from condiff.diffusion.samplers import DDIM, Euler, Heun, Sampler
+from condiff.diffusion.parameterization import Epsilon, V, Velocity
+from condiff.diffusion.process import RectifiedFlow, ScaledLinear, VarianceExploding
+from condiff.diffusion.samplers import DDIM, Euler, Heun
 from condiff.diffusion.stochastic import Churned, ChurnedHeun, FlowSDE
-
-SCHEDULES = [
-    (LinearDDPM(), {"beta_schedule": "linear"}),
-    (ScaledLinear(), {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
-]
-discrete = pytest.mark.parametrize(("process", "betas"), SCHEDULES, ids=["linear", "scaled_linear"])
-NOISE = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-class Bounded(nn.Module):
-    """Any smooth function of the image and of the noise in it; twice the channels where asked."""
-
-    def __init__(self, spread: bool = False) -> None:
-        super().__init__()
-        self.spread = spread
-
-    def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
-        out = torch.tanh(x.roll(1, -1) + 0.5 * x - m.angle) + 0.3 * m.angle
-        return torch.cat([out, torch.sin(x)], 1) if self.spread else out
-
-
-class Recorded(SampleNoise):
-    """The numbers that diffusers draws."""
-
-    def __init__(self, drawn_in: torch.dtype = torch.float64) -> None:
-        self.generator, self.drawn_in = torch.Generator().manual_seed(5), drawn_in
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(len(NOISE), *shape, generator=self.generator, dtype=self.drawn_in).double()
-
-
-def ours(sampler: Sampler, process: Process, target: Parameterization, spread: bool = False) -> Tensor:
-    denoiser = NetworkDenoiser(Bounded(spread), process, target)
-    return sampler(denoiser, NOISE, Condition(), Recorded())
-
-
-def theirs(
-    scheduler,
-    sampler: Sampler,
-    process: Process,
-    noisy: bool = False,
-    spread: bool = False,
-    stop: int | None = None,
-) -> Tensor:
-    nodes = sampler.nodes(process, NOISE)[:-1]
-    assert len(nodes) == len(scheduler.timesteps)
-    x, more = process.prior(NOISE), {"generator": Recorded().generator} if noisy else {}
-    for t, node in zip(scheduler.timesteps[:stop], nodes[:stop], strict=True):
-        x = scheduler.step(Bounded(spread)(x, node.marginal, Condition()), t, x, **more).prev_sample
-    return x
-
-
-def assert_same(x: Tensor, y: Tensor) -> None:
-    torch.testing.assert_close(x, y.double(), atol=1e-5, rtol=1e-5)
 
 
 @discrete
@@ -109,7 +48,7 @@ def test_ancestral_sampling_has_the_mean_and_variance_of_ddpm(process, betas, ki
     denoiser.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     x = sampler(denoiser, NOISE, Condition(), Recorded())
     # theirs adds noise even in the step that ends in the data, unless it starts from the first of the chain
-    assert_same(seen[-1], theirs(scheduler, sampler, process, True, spread, stop=-1))
+    assert_same(seen[-1], theirs(scheduler, sampler, process, noisy=True, spread=spread, stop=-1))
     m = sampler.nodes(process, NOISE)[-2].marginal
     assert_same(x, NetworkDenoiser(Bounded(spread), process, V())(seen[-1], m, Condition()).x0)
 

@@ -58,9 +58,10 @@ class UniformLogSNR(Grid):
 
 
 class ShiftedLevels(Grid):
-    """Every noise level of the uniform grid times ``shift``: on a flow t becomes s t / (1 + (s - 1) t).
+    """The noise levels of the uniform grid times ``shift``: on a flow t becomes s t / (1 + (s - 1) t).
 
-    That is the shift of Esser 2024, eq. 23, as a choice of sampling alone, for any process.
+    That is the shift of Esser 2024, eq. 23, as a choice of sampling alone. On a process that keeps some
+    signal the noisiest level stays, and what alpha / sigma gains from there on is divided by the shift.
     """
 
     @checked
@@ -69,14 +70,15 @@ class ShiftedLevels(Grid):
 
     def __call__(self, process: Process, steps: int) -> Tensor:
         m = process.at(UniformTime()(process, steps)[:-1])
-        times = process.time_of(self.shift * (m.sigma / m.alpha).flatten()).clamp(max=process.t_max)
-        return _between_ends(process, times)
+        signal = (m.alpha / m.sigma).flatten()
+        return _between_ends(process, process.time_of(1 / (signal[0] + (signal - signal[0]) / self.shift)))
 
 
 class Leading(Grid):
     """Every (N // steps)-th of the N steps of a chain, from ``offset`` on: it misses the noisiest ones.
 
-    What DDIM and Stable Diffusion 1 were published with (Lin 2023, table 2); offset 1 as in the latter.
+    What DDIM and Stable Diffusion 1 were published with (Lin 2023, table 2); offset 1 as in the latter. Where
+    the chain has not that much room, as in N steps, the offset is what there is.
     """
 
     needs_chain: ClassVar[bool] = True
@@ -86,9 +88,9 @@ class Leading(Grid):
         self.offset = offset
 
     def __call__(self, process: Process, steps: int) -> Tensor:
-        num_steps = _chain(process, "Leading")
-        places = torch.arange(steps, dtype=torch.float64).flip(0) * (num_steps // steps) + self.offset
-        return _places(process, places + 1, num_steps)
+        num_steps = _chain(process, steps, "Leading")
+        places = torch.arange(steps, dtype=torch.float64).flip(0) * (num_steps // steps)
+        return _places(process, places + min(self.offset, num_steps - 1 - int(places[0])), num_steps)
 
 
 class Linspace(Grid):
@@ -97,23 +99,27 @@ class Linspace(Grid):
     needs_chain: ClassVar[bool] = True
 
     def __call__(self, process: Process, steps: int) -> Tensor:
-        num_steps = _chain(process, "Linspace")
+        num_steps = _chain(process, steps, "Linspace")
         places = torch.linspace(num_steps - 1, 0, steps, dtype=torch.float64).round()
-        return _places(process, places + 1, num_steps)
+        return _places(process, places, num_steps)
 
 
-def _chain(process: Process, name: str) -> int:
+def _chain(process: Process, steps: int, name: str) -> int:
+    """How many steps the chain has; the grid takes each at most once."""
     num_steps = getattr(process, "num_steps", None)
     if num_steps is None:
         raise ValueError(
             f"sampler.grid: {name} needs a process of discrete steps, and {type(process).__name__} has none; "
             "use process=linear or scaled_linear, or the grid UniformTime"
         )
+    if steps > num_steps:
+        raise ValueError(f"sampler.steps: must be at most the {num_steps} steps of the process, got {steps}")
     return num_steps
 
 
-def _places(process: Process, n: Tensor, num_steps: int) -> Tensor:
-    return torch.cat([n.clamp(max=num_steps) / num_steps, n.new_tensor([process.t_min])])
+def _places(process: Process, places: Tensor, num_steps: int) -> Tensor:
+    """The times of these steps of a chain, counted from 0, and t_min."""
+    return torch.cat([(places + 1) / num_steps, places.new_tensor([process.t_min])])
 
 
 def _levels(process: Process) -> tuple[float, float]:

@@ -58,12 +58,13 @@ class SampleNoise:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype = torch.device(device), dtype
         self._generators = [torch.Generator().manual_seed(step_seed(seed, int(i), "sample")) for i in index]
 
     def normal(self, *shape: int) -> Tensor:
         """The next [n, *shape] from N(0, 1)."""
-        out = torch.empty((len(self._generators), *shape))
+        on_gpu = self.device.type == "cuda"  # there the host waits for no copy that is from pinned memory
+        out = torch.empty((len(self._generators), *shape), pin_memory=on_gpu)
         for row, generator in zip(out, self._generators, strict=True):
             row.normal_(generator=generator)
-        return out.to(self.device, self.dtype)
+        return out.to(self.device, non_blocking=on_gpu).to(self.dtype)

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -78,10 +79,9 @@ class Monotone(Schedule):
         self.scales = scales
 
     def __call__(self, done: Tensor) -> Tensor:
-        table = done.new_tensor(self.scales)
-        place = done * (len(table) - 1)
-        n = place.floor().clamp(0, len(table) - 2).long()
-        return table[n] + (place - n) * (table[n + 1] - table[n])
+        place = done * (len(self.scales) - 1)
+        rises = ((b - a) * (place - n).clamp(0, 1) for n, (a, b) in enumerate(pairwise(self.scales)))
+        return sum(rises, torch.full_like(done, self.scales[0]))
 
 
 class ScheduledScale:

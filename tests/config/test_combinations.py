@@ -1,0 +1,144 @@
+"""The choices of conf/ with one another: what the config accepts can be drawn, and what cannot it refuses."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from choices import CONF, choices
+from torch import Tensor, nn
+
+from condiff.conditioners.label import ClassLabel
+from condiff.config.build import build
+from condiff.config.compose import check
+from condiff.config.validate import validate
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.guidance import Models
+from condiff.diffusion.process import CosineVP, Marginal
+from condiff.diffusion.randomness import SampleNoise
+from condiff.errors import ConfigError
+from condiff.stages.study import STAGES
+
+GUIDANCES, SAMPLERS, PROCESSES = choices("guidance"), choices("sampler"), choices("process")
+OBJECTIVES, NETWORKS = choices("objective"), choices("network")
+NAMES = [stage.name for stage in STAGES]
+(STUDY,) = check(["experiment=cfg_latent", "stages=[data,denoiser,samples]"], CONF, NAMES) or [{}]
+SHAPE, CLASSES = (2, 4, 4), 10
+UNRULED = {  # what the run refuses and no rule of the config does: a rule that comes is told here
+    "ancestral_learned": "needs a network that answers with a variance",
+}
+EVERY_SAMPLER = [
+    pytest.param(s, marks=pytest.mark.xfail(raises=AssertionError, strict=True, reason=UNRULED[s]))
+    if s in UNRULED
+    else s
+    for s in SAMPLERS
+]
+
+
+class Toy(nn.Module):
+    """In the place of a trained network: as many channels, and self-attention that can be perturbed."""
+
+    def __init__(self, spread: bool) -> None:
+        super().__init__()
+        self.spread = spread
+
+    def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
+        out = torch.tanh(x.roll(1, -1) - m.angle + 0.1 * cond.label.view(-1, 1, 1, 1))
+        return torch.cat([out, out], 1) if self.spread else out
+
+    def perturbed(self, layers: list[str]) -> nn.Module:
+        return Toy(self.spread)
+
+
+def log_probability(x_t: Tensor, m: Marginal, cond: Condition) -> Tensor:
+    return -(x_t - 0.1 * cond.label.view(-1, 1, 1, 1)).square().flatten(1).sum(1)
+
+
+@cache
+def spreads(target: str) -> bool:
+    """Whether a network of conf/ answers with twice the channels."""
+    node = next(node for node in NETWORKS.values() if node["_target_"] == target)
+    net = build(node, "network", channels=SHAPE[0], size=SHAPE[1], num_labels=CLASSES).eval()
+    m, cond = CosineVP().at(torch.tensor([0.5])), Condition(label=torch.tensor([0]))
+    return net(torch.zeros(1, *SHAPE), m, cond).shape[1] == 2 * SHAPE[0]
+
+
+@torch.no_grad()
+def drawn(cfg: dict[str, Any]) -> Tensor:
+    """Three samples, as the stage samples makes them."""
+    process, target = build(cfg["process"], "process"), build(cfg["objective"]["parameterization"], "target")
+    denoiser = NetworkDenoiser(Toy(spreads(cfg["network"]["_target_"])), process, target)
+    has = cfg["stages"]
+    models = Models(
+        denoiser, log_probability if "classifier" in has else None, denoiser if "weaker" in has else None
+    )
+    cond = ClassLabel(CLASSES, cfg["method"]["drop_condition"] > 0)({"label": torch.arange(3)})
+    rng = SampleNoise(0, range(3))
+    guided, sampler = build(cfg["guidance"], "guidance")(models), build(cfg["sampler"], "sampler")
+    return sampler(guided, rng.normal(*SHAPE), cond, rng)
+
+
+def told(**parts: Any) -> tuple[bool, bool]:
+    """Whether the config accepts the study with these parts, and whether samples of it can be drawn."""
+    asked, accepted = {**STUDY, **parts}, True
+    try:
+        cfg = validate(asked, NAMES)
+    except ConfigError:
+        cfg, accepted = {**asked, "stages": NAMES}, False
+    try:
+        x0 = drawn(cfg)
+    except (ValueError, ConfigError):
+        return accepted, False
+    assert x0.shape == (3, *SHAPE)
+    assert x0.isfinite().all()
+    return accepted, True
+
+
+def of(sampler: str, steps: int = 3) -> dict[str, Any]:
+    return {**SAMPLERS[sampler], "steps": steps}
+
+
+def test_every_choice_is_under_test():
+    assert len(GUIDANCES) >= 24
+    assert len(SAMPLERS) >= 19
+    assert len(PROCESSES) >= 5
+    assert len(OBJECTIVES) >= 5
+    assert len(NETWORKS) >= 2
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("sampler", EVERY_SAMPLER)
+def test_every_guidance_with_every_sampler_on_every_process(process, sampler):
+    parts = {"process": PROCESSES[process], "sampler": of(sampler)}
+    said = {name: told(**parts, guidance=node) for name, node in GUIDANCES.items()}
+    assert [name for name, (accepted, runs) in said.items() if accepted != runs] == []
+    needs_chain = SAMPLERS[sampler]["grid"]["_target_"].endswith(("Leading", "Linspace"))
+    assert said["cfg"][0] == (not needs_chain or "num_steps" in PROCESSES[process])
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
+def test_every_guidance_without_a_null(guidance, scale, sampler):
+    node = GUIDANCES[guidance]
+    node = {**node, "scale": scale} if "scale" in node else node
+    method, flow = {**STUDY["method"], "drop_condition": 0.0}, PROCESSES["rectified_flow"]
+    accepted, runs = told(guidance=node, method=method, process=flow, sampler=of(sampler))
+    assert accepted == runs
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_objective_on_every_process(objective, process):
+    accepted, runs = told(objective=OBJECTIVES[objective], process=PROCESSES[process])
+    assert accepted == runs == ((objective, process) != ("eps", "rectified_flow"))
+
+
+@pytest.mark.parametrize("process", ["linear", "scaled_linear"])
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name not in UNRULED])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7])
+def test_every_sampler_has_at_most_the_steps_of_a_chain(process, sampler, steps):
+    accepted, runs = told(process={**PROCESSES[process], "num_steps": 6}, sampler=of(sampler, steps))
+    assert accepted == (steps <= 6)
+    assert runs or not accepted  # some grids could be asked between the steps
