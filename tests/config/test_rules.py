@@ -260,3 +260,25 @@ def test_only_a_rule_that_is_plain_at_scale_one_needs_no_null_there():
     for rule in ("plusplus.ClassifierFreePlusPlus", "zero_star.ClassifierFreeZeroStar"):
         (line,) = guided(of("diffusion.guidance", rule, scale=1), drop=0)
         assert "needs a model trained with dropped conditions" in line
+
+
+def test_a_learned_variance_needs_a_network_that_learns_one():
+    learned = of("diffusion.ancestral", "AncestralLearned", steps=9)
+    unet = of("networks.unet", "UNet", widths=[8], attention=[False])
+    needs = "sampler: AncestralLearned needs a network that learns a variance, and"
+    for network in (unet, {**unet, "learned_variance": False}):
+        assert told(sampler=learned, network=network) == [
+            f"{needs} network.learned_variance is false;"
+            " use network.learned_variance=true, or sampler=ancestral"
+        ]
+    assert told(sampler=learned, network={**unet, "learned_variance": True}) == []
+    assert told(sampler=of("diffusion.ancestral", "AncestralSmall", steps=9), network=unet) == []
+    (line,) = (
+        line
+        for line in told(sampler=learned, network=of("networks.attention", "PerturbedSelfAttention"))
+        if line.startswith("sampler")
+    )
+    assert line == (
+        f"{needs} network is PerturbedSelfAttention, which cannot;"
+        " use network=unet network.learned_variance=true, or sampler=ancestral"
+    )

@@ -29,6 +29,13 @@ def test_the_answer_has_the_shape_of_the_question_and_depends_on_label_and_time(
         assert not torch.allclose(first, answer(0.1, 1, 1))
 
 
+@pytest.mark.parametrize("kind", [UNet, CrossAttentionUNet])
+def test_a_learned_variance_doubles_the_answer(kind):
+    net = kind(num_labels=4, learned_variance=True, **SHAPE)
+    answer = net(torch.randn(2, 4, 8, 8), CosineVP().at(torch.full((2,), 0.5)), labels(1, 2))
+    assert answer.shape == (2, 8, 8, 8)
+
+
 def test_tokens_and_labels_are_both_attended_to_and_masked_tokens_are_not():
     torch.manual_seed(0)
     net = CrossAttentionUNet(num_labels=4, token_width=8, **SHAPE).eval()

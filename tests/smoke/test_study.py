@@ -68,6 +68,13 @@ def test_two_and_two_point_nought_are_one_study(study):
         ("process=rectified_flow", "objective=velocity", "sampler=euler", "sampler.steps=3"),
         ("process=ve", "objective=edm", "sampler=heun_karras", "sampler.steps=3"),
         ("process=linear", "objective=eps", "sampler=ddpm", "sampler.steps=3"),
+        (
+            "process=linear",
+            "objective=eps",
+            "sampler=ancestral_learned",
+            "network.learned_variance=true",
+            "sampler.steps=3",
+        ),
         ("process=scaled_linear", "objective=x0", "sampler=ddim", "sampler.steps=3"),
         ("network=unet_cross_attention", "guidance=cfg_interval", "sampler=heun", "sampler.steps=3"),
         ("guidance=chain", "objective=v"),
@@ -119,6 +126,15 @@ def test_the_weaker_model_may_be_another_network(study):
         for name in ("weaker", "denoiser")
     )
     assert sum(map(np.size, weak.values())) < sum(map(np.size, strong.values()))
+
+
+def test_a_variance_of_latents_is_learned_by_their_density(study, monkeypatch):
+    def refuse(x):
+        raise AssertionError("latents have no levels")
+
+    monkeypatch.setattr("condiff.diffusion.variational.log_ndtr", refuse)
+    folder = study("network.learned_variance=true", "sampler=ancestral_learned", "sampler.steps=3")
+    assert drawn(folder)["image"].shape == (20, 1, 16, 16)
 
 
 def pictures(folder, size=20, channels=3):

@@ -136,6 +136,25 @@ def sampler_can_follow(cfg: Config) -> Iterator[str]:
             yield f"{path}: {_class(node)} cannot be followed by {_class(sampler)}; use {_FOLLOWED_BY[asked]}"
 
 
+def learned_variance_is_learned(cfg: Config) -> Iterator[str]:
+    """A variance between the two bounds is the network's to say, and it was trained to or not."""
+    sampler, network = _at(cfg, "sampler"), _at(cfg, "network")
+    if not _attribute(sampler, "needs_variance") or "_target_" not in network:
+        return
+    learned = _argument(network, "learned_variance")
+    if learned is None:
+        yield (
+            f"sampler: {_class(sampler)} needs a network that learns a variance, and network is"
+            f" {_class(network)}, which cannot; use network=unet network.learned_variance=true, or"
+            " sampler=ancestral"
+        )
+    elif learned is False:
+        yield (
+            f"sampler: {_class(sampler)} needs a network that learns a variance, and"
+            " network.learned_variance is false; use network.learned_variance=true, or sampler=ancestral"
+        )
+
+
 def size_can_be_halved(cfg: Config) -> Iterator[str]:
     """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
     size = _argument(_at(cfg, "data"), "size")
@@ -200,6 +219,7 @@ RULES: tuple[Rule, ...] = (
     guidance_has_its_null,
     guidance_fits_the_study,
     sampler_can_follow,
+    learned_variance_is_learned,
     size_can_be_halved,
     ends_are_in_order,
     levels_fit,

@@ -1,8 +1,7 @@
 """Ancestral samplers: a draw from the learned p(x_s | x_t) at every step (Ho 2020, alg. 2).
 
-Its mean is that of q(x_s | x_t, x0) and its variance one of three. With beta the variance of q(x_t | x_s),
-the least it can be is beta_small = beta sigma_s^2 / sigma_t^2, right for data that is one point, and the
-most beta_large, right for data that is unit white noise (Ho 2020, sec. 3.2).
+Its mean is that of q(x_s | x_t, x0) and its variance one of three: the least it can be, the most, or one
+that the network puts between the two.
 """
 
 import math
@@ -14,6 +13,7 @@ from torch import Tensor
 from condiff.diffusion.parameterization import Prediction
 from condiff.diffusion.randomness import SampleNoise
 from condiff.diffusion.samplers import Node, Past, Predict, Sampler
+from condiff.diffusion.transition import learned_log_variance, transition
 
 
 class Ancestral(Sampler, ABC):
@@ -29,14 +29,11 @@ class Ancestral(Sampler, ABC):
         self, predict: Predict, x: Tensor, now: Node, then: Node, past: Past, rng: SampleNoise | None
     ) -> Tensor:
         p = predict(x, now)
-        kept, small = now.alpha / then.alpha, (then.sigma / now.sigma) ** 2
-        beta = now.sigma**2 - (kept * then.sigma) ** 2
-        mean = then.alpha * beta / now.sigma**2 * p.x0 + kept * small * x
+        q = transition(now, then)
+        mean = q.of_x0 * p.x0 + q.of_x * x
         if then.sigma == 0 or rng is None:
             return mean
-        size = then.alpha**2 + then.sigma**2  # of x_s, for data of unit variance
-        large = beta * size / ((kept**2) * size + beta)
-        variance = self.variance(beta * small, large, p)
+        variance = self.variance(q.small, q.large, p)
         if p.pull is not None:  # Dhariwal & Nichol 2021, alg. 1: the variance, not its root
             mean = mean + variance * p.pull(mean)
         return mean + variance**0.5 * rng.normal(*x.shape[1:])
@@ -63,11 +60,12 @@ class AncestralLarge(Ancestral):
 class AncestralLearned(Ancestral):
     """A variance that the network puts between the two, in their logarithms (Nichol 2021, eq. 15)."""
 
+    needs_variance: ClassVar[bool] = True  # of the network, as its second half of channels
+
     def variance(self, small: float, large: float, p: Prediction) -> float | Tensor:
         if p.spread is None:
             raise ValueError(
                 "AncestralLearned needs a network that answers with twice the channels, the second half for "
-                "the variance; use sampler=ancestral"
+                "the variance; use network.learned_variance=true, or sampler=ancestral"
             )
-        share = (p.spread + 1) / 2
-        return (share * math.log(large) + (1 - share) * math.log(small)).exp()
+        return learned_log_variance(p.spread, math.log(small), math.log(large)).exp()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.parameterization import Parameterization, Prediction
 from condiff.diffusion.process import Marginal, Process
+from condiff.diffusion.variational import VariationalBound
 
 
 class Denoiser(Protocol):
@@ -36,21 +37,28 @@ class Backbone(Protocol):
 
 
 class NetworkDenoiser(nn.Module):
-    """A network (a ``Backbone``) together with the process and the target it was trained for."""
+    """A network (a ``Backbone``) together with the process and the target it was trained for.
 
-    def __init__(self, network: nn.Module, process: Process, parameterization: Parameterization) -> None:
+    One that answers with twice the channels also says how wide a step's noise is, and learns it by ``bound``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        process: Process,
+        parameterization: Parameterization,
+        bound: VariationalBound | None = None,
+    ) -> None:
         super().__init__()
         parameterization.require_readable(process)
         self.network = network
         self.process = process
         self.parameterization = parameterization
+        self.bound = bound or VariationalBound()
 
     def forward(self, x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
-        output = self._output(x_t, m, cond)
-        if output.shape[1] == 2 * x_t.shape[1]:  # a network that also says how wide a step's noise is
-            target, spread = output.chunk(2, dim=1)
-            return replace(self.parameterization.read(target, x_t, m), spread=spread)
-        return self.parameterization.read(output, x_t, m)
+        output, spread = self._output(x_t, m, cond)
+        return replace(self.parameterization.read(output, x_t, m), spread=spread)
 
     def perturbed(self, layers: Sequence[str]) -> "NetworkDenoiser":
         """The same weights with the self-attention of some layers, chosen by name, perturbed."""
@@ -60,14 +68,27 @@ class NetworkDenoiser(nn.Module):
                 f"{type(self.network).__name__} has no self-attention that can be perturbed; "
                 "use network=unet or network=unet_cross_attention"
             )
-        return NetworkDenoiser(perturb(layers), self.process, self.parameterization)
+        return NetworkDenoiser(perturb(layers), self.process, self.parameterization, self.bound)
 
     def loss(self, x0: Tensor, eps: Tensor, t: Tensor, cond: Condition) -> tuple[Tensor, Marginal]:
-        """Squared error of the network's own target, averaged over each image: [B]. Not yet weighted."""
-        x_t, m = self.process.perturb(x0, eps, t)
-        error = self._output(x_t, m, cond) - self.parameterization.target(x0, eps, m)
-        return error.square().flatten(1).mean(1), m
+        """Squared error of the network's own target, averaged over each image: [B]. Not yet weighted.
 
-    def _output(self, x_t: Tensor, m: Marginal, cond: Condition) -> Tensor:
+        Where a variance is learned, plus the variational bound, which trains nothing else: for the target
+        Epsilon under the weight Unit that sum is L_hybrid (Nichol 2021, eq. 16).
+        """
+        x_t, m = self.process.perturb(x0, eps, t)
+        output, spread = self._output(x_t, m, cond)
+        error = (output - self.parameterization.target(x0, eps, m)).square().flatten(1).mean(1)
+        if spread is None:
+            return error, m
+        predicted = self.parameterization.read(output.detach(), x_t, m).x0
+        return error + self.bound(self.process, x0, predicted, spread, t), m
+
+    def _output(self, x_t: Tensor, m: Marginal, cond: Condition) -> tuple[Tensor, Tensor | None]:
+        """The network's target and, of one with twice the channels, its spread; both like x_t."""
         output = self.network(self.parameterization.input_scale(m) * x_t, m, cond)
-        return output.to(x_t.dtype)  # whatever precision the network works in
+        output = output.to(x_t.dtype)  # whatever precision the network works in
+        if output.shape[1] == 2 * x_t.shape[1]:
+            target, spread = output.chunk(2, dim=1)
+            return target, spread
+        return output, None

@@ -33,13 +33,14 @@ class UNet(nn.Module):
         head_width: Count = 16,
         norm_groups: Count = 8,
         dropout: Probability = 0.0,
+        learned_variance: bool = False,
     ) -> None:
         super().__init__()
         check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
         self.net = UNet2DModel(
             sample_size=size,
             in_channels=channels,
-            out_channels=channels,
+            out_channels=_answered(channels, learned_variance),
             block_out_channels=tuple(widths),
             layers_per_block=blocks,
             down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
@@ -52,7 +53,7 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
-        """x, [B, C, H, W]; the answer has the same shape."""
+        """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
         return self.net(x, 1000 * m.angle.flatten(), class_labels=cond.label).sample
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
@@ -79,6 +80,7 @@ class CrossAttentionUNet(nn.Module):
         norm_groups: Count = 8,
         token_width: Count = 64,
         dropout: Probability = 0.0,
+        learned_variance: bool = False,
     ) -> None:
         super().__init__()
         check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
@@ -86,7 +88,7 @@ class CrossAttentionUNet(nn.Module):
         self.net = UNet2DConditionModel(
             sample_size=size,
             in_channels=channels,
-            out_channels=channels,
+            out_channels=_answered(channels, learned_variance),
             block_out_channels=tuple(widths),
             layers_per_block=blocks,
             down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attention),
@@ -100,7 +102,7 @@ class CrossAttentionUNet(nn.Module):
         )
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
-        """x, [B, C, H, W]; the answer has the same shape."""
+        """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
         tokens, mask = self._tokens(cond)
         return self.net(x, 1000 * m.angle.flatten(), tokens, encoder_attention_mask=mask).sample
 
@@ -118,6 +120,11 @@ class CrossAttentionUNet(nn.Module):
         if cond.tokens is None:
             return own, None
         return torch.cat([cond.tokens, own], dim=1), None if mask is None else pad(mask, (0, 1), value=True)
+
+
+def _answered(channels: int, learned_variance: bool) -> int:
+    """The second half says how wide a step's noise is (Nichol 2021, sec. 3.1)."""
+    return 2 * channels if learned_variance else channels
 
 
 def check_levels(

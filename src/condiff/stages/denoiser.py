@@ -10,6 +10,7 @@ from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.variational import Likelihood, VariationalBound, density, levels
 from condiff.files import read_json, write_json
 from condiff.stages.latents import load_space
 from condiff.stages.stage import Artifact, Config, Runtime
@@ -26,7 +27,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     method = build(
         cfg["method"],
         "method",
-        denoiser=_built(cfg, conditioner, shape),
+        denoiser=_built(cfg, conditioner, shape, density if "latents" in inputs else levels),
         conditioner=conditioner,
         times=build(cfg["objective"]["times"], "objective.times"),
         weight=build(cfg["objective"]["weight"], "objective.weight"),
@@ -53,7 +54,9 @@ def build_conditioner(cfg: Config, info: DataInfo) -> ClassLabel:
     return build(cfg["conditioner"], "conditioner", num_classes=max(1, info.num_classes), with_null=with_null)
 
 
-def _built(cfg: Config, conditioner: ClassLabel, shape: list[int]) -> NetworkDenoiser:
+def _built(
+    cfg: Config, conditioner: ClassLabel, shape: list[int], likelihood: Likelihood = levels
+) -> NetworkDenoiser:
     """The one place where network, process and parameterization meet."""
     torch.manual_seed(cfg["seed"])
     channels, size, _ = shape
@@ -61,7 +64,8 @@ def _built(cfg: Config, conditioner: ClassLabel, shape: list[int]) -> NetworkDen
         _own(cfg)["network"], "network", channels=channels, size=size, num_labels=conditioner.num_labels
     )
     process = build(cfg["process"], "process")
-    return NetworkDenoiser(network, process, build(cfg["objective"]["parameterization"], "objective"))
+    parameterization = build(cfg["objective"]["parameterization"], "objective")
+    return NetworkDenoiser(network, process, parameterization, VariationalBound(likelihood=likelihood))
 
 
 def _own(cfg: Config) -> Config:
