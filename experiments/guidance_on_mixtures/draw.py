@@ -4,6 +4,8 @@
 
 Two classes of two Gaussians each, whose means lie in a plane of images of 8 numbers. The model sees every
 Gaussian a little wider than it is (BLUR), as a trained network would; the weaker model wider still (WEAKER).
+For the two scales of InstructPix2Pix a second condition says whether the Gaussian asked for lies above or
+below the middle. Perturbed attention needs a network: a small U-Net is trained on the mixture first.
 Samples are drawn with every rule from the same noise. Writes a picture for each rule, guided samples (class 0
 red, class 1 blue) over the true density (grey), and results.csv; then fills the table of the README.
 """
@@ -20,20 +22,23 @@ from torch import Tensor
 
 from condiff.diffusion.ancestral import AncestralSmall
 from condiff.diffusion.condition import Condition
+from condiff.diffusion.denoiser import Denoiser, NetworkDenoiser
 from condiff.diffusion.guidance import Chain, ClassifierFree, Guidance, Interval, Models, NoGuidance
 from condiff.diffusion.guidance.classifier import Classifier, ClassifierMean
-from condiff.diffusion.guidance.conditions import Composition, Negative
+from condiff.diffusion.guidance.conditions import Composition, Negative, TextAndImage
 from condiff.diffusion.guidance.corrections import DynamicThreshold, Rescale
 from condiff.diffusion.guidance.intervals import LogSNRInterval, TrajectoryInterval
 from condiff.diffusion.guidance.plusplus import ClassifierFreePlusPlus
 from condiff.diffusion.guidance.projected import AdaptiveProjected
-from condiff.diffusion.guidance.references import AutoGuidance
+from condiff.diffusion.guidance.references import AutoGuidance, PerturbedAttention
 from condiff.diffusion.guidance.schedules import Cosine, Linear, Monotone, Power, ScheduledScale
 from condiff.diffusion.guidance.zero_star import ClassifierFreeZeroStar
-from condiff.diffusion.parameterization import Prediction
+from condiff.diffusion.parameterization import Prediction, V
 from condiff.diffusion.process import CosineVP, Marginal, Process, RectifiedFlow
-from condiff.diffusion.randomness import SampleNoise
+from condiff.diffusion.randomness import Draws, SampleNoise
 from condiff.diffusion.samplers import DDIM, Sampler
+from condiff.diffusion.times import Uniform
+from condiff.networks.unet import UNet
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by draw.py -->", "<!-- end -->"
@@ -46,7 +51,9 @@ AXES = (
 MEANS = torch.tensor([[-1.3, 0.9], [-0.5, -0.9], [0.5, 0.9], [1.3, -0.7]], dtype=torch.float64) @ AXES
 STDS = torch.tensor([0.35, 0.3, 0.35, 0.3], dtype=torch.float64)
 LABELS = torch.tensor([0, 0, 1, 1])
+ABOVE = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)  # or below the middle
 NULL = 2
+TRAINING = 1500  # steps of the network for perturbed attention
 
 
 @dataclass(frozen=True)
@@ -56,17 +63,20 @@ class Plane:
     process: Process
     blur: float = 0.0
 
-    def log_joint(self, x_t: Tensor, m: Marginal, label: Tensor) -> Tensor:
+    def log_joint(self, x_t: Tensor, m: Marginal, label: Tensor, side: Tensor | None = None) -> Tensor:
         alpha, sigma = m.alpha.view(-1, 1), m.sigma.view(-1, 1)
         variance = alpha**2 * (STDS**2 + self.blur**2) + sigma**2  # [B, 4]
         distance = (x_t.flatten(1)[:, None] - alpha[..., None] * MEANS).square().sum(2)
         log_p = -distance / (2 * variance) - MEANS.shape[1] / 2 * variance.log()
-        return log_p.masked_fill((label[:, None] != LABELS) & (label[:, None] != NULL), -math.inf)
+        other = (label[:, None] != LABELS) & (label[:, None] != NULL)
+        if side is not None:  # 0 asks for neither
+            other |= side.flatten(1)[:, :1] * ABOVE < 0
+        return log_p.masked_fill(other, -math.inf)
 
     def __call__(self, x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
         assert cond.label is not None
         alpha, sigma = m.alpha.view(-1, 1), m.sigma.view(-1, 1)
-        share = self.log_joint(x_t, m, cond.label).softmax(1)
+        share = self.log_joint(x_t, m, cond.label, cond.concat).softmax(1)
         wide = STDS**2 + self.blur**2
         shrink = alpha * wide / (alpha**2 * wide + sigma**2)
         rest = x_t.flatten(1)[:, None] - alpha[..., None] * MEANS
@@ -79,8 +89,33 @@ class Plane:
         return self.log_joint(x_t, m, cond.label).logsumexp(1) - self.log_joint(x_t, m, free).logsumexp(1)
 
 
-def condition(label: Tensor) -> Condition:
-    return Condition(label=label, null=Condition(label=torch.full_like(label, NULL)))
+def condition(label: Tensor, with_side: bool = False) -> Condition:
+    """The class of each sample; ``with_side`` also says, in turn, above and below."""
+    side = ABOVE[torch.arange(len(label)) % 2].view(-1, 1, 1, 1) if with_side else None
+    neither = None if side is None else torch.zeros_like(side)
+    return Condition(
+        label=label, concat=side, null=Condition(label=torch.full_like(label, NULL), concat=neither)
+    )
+
+
+def trained() -> NetworkDenoiser:
+    """A small U-Net with self-attention, trained on samples of the mixture, a tenth of them without class."""
+    torch.manual_seed(0)
+    denoiser = NetworkDenoiser(UNet(2, 3, 2, [32], [True]), CosineVP(), V())
+    optimizer = torch.optim.AdamW(denoiser.parameters(), 2e-3, fused=True)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, TRAINING)
+    for step in range(TRAINING):
+        draws = Draws(0, step, 256, slice(None))
+        k = (draws.uniform("component") * 4).long()
+        x0 = (MEANS[k] + STDS[k, None] * draws.normal("data", 8)).view(-1, *SHAPE).float()
+        label = torch.where(draws.uniform("drop") < 0.1, NULL, LABELS[k])
+        time = Uniform()(draws, denoiser.process)
+        error, _ = denoiser.loss(x0, draws.normal("eps", *SHAPE), time, Condition(label=label))
+        optimizer.zero_grad()
+        error.mean().backward()
+        optimizer.step()
+        falling.step()
+    return denoiser.eval()
 
 
 CFG = ClassifierFree(4.0)
@@ -108,12 +143,17 @@ RULES: list[tuple[str, Guidance, Process, Sampler]] = [
         ("cfg_pp", ClassifierFreePlusPlus(0.6)),
         ("apg", AdaptiveProjected(4.0, norm=0.5, momentum=-0.5)),
         ("autoguidance", AutoGuidance(2.0)),
+        ("text_and_image", TextAndImage(text_scale=4.0, image_scale=1.5)),
         ("chain_interval_rescale", Chain([Interval(CFG, 0.2, 1.5), Rescale(NoGuidance(), 0.7)])),
     ]
 ] + [
     ("classifier_mean", ClassifierMean(4.0), CosineVP(), AncestralSmall(STEPS)),
     ("cfg_flow", CFG, FLOW, DDIM(STEPS)),
     ("cfg_zero_star", ClassifierFreeZeroStar(4.0), FLOW, DDIM(STEPS)),
+]
+NETWORK_RULES: list[tuple[str, Guidance]] = [
+    ("network", NoGuidance()),
+    ("network_pag", PerturbedAttention(4.0, ["down_blocks", "mid", "up_blocks"])),
 ]
 BLUR, WEAKER = 0.15, 0.22
 
@@ -122,9 +162,15 @@ def drawn(rule: Guidance, process: Process, sampler: Sampler) -> tuple[Tensor, T
     """Samples, [2 N, 8], and their classes; the same noise for every rule."""
     model = Plane(process, BLUR)
     guided = rule(Models(model, classifier=model.log_classifier, weaker=Plane(process, WEAKER)))
+    return walked(guided, sampler, "concat" in getattr(rule, "needs_condition", ()))
+
+
+def walked(
+    guided: Denoiser, sampler: Sampler, with_side: bool, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
     label = torch.arange(2).repeat_interleave(SAMPLES)
-    rng = SampleNoise(0, range(2 * SAMPLES), dtype=torch.float64)
-    return sampler(guided, rng.normal(*SHAPE), condition(label), rng).flatten(1), label
+    rng = SampleNoise(0, range(2 * SAMPLES), dtype=dtype)
+    return sampler(guided, rng.normal(*SHAPE), condition(label, with_side), rng).double().flatten(1), label
 
 
 def measured(x: Tensor, label: Tensor) -> dict[str, float]:
@@ -160,9 +206,11 @@ def picture(x: Tensor, label: Tensor) -> Image.Image:
 
 
 def main() -> None:
-    rows = []
-    for name, rule, process, sampler in RULES:
-        x, label = drawn(rule, process, sampler)
+    rows, network = [], Models(trained())
+    samples = [(name, drawn(rule, process, sampler)) for name, rule, process, sampler in RULES]
+    for name, rule in NETWORK_RULES:
+        samples.append((name, walked(rule(network), DDIM(STEPS), False, torch.float32)))
+    for name, (x, label) in samples:
         picture(x, label).save(HERE / f"{name}.png", optimize=True)
         rows.append({"rule": name, **{key: f"{value:.3f}" for key, value in measured(x, label).items()}})
     with (HERE / "results.csv").open("w", newline="") as file:
