@@ -127,6 +127,20 @@ def test_fitting_halves_by_boxes_first():
     assert set(np.unique(fitted)) <= {127, 128}  # averaging leaves no aliasing
 
 
+@pytest.mark.parametrize("shape", [(100, 70), (64, 64), (37, 90), (33, 16), (200, 131)])
+def test_fitting_is_the_centre_crop_of_guided_diffusion(shape):
+    """Boxes while the short side is twice too long, bicubic to the size, the middle of the long side."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
+    theirs = picture
+    while min(theirs.size) >= 32:
+        theirs = theirs.resize((theirs.size[0] // 2, theirs.size[1] // 2), resample=Image.Resampling.BOX)
+    scale = 16 / min(*theirs.size)
+    sides = (round(theirs.size[0] * scale), round(theirs.size[1] * scale))
+    theirs = np.array(theirs.resize(sides, resample=Image.Resampling.BICUBIC))
+    top, left = (theirs.shape[0] - 16) // 2, (theirs.shape[1] - 16) // 2
+    np.testing.assert_array_equal(Square(16, 3).fit(picture), theirs[top : top + 16, left : left + 16])
+
+
 def test_png_keeps_every_pixel():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     np.testing.assert_array_equal(np.asarray(decode(to_png(image))), image)

@@ -9,7 +9,6 @@ from toys import PARAMETERIZATIONS, called, ideal, labelled, mixture, readable
 
 from condiff.diffusion.ancestral import AncestralLarge, AncestralLearned, AncestralSmall
 from condiff.diffusion.condition import Condition
-from condiff.diffusion.grids import Leading, Linspace
 from condiff.diffusion.guidance import Chain, ClassifierFree, Guidance, Interval, Models, NoGuidance
 from condiff.diffusion.guidance.classifier import Classifier, ClassifierMean, gradient
 from condiff.diffusion.guidance.conditions import Composition, Negative
@@ -250,9 +249,3 @@ def test_a_rule_says_in_a_line_what_it_lacks():
 )
 def test_settings_that_make_no_sense_are_refused_in_a_sentence(make, sentence):
     refused(make, sentence)
-
-
-def test_grids_of_a_chain_refuse_other_processes():
-    for grid in (Leading(), Linspace()):
-        assert len(grid(LinearDDPM(), 10)) == 11
-        refused(lambda grid=grid: grid(CosineVP(), 10), "needs a process of discrete steps")

@@ -1,4 +1,4 @@
-"""Laws of every grid and sampler, on data whose flow is a formula."""
+"""Laws of every sampler, on data whose flow is a formula."""
 
 import math
 
@@ -8,25 +8,10 @@ from toys import PROCESSES, called, gaussians, ideal, labelled, mixture
 
 from condiff.diffusion.ancestral import AncestralLarge, AncestralSmall
 from condiff.diffusion.condition import Condition
-from condiff.diffusion.grids import (
-    Grid,
-    Karras,
-    Leading,
-    Linspace,
-    ShiftedLevels,
-    UniformLogSNR,
-    UniformTime,
-)
+from condiff.diffusion.grids import Grid, Karras, UniformLogSNR, UniformTime
 from condiff.diffusion.multistep import DPMSolverPP2MSDE, DPMSolverPP2S, UniPC
 from condiff.diffusion.parameterization import Prediction, V
-from condiff.diffusion.process import (
-    CosineVP,
-    DiscreteVP,
-    LinearDDPM,
-    Process,
-    RectifiedFlow,
-    VarianceExploding,
-)
+from condiff.diffusion.process import CosineVP, LinearDDPM, Process, VarianceExploding
 from condiff.diffusion.randomness import SampleNoise
 from condiff.diffusion.samplers import DDIM, DPMSolverPP2M, Euler, Heun, Sampler
 from condiff.diffusion.stochastic import Churned, ChurnedHeun, FlowSDE
@@ -40,57 +25,6 @@ every_solver = pytest.mark.parametrize("solver", SOLVERS)
 
 def best_grid(process: Process) -> Grid:
     return Karras() if isinstance(process, VarianceExploding) else UniformTime()
-
-
-@every_process
-@pytest.mark.parametrize("grid", [*GRIDS, ShiftedLevels(3.0), Leading(), Leading(30), Linspace()], ids=called)
-@pytest.mark.parametrize("steps", [1, 2, 7, 50, 501, 1000])
-def test_a_grid_falls_from_t_max_to_t_min(process, grid, steps):
-    if isinstance(grid, Leading | Linspace) and not isinstance(process, DiscreteVP):
-        pytest.skip("needs a chain")
-    t = grid(process, steps)
-    assert t.dtype == torch.float64
-    assert t.shape == (steps + 1,)
-    assert (t[0] == process.t_max) or isinstance(grid, Leading)  # which is known to miss it
-    assert t[0] <= process.t_max
-    assert t[-1] == process.t_min
-    assert (t.diff() < 0).all()
-    assert steps == 1 or t[-2] >= process.t_low * (1 - 1e-9)
-
-
-@every_process
-def test_a_shifted_grid_keeps_the_noisiest_level_and_divides_what_signal_is_gained(process):
-    plain, shifted = (process.at(grid(process, 50)[:-1]) for grid in (UniformTime(), ShiftedLevels(3.0)))
-    least, signal, less = (
-        plain.alpha[0] / plain.sigma[0],
-        plain.alpha / plain.sigma,
-        shifted.alpha / shifted.sigma,
-    )
-    torch.testing.assert_close(3 * (less - least), signal - least, atol=1e-9, rtol=1e-9)
-
-
-def test_the_karras_grid_is_equation_5():
-    i = torch.arange(10).double()
-    expected = (80 ** (1 / 7) + i / 9 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    torch.testing.assert_close(
-        Karras()(VarianceExploding(), 10), torch.cat([expected, torch.zeros(1).double()])
-    )
-
-
-def test_the_log_snr_grid_is_even_in_log_snr():
-    for process in (CosineVP(), LinearDDPM(), VarianceExploding()):
-        log_snr = process.at(UniformLogSNR()(process, 12)[:-1]).log_snr.flatten()
-        assert (log_snr.diff() - log_snr.diff()[0]).abs().max() < 1e-8
-
-
-def test_the_uniform_grid_of_a_discrete_schedule_has_trailing_spacing():
-    n = UniformTime()(LinearDDPM(), 4) * 1000
-    torch.testing.assert_close(n, torch.tensor([1000.0, 750, 500, 250, 0], dtype=torch.float64))
-
-
-def test_the_uniform_grid_of_a_shifted_flow_is_shifted():
-    u = torch.linspace(1, 0, 5, dtype=torch.float64)
-    torch.testing.assert_close(UniformTime()(RectifiedFlow(3.0), 4), 3 * u / (1 + 2 * u))
 
 
 def flow_of_a_gaussian(process: Process, noise: torch.Tensor, last: torch.Tensor, mean: float, std: float):

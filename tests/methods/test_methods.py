@@ -8,9 +8,11 @@ from condiff.autoencoders.compact import CompactKL
 from condiff.autoencoders.space import LatentSpace, draw
 from condiff.conditioners.label import ClassLabel
 from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.guidance import ClassifierFree, Models
 from condiff.diffusion.parameterization import V
 from condiff.diffusion.process import CosineVP
 from condiff.diffusion.randomness import Draws
+from condiff.diffusion.samplers import DDIM
 from condiff.diffusion.times import Uniform
 from condiff.diffusion.weights import Unit
 from condiff.evaluation.judge import Judge
@@ -18,6 +20,7 @@ from condiff.methods.autoencoder import AutoencoderKL, kl, psnr
 from condiff.methods.diffusion import Diffusion
 from condiff.methods.judge import JudgeTraining
 from condiff.methods.method import clean
+from condiff.methods.noisy_classifier import NoisyClassifier
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 
@@ -32,7 +35,7 @@ class Told(nn.Module):
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, x, m, cond):
-        self.label = cond.label
+        self.label, self.x, self.t = cond.label, x, m.t
         return self.weight * x
 
 
@@ -66,6 +69,64 @@ def test_what_is_dropped_changes_from_step_to_step_for_one_and_the_same_sample()
         method.loss(batch(64, step), Draws(0, step, 64, slice(None)))
         dropped.append(method.denoiser.network.label == 3)
     assert not torch.equal(*dropped)
+
+
+def test_what_is_dropped_moves_no_other_draw():
+    seen = []
+    for drop in (0.0, 0.5):
+        method = diffusion(drop, LatentSpace(torch.zeros(2), torch.ones(2)), batch_size=64)
+        moments = torch.zeros(64, 4, 4, 4)
+        method.loss({**batch(64), "moments": moments}, Draws(0, 0, 64, slice(None)))
+        seen.append(method.denoiser.network)
+    assert torch.equal(seen[0].x, seen[1].x)  # latent and noise
+    assert torch.equal(seen[0].t, seen[1].t)
+    assert not torch.equal(seen[0].label, seen[1].label)
+
+
+def test_each_sample_is_dropped_for_itself():
+    method = diffusion(drop=0.5, batch_size=4000)
+    method.loss(batch(4000), Draws(0, 0, 4000, slice(None)))
+    dropped = (method.denoiser.network.label == 3).float()
+    assert abs(torch.corrcoef(torch.stack([dropped[1:], dropped[:-1]]))[0, 1]) < 0.06  # 4 standard errors
+
+
+def test_what_is_dropped_does_not_depend_on_its_time():
+    method, seen = diffusion(drop=0.5, batch_size=1), []
+    for step in range(600):
+        method.loss(batch(1, step), Draws(0, step, 1, slice(None)))
+        network = method.denoiser.network
+        seen.append(torch.stack([(network.label == 3).float(), network.t.flatten()]))
+    assert abs(torch.corrcoef(torch.cat(seen, 1))[0, 1]) < 0.16  # 4 standard errors
+
+
+def test_what_is_not_asked_for_is_the_same_in_training_and_in_sampling():
+    method = diffusion(drop=1 - 1e-12)
+    network = method.denoiser.network
+    method.loss(batch(8), Draws(0, 0, 8, slice(None)))
+    trained = network.label
+    noise = torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    DDIM(1)(ClassifierFree(2.0)(Models(method.denoiser)), noise, method.conditioner(batch(8)))
+    asked, free = network.label.chunk(2)
+    assert torch.equal(asked, torch.arange(8) % 3)
+    assert torch.equal(free, trained)
+    assert free.unique().tolist() == [3]
+
+
+@pytest.mark.parametrize("space", [None, LatentSpace(torch.tensor([0.3, -0.1]), torch.tensor([2.0, 0.5]))])
+def test_a_classifier_learns_on_the_x_t_that_the_denoiser_learns_on(space):
+    class Heard(nn.Module):
+        def forward(self, x_t, m):
+            self.x, self.t = x_t, m.t
+            return torch.zeros(len(x_t), 3)
+
+    denoising, heard = diffusion(space=space), Heard()
+    process = denoising.denoiser.process
+    classifying = NoisyClassifier(heard, process, ADAMW, Training(steps=10, batch_size=8), 0, space=space)
+    moments = torch.randn(8, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    for method in (denoising, classifying):
+        method.loss({**batch(8), "moments": moments}, Draws(0, 0, 8, slice(None)))
+    assert torch.equal(heard.x, denoising.denoiser.network.x)
+    assert torch.equal(heard.t, denoising.denoiser.network.t)
 
 
 def test_without_dropout_every_condition_is_kept():
