@@ -132,6 +132,20 @@ def test_a_set_has_no_distance_to_itself_and_batches_do_not_matter():
     )
 
 
+def test_it_is_the_distance_of_means_and_unbiased_covariances():
+    fake, real = drawn(9, 4, 0, 0.5).double(), drawn(7, 4, 1).double()
+    expected = frechet_distance(fake.mean(0), fake.T.cov(), real.mean(0), real.T.cov())
+    assert float(distance(fake, real).compute()) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_metric_that_is_reset_has_seen_nothing():
+    fake, real = drawn(9, 4, 0, 0.5), drawn(7, 4, 1)
+    metric = distance(real, fake)
+    metric.reset()
+    shown(metric, samples=fake, train=real)
+    assert metric.compute().equal(distance(fake, real).compute())
+
+
 def test_sums_stay_float64():
     assert distance(drawn(5, 4, 0), drawn(5, 4, 1)).fake_outer.dtype == torch.float64
 

@@ -119,6 +119,15 @@ def test_fresh_pictures_are_as_near_as_training_pictures_are_to_each_other():
     assert np.mean(shares) == pytest.approx(0.2, abs=0.02)
 
 
+def test_authenticity_asks_the_training_picture_and_not_the_mean_of_all():
+    """A pair at .0 and .01, and pictures far apart: .05 is near beside these and far beside those."""
+    train = torch.tensor([[0.0], [0.01], [-0.9], [0.4], [0.8]])
+    metric = shown(
+        Memorisation(Pixels(1)), samples=torch.tensor([[-0.05], [0.45], [0.75], [0.35]]), train=train
+    )
+    assert float(metric.compute()["authenticity"]) == 0.25
+
+
 def test_on_a_line_two_in_three_are_nearest_to_the_one_they_are_nearest_to():
     """The others are what authenticity counts."""
     line = torch.rand(12_000, 1, generator=seeded(0)) * 2 - 1

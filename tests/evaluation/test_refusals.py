@@ -26,6 +26,7 @@ BAD = [
     (torch.full((3, 1, 2, 2), -1.1), r"in \[-1, 1\], got -1.1 to -1.1"),
     (GOOD.index_fill(0, torch.tensor(1), torch.nan), "finite"),
     (GOOD.index_fill(0, torch.tensor(2), torch.inf), "finite"),
+    (GOOD.index_fill(0, torch.tensor(2), -torch.inf), "finite"),
     (torch.zeros(3, 2, 2), r"\[B, C, H, W\], got \[3, 2, 2\]"),
 ]
 LABEL = torch.zeros(3, dtype=torch.long)

@@ -62,16 +62,19 @@ def test_one_class_for_everything_uses_no_condition_however_often_it_is_right():
     assert float(use(torch.zeros(100).long(), asked).compute()) == pytest.approx(0, abs=1e-12)
 
 
-def test_the_interval_of_the_fall_holds_the_expected_fall():
-    values, held = [], []
+@pytest.mark.parametrize("shares", [[0.2] * 5, [0.8, 0.2]])
+def test_the_interval_of_the_fall_holds_the_expected_fall(shares):
+    """Obeyed half of the time and else drawn alike, the fall is half of 1 - sum p^2."""
+    expected = 0.5 * (1 - np.square(shares).sum())
+    weights, values, held = torch.tensor(shares), [], []
     for seed in range(300):
         g = seeded(seed)
-        asked = torch.arange(200) % 5
-        said = torch.where(torch.rand(200, generator=g) < 0.5, asked, torch.randint(5, (200,), generator=g))
+        asked, other = (torch.multinomial(weights, 200, replacement=True, generator=g) for _ in range(2))
+        said = torch.where(torch.rand(200, generator=g) < 0.5, asked, other)
         report = use(said, asked).report()
         values.append(report["value"])
-        held.append(report["interval"][0] <= 0.4 <= report["interval"][1])  # .5 + .5/5 - 1/5
-    assert np.mean(values) == pytest.approx(0.4, abs=0.01)
+        held.append(report["interval"][0] <= expected <= report["interval"][1])
+    assert np.mean(values) == pytest.approx(expected, abs=0.01)
     assert 0.92 <= np.mean(held) <= 0.98
 
 

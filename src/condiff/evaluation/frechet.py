@@ -62,12 +62,10 @@ class FrechetDistance(TwoSets):
         if self.bootstrap and part == "fake":
             self.fake_features.append(kept)
         features = kept.double()
-        for name, new in (
-            ("count", len(features)),
-            ("sum", features.sum(0)),
-            ("outer", features.T @ features),
-        ):
-            setattr(self, f"{part}_{name}", getattr(self, f"{part}_{name}") + new)
+        count, total, outer = (getattr(self, f"{part}_{name}") for name in ("count", "sum", "outer"))
+        count += len(features)
+        total += features.sum(0)
+        outer.addmm_(features.T, features)  # in place: a second [D, D] would cost more than the product
 
     def compute(self) -> Tensor:
         return frechet_distance(*self._moments("fake"), *self._moments("real"))
