@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from condiff.errors import DataError
 from tests.smoke.conftest import LATENT, PIXELS
 
 ALL = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
@@ -57,6 +58,12 @@ def test_everything_that_can_be_measured_is(study):
     assert metrics["fd_judge"]["interval"] is not None
     assert {metric["n"] for name, metric in metrics.items() if "floor" not in name} == {20}
     assert "prdc judge coverage" in (folder / "report.html").read_text()
+
+
+def test_what_a_metric_refuses_is_told_under_its_name(study):
+    refused = "metrics.fd_judge_floor: FrechetDistance needs at least 9999 held_out pictures, got 180"
+    with pytest.raises(DataError, match=refused):
+        study("+metrics.fd_judge_floor.least=9999")
 
 
 def test_another_guidance_or_sampler_trains_nothing_and_shares_its_noise(study):
