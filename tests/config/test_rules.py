@@ -33,6 +33,17 @@ def test_eps_is_refused_where_no_signal_is_left():
     assert told(process=cosine, objective={"parameterization": eps}) == []
 
 
+def test_a_metric_gets_the_samples_that_it_needs():
+    kid = of("evaluation.kernel", "SubsetKernelDistance", subset_size=100)
+    (line,) = told(num_samples=50, metrics={"kid": kid})
+    assert line == "num_samples: must be at least metrics.kid.subset_size=100, got 50"
+    assert told(num_samples=100, metrics={"kid": kid}) == []
+    assert told(num_samples=50, metrics={"kid": {**kid, "fake": "held_out"}}) == []
+    frechet = of("evaluation.frechet", "FrechetDistance", least=2049)
+    score = of("evaluation.inception_score", "InceptionScore")
+    assert len(told(num_samples=9, metrics={"fd": frechet, "is": score})) == 2
+
+
 def guided(guidance: dict[str, Any], drop: float, conditioner: Any = LABEL) -> list[str]:
     method = of("methods.diffusion", "Diffusion", drop_condition=drop)
     return told(guidance=guidance, method=method, conditioner=conditioner)

@@ -23,6 +23,16 @@ def test_the_table_has_mean_and_deviation_over_seeds():
     assert lines[2:] == ["| 1 | 1 | 8 | 1 |", "| 2 | 2 | 4 ± 1.414 | 1 |"]
 
 
+def test_a_number_that_some_runs_lack_is_missing_there_only():
+    run = made(1.0, 0, 9.0)
+    few = Run(
+        run.config, {"fd_biased_n5": run.metrics["fd"], "fd_floor": run.metrics["fd_floor"]}, run.stages
+    )
+    lines = table([few, RUNS[0]], "guidance.scale").splitlines()
+    assert lines[0] == "| guidance.scale | seeds | fd_biased_n5 | fd_floor | fd |"
+    assert lines[2:] == ["| 1 | 1 | 9 | 1 | – |", "| 2 | 1 | – | 1 | 5 |"]
+
+
 def test_every_number_stands_in_the_csv_with_the_key_it_was_measured_from():
     rows = list(csv.DictReader(results(RUNS, "guidance.scale").splitlines()))
     assert len(rows) == 6

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from condiff.errors import DataError
 from tests.smoke.conftest import LATENT, PIXELS
 
 ALL = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
@@ -32,7 +33,7 @@ def test_a_run_leaves_everything_and_a_second_one_makes_nothing(study):
     for stage in stages(first).values():
         assert set(stage) == {"key", "path", "status", "seconds"}
     metrics = json.loads((first / "metrics.json").read_text())
-    assert set(metrics) == {"class_accuracy", "fd_judge", "fd_judge_floor"}
+    assert set(metrics) == {"class_accuracy", "fd_judge_biased_n20", "fd_judge_floor"}
     for metric in metrics.values():
         assert set(metric) == {"value", "n", "protocol", "interval"}
     assert metrics["class_accuracy"]["n"] == 20
@@ -47,6 +48,22 @@ def test_a_run_leaves_everything_and_a_second_one_makes_nothing(study):
     again = study(folder="again")
     assert set(statuses(again).values()) == {"cached"}
     assert json.loads((again / "metrics.json").read_text()) == metrics
+
+
+def test_everything_that_can_be_measured_is(study):
+    folder = study("metrics=full", "judge.network.feature_dim=6")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert len(metrics) == 19
+    assert "memorisation_judge_authenticity_floor" in metrics
+    assert metrics["fd_judge"]["interval"] is not None
+    assert {metric["n"] for name, metric in metrics.items() if "floor" not in name} == {20}
+    assert "prdc judge coverage" in (folder / "report.html").read_text()
+
+
+def test_what_a_metric_refuses_is_told_under_its_name(study):
+    refused = "metrics.fd_judge_floor: FrechetDistance needs at least 9999 held_out pictures, got 180"
+    with pytest.raises(DataError, match=refused):
+        study("+metrics.fd_judge_floor.least=9999")
 
 
 def test_another_guidance_or_sampler_trains_nothing_and_shares_its_noise(study):

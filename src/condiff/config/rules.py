@@ -212,6 +212,18 @@ def grid_fits_the_process(cfg: Config) -> Iterator[str]:
         )
 
 
+def samples_are_enough(cfg: Config) -> Iterator[str]:
+    """A metric of the samples that needs a number of them is not started with fewer."""
+    given = cfg.get("num_samples")
+    for path, node in objects(_at(cfg, "metrics"), "metrics"):
+        for name in ("least", "subset_size", "splits"):
+            least = _argument(node, name)
+            if _argument(node, "fake") not in ("samples", None) or not type(least) is type(given) is int:
+                continue
+            if given < least:
+                yield f"num_samples: must be at least {path}.{name}={least}, got {given}"
+
+
 RULES: tuple[Rule, ...] = (
     stages_have_their_parts,
     name_is_a_file_name,
@@ -226,6 +238,7 @@ RULES: tuple[Rule, ...] = (
     wrong_kinds,
     sampler_has_no_more_steps_than_the_process,
     grid_fits_the_process,
+    samples_are_enough,
 )
 
 

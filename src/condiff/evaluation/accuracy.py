@@ -1,12 +1,11 @@
 """Do samples show what was asked for?"""
 
-import math
-
 import torch
 from torch import Tensor
 
-from condiff.evaluation.judge import Judge
-from condiff.evaluation.measurement import Measurement
+from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.intervals import Interval, wilson
+from condiff.evaluation.measurement import Classifier, Measurement
 
 
 class ClassAccuracy(Measurement):
@@ -14,7 +13,7 @@ class ClassAccuracy(Measurement):
 
     higher_is_better = True
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Classifier) -> None:
         super().__init__()
         self.judge = judge
         self.protocol = f"samples, {judge.name}'s most likely class"
@@ -31,20 +30,15 @@ class ClassAccuracy(Measurement):
 
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         if label is None:
-            raise ValueError("class accuracy needs labelled samples")
+            raise ValueError("ClassAccuracy needs labelled samples")
+        check_pictures(self, side, images)
         self.right = self.right + (self.judge.logits(images).argmax(1) == label).sum()
         self.seen = self.seen + len(label)
 
     def compute(self) -> Tensor:
+        if self.count < 2:
+            raise ValueError(f"ClassAccuracy needs at least 2 samples pictures, got {self.count}")
         return self.right / self.seen
 
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         return wilson(int(self.right), self.count)
-
-
-def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson 1927)."""
-    p, spread = right / n, z * z / n
-    centre = (p + spread / 2) / (1 + spread)
-    half = z * math.sqrt(p * (1 - p) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)

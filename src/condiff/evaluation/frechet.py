@@ -5,18 +5,26 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from condiff.evaluation.measurement import FeatureExtractor, Measurement
-from condiff.ranges import checked
+from condiff.evaluation.checks import features_of
+from condiff.evaluation.intervals import Interval, bootstrap, in_fixed_order
+from condiff.evaluation.measurement import FeatureExtractor, gathered
+from condiff.evaluation.sets import TwoSets
+from condiff.ranges import Count, Natural, checked
 
 
-class FrechetDistance(Measurement):
+class FrechetDistance(TwoSets):
     """||mu - mu'||^2 + tr(S + S' - 2 (S S')^1/2) (Heusel 2017, eq. 6), from float64 sums.
 
     ``fake`` is measured against ``real``; the covariances are unbiased (n - 1). It is called FID only
-    with the Inception features of 2015.
+    with the Inception features of 2015. With no more pictures than features a covariance is singular
+    and the distance mostly bias: the name then says ``_biased_n`` and how many pictures.
+
+    least: fewer pictures of either set are refused.
+    bootstrap: redrawings of the fake pictures for an interval, each worth one distance; 0 is no interval.
     """
 
     higher_is_better = False
+    fake_features: list[Tensor]
 
     @checked
     def __init__(
@@ -24,61 +32,122 @@ class FrechetDistance(Measurement):
         extractor: FeatureExtractor,
         fake: Literal["samples", "train", "held_out"] = "samples",
         real: Literal["samples", "train", "held_out"] = "train",
+        least: Count = 2,
+        bootstrap: Natural = 0,
+        seed: Natural = 0,
     ) -> None:
-        super().__init__()
-        if fake == real:
-            raise ValueError(f"a Frechet distance compares two different sets, got {fake!r} twice")
-        self.extractor, self.fake, self.real = extractor, fake, real
-        self.protocol = f"{fake} against {real}, {extractor.name} features ({extractor.feature_dim})"
+        super().__init__(extractor, fake, real)
+        self.least, self.bootstrap, self.seed = max(2, least), bootstrap, seed
         size = extractor.feature_dim
-        for side in ("fake", "real"):
-            self.add_state(f"{side}_count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-            self.add_state(f"{side}_sum", torch.zeros(size).double(), dist_reduce_fx="sum")
-            self.add_state(f"{side}_outer", torch.zeros(size, size).double(), dist_reduce_fx="sum")
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        return (self.fake, self.real)
+        for part in ("fake", "real"):
+            self.add_state(f"{part}_count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+            self.add_state(f"{part}_sum", torch.zeros(size).double(), dist_reduce_fx="sum")
+            self.add_state(f"{part}_outer", torch.zeros(size, size).double(), dist_reduce_fx="sum")
+        if bootstrap:
+            self.add_state("fake_features", [], dist_reduce_fx="cat")
 
     @property
     def count(self) -> int:
         return int(self.fake_count)  # pyright: ignore[reportArgumentType]
 
     def caveat(self) -> str:
-        few = min(int(self.fake_count), int(self.real_count)) <= self.extractor.feature_dim  # pyright: ignore[reportArgumentType]
-        return "no more pictures than features: the covariance is singular" if few else ""
+        return "no more pictures than features: the covariance is singular" if self.suffix() else ""
+
+    def suffix(self) -> str:
+        fewest = min(int(self.fake_count), int(self.real_count))  # pyright: ignore[reportArgumentType]
+        return f"_biased_n{fewest}" if fewest <= self.extractor.feature_dim else ""
 
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
-        features = self.extractor(images).double()
-        if not features.isfinite().all():
-            raise ValueError(f"{self.extractor.name} features of the {side} pictures are not finite")
-        part = "fake" if side == self.fake else "real"
-        for name, new in (
-            ("count", len(features)),
-            ("sum", features.sum(0)),
-            ("outer", features.T @ features),
-        ):
-            setattr(self, f"{part}_{name}", getattr(self, f"{part}_{name}") + new)
+        kept, part = features_of(self, self.extractor, side, images), self.part_of(side)
+        if self.bootstrap and part == "fake":
+            self.fake_features.append(kept)
+        features = kept.double()
+        count, total, outer = (getattr(self, f"{part}_{name}") for name in ("count", "sum", "outer"))
+        count += len(features)
+        total += features.sum(0)
+        outer.addmm_(features.T, features)  # in place: a second [D, D] would cost more than the product
 
     def compute(self) -> Tensor:
         return frechet_distance(*self._moments("fake"), *self._moments("real"))
 
+    def interval(self) -> Interval | None:
+        if not self.bootstrap:
+            return None
+        features, target = in_fixed_order(gathered(self.fake_features)), FrechetTo(*self._moments("real"))
+        value = float(target(*moments(features)))
+        generator = torch.Generator().manual_seed(self.seed)
+        return bootstrap(
+            lambda index: target(*moments(features[index])), value, len(features), self.bootstrap, generator
+        )
+
     def _moments(self, part: str) -> tuple[Tensor, Tensor]:
         n, total, outer = (getattr(self, f"{part}_{name}") for name in ("count", "sum", "outer"))
-        if n < 2:
-            raise ValueError(
-                f"a Frechet distance needs at least 2 {getattr(self, part)} pictures, got {int(n)}"
-            )
+        self.refuse_few(part, int(n), self.least)
         mean = total / n
         return mean, (outer - n * torch.outer(mean, mean)) / (n - 1)
+
+
+class FrechetTo:
+    """The distance to one Gaussian, mean [D] and covariance [D, D], that is factored once."""
+
+    def __init__(self, mean: Tensor, cov: Tensor) -> None:
+        self.mean, self.cov, self.root = mean, cov, root_of(cov)
+
+    def __call__(self, mean: Tensor, cov: Tensor) -> Tensor:
+        apart = (mean - self.mean).square().sum()
+        return apart + cov.trace() + self.cov.trace() - 2 * trace_of_root(self.root, cov)
 
 
 def frechet_distance(mean: Tensor, cov: Tensor, mean_: Tensor, cov_: Tensor) -> Tensor:
     """Of two Gaussians with means [D] and covariances [D, D], in float64.
 
-    tr (S S')^1/2 is the sum of the square roots of the eigenvalues of R' S' R, with S = R R'.
+    The last trace is the same from either side. It is taken from that of the lower rank: on the other
+    side rounding would put something of size 1e-8, its root, in the place of each zero eigenvalue.
     """
-    values, vectors = torch.linalg.eigh(cov)
-    root = vectors * values.clamp(min=0).sqrt()
-    cross = torch.linalg.eigvalsh(root.T @ cov_ @ root).clamp(min=0).sqrt().sum()
+    root, root_ = root_of(cov), root_of(cov_)
+    cross = trace_of_root(root, cov_) if root.shape[1] <= root_.shape[1] else trace_of_root(root_, cov)
     return (mean - mean_).square().sum() + cov.trace() + cov_.trace() - 2 * cross
+
+
+def trace_of_root(root: Tensor, cov: Tensor) -> Tensor:
+    """tr (S S')^1/2 for S = R R', as the sum of the square roots of the eigenvalues of R' S' R."""
+    return torch.linalg.eigvalsh(root.T @ cov @ root).clamp(min=0).sqrt().sum()
+
+
+def root_of(cov: Tensor) -> Tensor:
+    """R with R R' = cov, [D, rank]."""
+    factor, failed = torch.linalg.cholesky_ex(cov)
+    unsure = factor.diagonal().square() <= _rounding(cov) * cov.diagonal()
+    return pivoted_cholesky(cov) if int(failed) or bool(unsure.any()) else factor
+
+
+def pivoted_cholesky(cov: Tensor) -> Tensor:
+    """A root of a covariance that has no full rank, [D, rank].
+
+    Of what is left of the features' variances the largest is eliminated, each relative to its own,
+    until there is only rounding (Higham 1990, sec. 1). That is cheap where the rank is low.
+    """
+    scale = cov.diagonal().clamp(min=0).sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)  # a feature that never changes
+    left, rows, rank = cov.diagonal() / scale.square(), torch.empty_like(cov), 0
+    while rank < len(cov) and (largest := left.max()) > _rounding(cov):
+        pivot = int(left.argmax())
+        known = rows[:rank, pivot] @ rows[:rank]
+        rows[rank] = (cov[pivot] / (scale * scale[pivot]) - known) / largest.sqrt()
+        left = left - rows[rank].square()
+        left[pivot] = 0
+        rank += 1
+    return rows[:rank].T * scale[:, None]
+
+
+def _rounding(cov: Tensor) -> float:
+    """What share of a variance may be nothing but rounding (LAPACK, dpstrf)."""
+    return len(cov) * torch.finfo(cov.dtype).eps
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [D] and unbiased covariance [D, D] of features [N, D], in float64."""
+    features = features.double()
+    mean = features.mean(0)
+    centred = features - mean
+    return mean, centred.T @ centred / (len(features) - 1)

@@ -1,10 +1,17 @@
 """A number about samples that says how it was measured."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from condiff.evaluation.intervals import Interval
+
+FLOOR = "_floor"  # ends the name of what real data reaches
 
 
 class FeatureExtractor(Protocol):
@@ -14,6 +21,14 @@ class FeatureExtractor(Protocol):
     feature_dim: int
 
     def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class Classifier(Protocol):
+    """Images, [B, C, H, W] in [-1, 1], to the logits of their classes, [B, K]."""
+
+    name: str
+
+    def logits(self, images: Tensor) -> Tensor: ...
 
 
 class Measurement(Metric):
@@ -37,20 +52,47 @@ class Measurement(Metric):
     def count(self) -> int:
         """How many pictures the number is about."""
 
-    def interval(self) -> tuple[float, float] | None:
-        """A 95 % interval of the value, where one is known."""
+    def interval(self) -> Interval | None:
+        """A 95 % interval of the value under new samples, the set they are compared with held fixed."""
         return None
 
     def caveat(self) -> str:
         """What a reader must know before comparing the number, or nothing."""
         return ""
 
+    def suffix(self) -> str:
+        """What the name of the number must say so that nobody takes it for another one."""
+        return ""
+
+    def parts(self) -> Iterator[tuple[str, Tensor, Interval | None]]:
+        """Each number it gives: what is added to its name, the value, and its interval."""
+        yield self.suffix(), type(self).compute(self), self.interval()  # the unwrapped one: see ``entries``
+
+    def entries(self, name: str) -> dict[str, dict[str, Any]]:
+        """What it adds to metrics.json under the name that the config gives it.
+
+        ``NAME_floor`` stays at the end: a floor stands beside the very number it is the floor of.
+        The states of all processes are brought together once, for interval and caveat as for the value.
+        """
+        stem = name.removesuffix(FLOOR)
+        with self.sync_context():
+            note = self.caveat()
+            return {
+                f"{stem}{added}{name[len(stem) :]}": {
+                    "value": float(value),
+                    "n": self.count,
+                    "protocol": f"{self.protocol}; {note}" if note else self.protocol,
+                    "interval": None if interval is None else list(interval),
+                }
+                for added, value, interval in self.parts()
+            }
+
     def report(self) -> dict[str, Any]:
-        """As it stands in metrics.json."""
-        interval, note = self.interval(), self.caveat()
-        return {
-            "value": float(self.compute()),
-            "n": self.count,
-            "protocol": f"{self.protocol}; {note}" if note else self.protocol,
-            "interval": None if interval is None else list(interval),
-        }
+        """The entry of a measurement that gives one number."""
+        (entry,) = self.entries("").values()
+        return entry
+
+
+def gathered(state: Any) -> Tensor:
+    """All rows of a list state: of its batches, or of all processes once their states are together."""
+    return dim_zero_cat(state) if len(state) else torch.empty(0)

@@ -80,10 +80,11 @@ def results(runs: Sequence[Run], axis: str) -> str:
 
 def table(runs: Sequence[Run], axis: str) -> str:
     """A Markdown table: a row for each value of the axis, mean ± standard deviation over the seeds."""
-    names = list(runs[0].metrics)
+    names = list(dict.fromkeys(name for run in runs for name in run.metrics))  # n may be part of a name
     lines = [f"| {axis} | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for value, group in _groups(runs, axis).items():
-        cells = [_spread([run.metrics[name]["value"] for run in group]) for name in names]
+        values = [[run.metrics[name]["value"] for run in group if name in run.metrics] for name in names]
+        cells = [_spread(found) if found else "–" for found in values]
         lines.append(f"| {_named(value)} | {len(group)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Measure the samples against the data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from condiff.config.build import build
 from condiff.config.signatures import signature_of
 from condiff.data.dataset import ShardDataset
-from condiff.evaluation.measurement import FeatureExtractor, Measurement
+from condiff.errors import DataError
+from condiff.evaluation.judge import Judge
+from condiff.evaluation.measurement import Measurement
 from condiff.files import write_json
 from condiff.progress import track
 from condiff.stages.device import device
@@ -25,36 +28,59 @@ BATCH = 250
 def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``metrics.json``: a value with its count, protocol and interval for each metric of the config."""
     place = device(runtime)
-    judge = load_judge(inputs["judge"], inputs["data"]).to(place)
-    offered = {"judge": judge, "extractor": _Once(judge)}
+    judge = _Once(load_judge(inputs["judge"], inputs["data"]).to(place))
+    offered = {"judge": judge, "extractor": judge}
     metrics = {
         name: _built(node, f"metrics.{name}", offered).to(place) for name, node in cfg["metrics"].items()
     }
     sides = sorted({side for metric in metrics.values() for side in metric.sides})
     for side in track(sides, len(sides), "metrics"):
         for images, label in _pictures(side, inputs, place):
-            for metric in metrics.values():
+            for name, metric in metrics.items():
                 if side in metric.sides:
-                    metric.update(side, images, label)
-    write_json(out / "metrics.json", {name: metric.report() for name, metric in metrics.items()})
+                    with _told_of(name):
+                        metric.update(side, images, label)
+    entries: dict[str, Any] = {}
+    for name, metric in track(metrics.items(), len(metrics), "computing"):
+        with _told_of(name):
+            entries |= metric.entries(name)
+    write_json(out / "metrics.json", entries)
 
 
 class _Once:
-    """A feature extractor that several metrics ask about the same pictures, and that looks once."""
+    """A judge that several metrics ask about the same pictures, and that looks once."""
 
-    def __init__(self, extractor: FeatureExtractor) -> None:
-        self.extractor, self.name, self.feature_dim = extractor, extractor.name, extractor.feature_dim
+    def __init__(self, judge: Judge) -> None:
+        self.judge, self.name, self.feature_dim = judge, judge.name, judge.feature_dim
         self.seen: Tensor | None = None
+        self.said: dict[str, Tensor] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
+        return self._of(images, "features", self.judge)
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self._of(images, "logits", self.judge.logits)
+
+    def _of(self, images: Tensor, what: str, ask: Callable[[Tensor], Tensor]) -> Tensor:
         if self.seen is not images:
-            self.seen, self.features = images, self.extractor(images)
-        return self.features
+            self.seen, self.said = images, {}
+        if what not in self.said:
+            self.said[what] = ask(images)
+        return self.said[what]
+
+
+@contextmanager
+def _told_of(name: str) -> Iterator[None]:
+    """What a metric refuses to measure is told in one line."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f"metrics.{name}: {error}") from error
 
 
 def _built(node: Config, path: str, offered: Mapping[str, Any]) -> Measurement:
-    """A metric with those of the offered objects that it asks for."""
-    wants = signature_of(node["_target_"]).parameters
+    """A metric with those of the offered objects that it asks for and its config does not give."""
+    wants = signature_of(node["_target_"]).parameters.keys() - node.keys()
     return build(node, path, **{name: thing for name, thing in offered.items() if name in wants})
 
 

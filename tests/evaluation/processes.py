@@ -1,0 +1,62 @@
+"""Every measurement of one set of pictures, by one process or by several."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from condiff.evaluation.accuracy import ClassAccuracy
+from condiff.evaluation.condition_check import ConditionUse
+from condiff.evaluation.diversity import VendiScore
+from condiff.evaluation.frechet import FrechetDistance
+from condiff.evaluation.frechet_infinity import FrechetInfinity
+from condiff.evaluation.inception_score import InceptionScore
+from condiff.evaluation.kernel import GaussianDistance, KernelDistance, SubsetKernelDistance
+from condiff.evaluation.measurement import Measurement
+from condiff.evaluation.memorisation import Memorisation
+from condiff.evaluation.precision_recall import PrecisionRecall
+from tests.evaluation.pictures import Pixels, drawn
+
+DIM = 6
+
+
+def measurements() -> dict[str, Measurement]:
+    pixels = Pixels(DIM)
+    return {
+        "accuracy": ClassAccuracy(pixels),
+        "use": ConditionUse(pixels),
+        "fd": FrechetDistance(pixels, bootstrap=20),
+        "few": FrechetDistance(pixels, fake="held_out"),
+        "infinity": FrechetInfinity(pixels, smallest=0.4),
+        "kid": KernelDistance(pixels),
+        "kid_subsets": SubsetKernelDistance(pixels, subsets=5, subset_size=30),
+        "cmmd": GaussianDistance(pixels),
+        "is": InceptionScore(pixels, splits=5),
+        "prdc": PrecisionRecall(pixels),
+        "vendi": VendiScore(pixels),
+        "memorisation": Memorisation(pixels),
+    }
+
+
+def entries(rank: int, size: int) -> dict[str, dict]:
+    """Of 51 samples, 77 training and 5 held-out pictures, this process's every size-th."""
+    sets = {"samples": drawn(51, DIM, 0, 0.05), "train": drawn(77, DIM, 1), "held_out": drawn(5, DIM, 2)}
+    found = measurements()
+    for metric in found.values():
+        for side in metric.sides:
+            rows = torch.arange(len(sets[side]))[rank::size]
+            for part in rows.split(10 - 3 * rank):  # and not in as many batches
+                images = sets[side][part][:, None, None, :]
+                metric.update(side, images, part % DIM)
+    return {key: entry for name, metric in found.items() for key, entry in metric.entries(name).items()}
+
+
+def one_of(rank: int, size: int, folder: str) -> None:
+    """What a process of a group writes."""
+    torch.set_num_threads(1)
+    address = f"file://{folder}/meeting"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
+    found = entries(rank, size)
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
+    distributed.destroy_process_group()

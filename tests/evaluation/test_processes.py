@@ -1,0 +1,24 @@
+"""Two processes measure what one does."""
+
+import json
+
+import pytest
+from torch import multiprocessing
+
+from tests.evaluation import processes
+
+
+def test_two_processes_with_odd_counts_report_what_one_does(tmp_path):
+    alone = processes.entries(0, 1)
+    assert {entry["n"] for entry in alone.values()} == {51, 5}
+    assert "few_biased_n5" in alone  # by the pictures of both
+    assert len(alone) == 18
+    multiprocessing.spawn(processes.one_of, (2, str(tmp_path)), nprocs=2)
+    for rank in range(2):
+        together = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert together.keys() == alone.keys()
+        for name, entry in alone.items():
+            assert together[name]["value"] == pytest.approx(entry["value"], rel=1e-6, abs=1e-9), name
+            given, expected = (found["interval"] or () for found in (together[name], entry))
+            assert given == pytest.approx(expected, rel=1e-6, abs=1e-9), name
+            assert (together[name]["n"], together[name]["protocol"]) == (entry["n"], entry["protocol"])
