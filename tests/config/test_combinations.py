@@ -1,6 +1,5 @@
 """The choices of conf/ with one another: what the config accepts can be drawn, and what cannot it refuses."""
 
-from functools import cache
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from condiff.config.validate import validate
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
-from condiff.diffusion.process import CosineVP, Marginal
+from condiff.diffusion.process import Marginal
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
 from condiff.stages.study import STAGES
@@ -25,15 +24,6 @@ OBJECTIVES, NETWORKS = choices("objective"), choices("network")
 NAMES = [stage.name for stage in STAGES]
 (STUDY,) = check(["experiment=cfg_latent", "stages=[data,denoiser,samples]"], CONF, NAMES) or [{}]
 SHAPE, CLASSES = (2, 4, 4), 10
-UNRULED = {  # what the run refuses and no rule of the config does: a rule that comes is told here
-    "ancestral_learned": "needs a network that answers with a variance",
-}
-EVERY_SAMPLER = [
-    pytest.param(s, marks=pytest.mark.xfail(raises=AssertionError, strict=True, reason=UNRULED[s]))
-    if s in UNRULED
-    else s
-    for s in SAMPLERS
-]
 
 
 class Toy(nn.Module):
@@ -55,20 +45,11 @@ def log_probability(x_t: Tensor, m: Marginal, cond: Condition) -> Tensor:
     return -(x_t - 0.1 * cond.label.view(-1, 1, 1, 1)).square().flatten(1).sum(1)
 
 
-@cache
-def spreads(target: str) -> bool:
-    """Whether a network of conf/ answers with twice the channels."""
-    node = next(node for node in NETWORKS.values() if node["_target_"] == target)
-    net = build(node, "network", channels=SHAPE[0], size=SHAPE[1], num_labels=CLASSES).eval()
-    m, cond = CosineVP().at(torch.tensor([0.5])), Condition(label=torch.tensor([0]))
-    return net(torch.zeros(1, *SHAPE), m, cond).shape[1] == 2 * SHAPE[0]
-
-
 @torch.no_grad()
 def drawn(cfg: dict[str, Any]) -> Tensor:
     """Three samples, as the stage samples makes them."""
     process, target = build(cfg["process"], "process"), build(cfg["objective"]["parameterization"], "target")
-    denoiser = NetworkDenoiser(Toy(spreads(cfg["network"]["_target_"])), process, target)
+    denoiser = NetworkDenoiser(Toy(cfg["network"]["learned_variance"]), process, target)
     has = cfg["stages"]
     models = Models(
         denoiser, log_probability if "classifier" in has else None, denoiser if "weaker" in has else None
@@ -99,6 +80,11 @@ def of(sampler: str, steps: int = 3) -> dict[str, Any]:
     return {**SAMPLERS[sampler], "steps": steps}
 
 
+def learning(sampler: str) -> dict[str, Any]:
+    """A network that says what this sampler wants to know."""
+    return {**STUDY["network"], "learned_variance": sampler == "ancestral_learned"}
+
+
 def test_every_choice_is_under_test():
     assert len(GUIDANCES) >= 24
     assert len(SAMPLERS) >= 19
@@ -108,9 +94,9 @@ def test_every_choice_is_under_test():
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-@pytest.mark.parametrize("sampler", EVERY_SAMPLER)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_guidance_with_every_sampler_on_every_process(process, sampler):
-    parts = {"process": PROCESSES[process], "sampler": of(sampler)}
+    parts = {"process": PROCESSES[process], "sampler": of(sampler), "network": learning(sampler)}
     said = {name: told(**parts, guidance=node) for name, node in GUIDANCES.items()}
     assert [name for name, (accepted, runs) in said.items() if accepted != runs] == []
     needs_chain = SAMPLERS[sampler]["grid"]["_target_"].endswith(("Leading", "Linspace"))
@@ -128,6 +114,13 @@ def test_every_guidance_without_a_null(guidance, scale, sampler):
     assert accepted == runs
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_sampler_with_every_network_that_learns_no_variance(sampler, network):
+    accepted, runs = told(sampler=of(sampler), network=NETWORKS[network], process=PROCESSES["linear"])
+    assert accepted == runs == (sampler != "ancestral_learned")
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_objective_on_every_process(objective, process):
@@ -136,9 +129,10 @@ def test_every_objective_on_every_process(objective, process):
 
 
 @pytest.mark.parametrize("process", ["linear", "scaled_linear"])
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name not in UNRULED])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7])
 def test_every_sampler_has_at_most_the_steps_of_a_chain(process, sampler, steps):
-    accepted, runs = told(process={**PROCESSES[process], "num_steps": 6}, sampler=of(sampler, steps))
+    chain, network = {**PROCESSES[process], "num_steps": 6}, learning(sampler)
+    accepted, runs = told(process=chain, sampler=of(sampler, steps), network=network)
     assert accepted == (steps <= 6)
     assert runs or not accepted  # some grids could be asked between the steps
