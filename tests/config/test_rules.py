@@ -101,6 +101,8 @@ def test_ends_must_be_in_order():
     past_default = of("diffusion.process", "VarianceExploding", sigma_min=90)
     assert told(process=past_default) == ["process.sigma_min: must be below process.sigma_max=80, got 90"]
     assert told(process=of("diffusion.process", "LinearDDPM")) == []
+    part = of("diffusion.guidance.intervals", "TrajectoryInterval", start=0.8, stop=0.2)
+    assert "guidance.start: must be below guidance.stop=0.2, got 0.8" in told(guidance=part)
     interval = of(
         "diffusion.guidance", "Interval", low=3, high=2, inner=of("diffusion.guidance", "NoGuidance")
     )
@@ -275,7 +277,7 @@ def test_only_a_rule_that_is_plain_at_scale_one_needs_no_null_there():
 
 def test_a_learned_variance_needs_a_network_that_learns_one():
     learned = of("diffusion.ancestral", "AncestralLearned", steps=9)
-    unet = of("networks.unet", "UNet", widths=[8], attention=[False])
+    unet = of("networks.unet", "UNet", widths=[16], attention=[False])
     needs = "sampler: AncestralLearned needs a network that learns a variance, and"
     for network in (unet, {**unet, "learned_variance": False}):
         assert told(sampler=learned, network=network) == [

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from condiff.errors import DataError
+from condiff.errors import ConfigError, DataError
 from tests.smoke.conftest import LATENT, PIXELS
 
 ALL = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
@@ -152,6 +152,33 @@ def test_a_variance_of_latents_is_learned_by_their_density(study, monkeypatch):
     monkeypatch.setattr("condiff.diffusion.variational.log_ndtr", refuse)
     folder = study("network.learned_variance=true", "sampler=ancestral_learned", "sampler.steps=3")
     assert drawn(folder)["image"].shape == (20, 1, 16, 16)
+
+
+RULES = "condiff.diffusion.guidance"
+REFUSED = {
+    "layers": (("guidance=pag", "guidance.layers=[nowhere]"), "guidance.layers: no self-attention is called"),
+    "order": (
+        (
+            "guidance=chain",
+            f"guidance.links=[{{_target_: {RULES}.ClassifierFree, scale: 2.0}},"
+            f"{{_target_: {RULES}.references.PerturbedAttention, scale: 2.0, layers: [mid]}}]",
+        ),
+        "first link",
+    ),
+    "class": (("guidance=negative", "guidance.label=null"), "Negative.label is null"),
+    "rise": (("guidance=cfg_monotone", "guidance.schedule.scales=[1.0,3.0,2.0]"), "only rise or only fall"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_sampled_is_told_before_anything_is_made(study, tmp_path, case):
+    argv, said = REFUSED[case]
+    with pytest.raises(ConfigError) as refused:
+        study(*argv, "seed=77")
+    assert len(refused.value.lines) == 1
+    assert said in refused.value.lines[0]
+    assert refused.value.lines[0].startswith(("guidance", "sampler"))
+    assert not (tmp_path / "run").exists()
 
 
 def pictures(folder, size=20, channels=3):

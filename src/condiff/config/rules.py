@@ -30,7 +30,13 @@ _NEEDS = {
     "samples": ("conditioner", *_DENOISER, "guidance", "sampler"),
     "metrics": ("metrics",),
 }
-_ORDERED = (("beta_start", "beta_end"), ("sigma_min", "sigma_max"), ("low", "high"), ("s_min", "s_max"))
+_ORDERED = (
+    ("beta_start", "beta_end"),
+    ("sigma_min", "sigma_max"),
+    ("low", "high"),
+    ("s_min", "s_max"),
+    ("start", "stop"),
+)
 _FOLLOWED_BY = {"renoise": "sampler=ddim, ddpm, euler or dpmpp_2m", "pull": "sampler=ancestral"}
 
 

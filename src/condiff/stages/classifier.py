@@ -28,7 +28,8 @@ BATCH = 250
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     data = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
     shape, own = shape_of(data), cfg["classifier"]
-    classifier, process = _built(cfg, shape, inputs["data"]), build(cfg["process"], "process")
+    classes, process = DataInfo.read(inputs["data"].path).num_classes, build(cfg["process"], "process")
+    classifier = built_classifier(cfg, shape, classes)
     method = build(
         own["method"],
         "classifier.method",
@@ -47,18 +48,17 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
 
 def load_classifier(artifact: Artifact, data: Artifact) -> HalfUNet:
     """The trained classifier, in evaluation mode and with no weight that asks for a gradient."""
-    module = _built(artifact.manifest["config"], read_json(artifact.path / SHAPE), data)
+    shape, classes = read_json(artifact.path / SHAPE), DataInfo.read(data.path).num_classes
+    module = built_classifier(artifact.manifest["config"], shape, classes)
     load_weights(module, artifact.path)
     return module.eval().requires_grad_(False)
 
 
-def _built(cfg: Config, shape: list[int], data: Artifact) -> HalfUNet:
+def built_classifier(cfg: Config, shape: list[int], num_classes: int) -> HalfUNet:
+    """As its training starts, for x0 of this shape, [C, H, W]."""
     torch.manual_seed(cfg["seed"])
-    channels, size, _ = shape
-    classes = DataInfo.read(data.path).num_classes
-    return build(
-        cfg["classifier"]["network"], "classifier.network", channels=channels, size=size, num_classes=classes
-    )
+    network, (channels, size, _) = cfg["classifier"]["network"], shape
+    return build(network, "classifier.network", channels=channels, size=size, num_classes=num_classes)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     method = build(
         cfg["method"],
         "method",
-        denoiser=_built(cfg, conditioner, shape, density if "latents" in inputs else levels),
+        denoiser=built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels),
         conditioner=conditioner,
         times=build(cfg["objective"]["times"], "objective.times"),
         weight=build(cfg["objective"]["weight"], "objective.weight"),
@@ -44,7 +44,7 @@ def load_denoiser(artifact: Artifact, data: Artifact) -> tuple[NetworkDenoiser, 
     """The trained denoiser in evaluation mode, what encodes its condition, and the shape [C, H, W] of x0."""
     cfg, shape = artifact.manifest["config"], read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path))
-    denoiser = _built(cfg, conditioner, shape)
+    denoiser = built_denoiser(cfg, conditioner, shape)
     load_weights(denoiser.network, artifact.path)
     return denoiser.eval(), conditioner, shape
 
@@ -54,10 +54,10 @@ def build_conditioner(cfg: Config, info: DataInfo) -> ClassLabel:
     return build(cfg["conditioner"], "conditioner", num_classes=max(1, info.num_classes), with_null=with_null)
 
 
-def _built(
+def built_denoiser(
     cfg: Config, conditioner: ClassLabel, shape: list[int], likelihood: Likelihood = levels
 ) -> NetworkDenoiser:
-    """The one place where network, process and parameterization meet."""
+    """A denoiser as its training starts: the one place where network, process and parameterization meet."""
     torch.manual_seed(cfg["seed"])
     channels, size, _ = shape
     network = build(

@@ -1,5 +1,6 @@
 """From a validated config to a run folder."""
 
+import importlib
 import json
 import logging
 import shlex
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from condiff.config.build import build
 from condiff.config.kinds import objects
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
@@ -38,6 +40,8 @@ def run_study(
     settings = cfg["runtime"]
     cache = Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"])
     steps = plan(cfg, cache, settings["stale"])
+    if any(step.stage.name == "samples" and step.status != "cached" for step in steps):
+        _rehearse(cfg)
     _open(folder)
     with written_whole(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
@@ -72,6 +76,11 @@ def run_study(
     wandb.result(metrics, folder / "samples.png")
     wandb.finish()
     return {name: metric["value"] for name, metric in metrics.items()}
+
+
+def _rehearse(cfg: Config) -> None:
+    """Find what cannot be sampled before anything is trained for it; only from here on is torch imported."""
+    importlib.import_module("condiff.stages.rehearsal").rehearse(cfg, build(cfg["data"], "data").info())
 
 
 def fits(cfg: Config, info: DataInfo) -> None:
