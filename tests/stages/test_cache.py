@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from condiff.errors import ArtifactError, ConfigError, EnvironmentFault
 from condiff.stages import study
 from condiff.stages.cache import Cache
 from condiff.stages.stage import CHECKPOINTS, Runtime, Stage
-from condiff.stages.study import chosen, plan, run
+from condiff.stages.study import chosen, commit, plan, run
 
 CFG = {"stages": ["one", "two"], "one": {"a": 1, "b": 2.0}, "two": {"c": "x"}, "seed": 0, "runtime": {"n": 1}}
 MADE: list[str] = []
@@ -225,3 +226,10 @@ def test_a_lock_is_waited_for_only_so_long_and_names_its_holder(tmp_path):
     start = time.monotonic()
     with Cache(tmp_path).lock("one", "key", print):  # the dead owner's lock is free
         assert time.monotonic() - start < 2
+
+
+def test_a_manifest_names_the_commit_it_was_made_by():
+    there = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    assert commit() == there.stdout.strip()[:12]

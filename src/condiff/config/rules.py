@@ -198,7 +198,8 @@ def levels_fit(cfg: Config) -> Iterator[str]:
         if type(groups) is int and groups > 0 and any(width % groups for width in widths):
             yield f"{path}.widths: must be multiples of {path}.norm_groups={groups}, got {widths}"
         head = _argument(node, "head_width")
-        attended = [w for w, attends in zip(widths, attention or [], strict=False) if attends] + widths[-1:]
+        said = attention if isinstance(attention, list) else []
+        attended = [w for w, attends in zip(widths, said, strict=False) if attends] + widths[-1:]
         if type(head) is int and attended and min(attended) < head:
             yield f"{path}.head_width: must be at most {min(attended)}, a width that attends, got {head}"
 

@@ -167,8 +167,13 @@ def commit() -> str | None:
     """The git commit of the working tree the package runs from, read without starting git."""
     git = Path(__file__).parents[3] / ".git"
     try:
+        if git.is_file():  # a linked working tree
+            git = Path(git.read_text().partition("gitdir: ")[2].strip())
         head = (git / "HEAD").read_text().strip()
-        return (git / head[5:]).read_text().strip()[:12] if head.startswith("ref: ") else head[:12]
+        if not head.startswith("ref: "):
+            return head[:12]
+        common = git / (git / "commondir").read_text().strip() if (git / "commondir").is_file() else git
+        return (common / head[5:]).read_text().strip()[:12]
     except OSError:
         return None
 
