@@ -11,6 +11,7 @@ from torch import nn
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.steps import FiniteSteps
+from condiff.callbacks.watch import MetricsWhileTraining
 from condiff.errors import ArtifactError, DivergedError
 from condiff.interrupts import Interrupted, Interrupts
 
@@ -164,3 +165,23 @@ def test_only_the_two_newest_are_kept(tmp_path):
         "step=00000004.safetensors",
         "step=00000005.safetensors",
     ]
+
+
+def test_metrics_while_training_are_of_the_averaged_weights_on_a_copy():
+    module, seen, asked = Line(), {}, []
+    ema = Ema(module, 0.5)
+
+    def measure(copied):
+        asked.append(copied)
+        torch.randn(3)
+        return {"weight": float(copied.w.weight)}
+
+    watch = MetricsWhileTraining(module, ema, 4, measure, lambda step, values: seen.update({step: values}))
+    fit(module, [ema, watch], steps=6)
+    assert list(seen) == [4, 6]
+    assert seen[6]["weight"] == float(ema.weights()["w.weight"])
+    assert seen[6]["weight"] != float(module.w.weight.detach())
+    assert all(copied is not module and not copied.training for copied in asked)
+    plain = Line()
+    fit(plain, [Ema(plain, 0.5)], steps=6)
+    assert torch.equal(plain.w.weight, module.w.weight)

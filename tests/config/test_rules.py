@@ -295,3 +295,16 @@ def test_a_learned_variance_needs_a_network_that_learns_one():
         f"{needs} network is PerturbedSelfAttention, which cannot;"
         " use network=unet network.learned_variance=true, or sampler=ancestral"
     )
+
+
+def test_the_one_number_among_the_metrics_is_how_often_they_are_taken():
+    accuracy = of("evaluation.accuracy", "ClassAccuracy")
+    assert told(metrics={"every": 50, "class_accuracy": accuracy}) == []
+    (line,) = told(metrics={"evry": 50})
+    assert line == "metrics.evry: must be an object with a _target_, got 50; a number is metrics.every"
+    weaker = of("diffusion.guidance.references", "AutoGuidance", scale=2.0)
+    assert told(metrics={"every": 0}, guidance=weaker) == []
+    (line,) = told(metrics={"every": 50}, guidance=weaker)
+    assert line.startswith(
+        "metrics.every: AutoGuidance needs stage weaker, which is trained after the denoiser"
+    )

@@ -155,6 +155,27 @@ def test_a_variance_of_latents_is_learned_by_their_density(study, monkeypatch):
 
 
 RULES = "condiff.diffusion.guidance"
+
+
+def test_a_watched_training_ends_as_one_that_is_not_and_its_last_measuring_is_that_of_the_samples(study):
+    watched = study("metrics.every=3", "trainer.steps=7", "seed=5")
+    rows = [json.loads(line) for line in (watched / "log.jsonl").read_text().splitlines()]
+    seen = {row["step"]: row for row in rows if "class_accuracy" in row}
+    assert list(seen) == [3, 6, 7]
+    final = json.loads((watched / "metrics.json").read_text())
+    own = {name: metric["value"] for name, metric in final.items() if not name.endswith("_floor")}
+    assert {name: seen[7][name] for name in own} == own
+    assert "fd_judge_floor" not in seen[7]  # real pictures do not change
+    assert "while training" in (watched / "report.html").read_text()
+    before = Path(stages(watched)["denoiser"]["path"]).joinpath("weights.safetensors").read_bytes()
+    again = study(
+        "trainer.steps=7", "seed=5", "runtime.cache=" + str(watched.parent / "other"), folder="again"
+    )
+    after = Path(stages(again)["denoiser"]["path"]).joinpath("weights.safetensors").read_bytes()
+    assert before == after
+    assert stages(watched)["denoiser"]["key"] == stages(again)["denoiser"]["key"]
+
+
 REFUSED = {
     "layers": (("guidance=pag", "guidance.layers=[nowhere]"), "guidance.layers: no self-attention is called"),
     "order": (

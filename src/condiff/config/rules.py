@@ -161,6 +161,21 @@ def learned_variance_is_learned(cfg: Config) -> Iterator[str]:
         )
 
 
+def metrics_are_objects(cfg: Config) -> Iterator[str]:
+    """The one number among the metrics is how often they are taken while the denoiser trains."""
+    metrics = _at(cfg, "metrics")
+    for name, node in metrics.items():
+        if type(node) is int and name != "every":
+            yield f"metrics.{name}: must be an object with a _target_, got {node}; a number is metrics.every"
+    for _, node in objects(_at(cfg, "guidance"), "guidance"):
+        second = _attribute(node, "needs_stage")
+        if metrics.get("every") and second:
+            yield (
+                f"metrics.every: {_class(node)} needs stage {second}, which is trained after the denoiser;"
+                " use metrics.every=0, or guidance=cfg"
+            )
+
+
 def size_can_be_halved(cfg: Config) -> Iterator[str]:
     """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
     size = _argument(_at(cfg, "data"), "size")
@@ -239,6 +254,7 @@ RULES: tuple[Rule, ...] = (
     guidance_fits_the_study,
     sampler_can_follow,
     learned_variance_is_learned,
+    metrics_are_objects,
     size_can_be_halved,
     ends_are_in_order,
     levels_fit,

@@ -91,7 +91,7 @@ class Run:
     classifier: Model | None = None
     guidance: Wired | None = None
     sampler: Wired | None = None
-    metrics: dict[str, Wired] | None = None
+    metrics: dict[str, Wired | Natural] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)
     logger: Logger = field(default_factory=Logger)
 

@@ -17,6 +17,8 @@ from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
 
 SHAPE = "shape.json"
+# A denoiser, what encodes its condition, and the shape [C, H, W] of x0.
+Trained = tuple[NetworkDenoiser, ClassLabel, list[int]]
 
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
@@ -24,10 +26,11 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     data = ShardDataset(source.path, "train")
     shape, own = shape_of(data), _own(cfg)
     conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path))
+    denoiser = built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels)
     method = build(
         cfg["method"],
         "method",
-        denoiser=built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels),
+        denoiser=denoiser,
         conditioner=conditioner,
         times=build(cfg["objective"]["times"], "objective.times"),
         weight=build(cfg["objective"]["weight"], "objective.weight"),
@@ -37,11 +40,15 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         space=load_space(inputs["latents"]) if "latents" in inputs else None,
     )
     write_json(out / SHAPE, shape)
-    fit("weaker" if "weaker" in cfg else "denoiser", method, data, runtime, out)
+    if "weaker" in cfg:
+        fit("weaker", method, data, runtime, out)
+    else:
+        measure = runtime.watch and runtime.watch((denoiser, conditioner, shape))
+        fit("denoiser", method, data, runtime, out, measure)
 
 
-def load_denoiser(artifact: Artifact, data: Artifact) -> tuple[NetworkDenoiser, ClassLabel, list[int]]:
-    """The trained denoiser in evaluation mode, what encodes its condition, and the shape [C, H, W] of x0."""
+def load_denoiser(artifact: Artifact, data: Artifact) -> Trained:
+    """In evaluation mode."""
     cfg, shape = artifact.manifest["config"], read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path))
     denoiser = built_denoiser(cfg, conditioner, shape)

@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,13 @@ def run_study(
         log=tell,
         interrupts=interrupts,
     )
+    done: dict[str, Artifact] = {}
+    trains = any(step.stage.name == "denoiser" and step.status != "cached" for step in steps)
+    if trains and (cfg["metrics"] or {}).get("every"):
+        watch = importlib.import_module("condiff.stages.watch")
+        runtime = replace(runtime, watch=watch.Watch(cfg, done, runtime))
     try:
-        done = run(steps, cfg, cache, runtime)
+        run(steps, cfg, cache, runtime, done)
         metrics = _leave(folder, cfg, steps, done)
     except BaseException as error:
         if isinstance(error, Exception) and not isinstance(error, CondiffError):

@@ -1,6 +1,6 @@
 """Measure the samples against the data."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,23 +28,43 @@ BATCH = 250
 def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``metrics.json``: a value with its count, protocol and interval for each metric of the config."""
     place = device(runtime)
+    metrics = metrics_of(cfg["metrics"], inputs, place)
+    take_in(metrics, {side for metric in metrics.values() for side in metric.sides}, inputs, place)
+    write_json(out / "metrics.json", entries_of(metrics))
+
+
+def metrics_of(nodes: Config, inputs: Mapping[str, Artifact], place: torch.device) -> dict[str, Measurement]:
+    """The metrics of a config, with nothing taken in; what is no object there is no metric."""
     judge = _Once(load_judge(inputs["judge"], inputs["data"]).to(place))
     offered = {"judge": judge, "extractor": judge}
-    metrics = {
-        name: _built(node, f"metrics.{name}", offered).to(place) for name, node in cfg["metrics"].items()
-    }
-    sides = sorted({side for metric in metrics.values() for side in metric.sides})
-    for side in track(sides, len(sides), "metrics"):
-        for images, label in _pictures(side, inputs, place):
-            for name, metric in metrics.items():
-                if side in metric.sides:
-                    with _told_of(name):
-                        metric.update(side, images, label)
+    named = {name: node for name, node in nodes.items() if isinstance(node, Mapping)}
+    return {name: _built(node, f"metrics.{name}", offered).to(place) for name, node in named.items()}
+
+
+def take_in(
+    metrics: Mapping[str, Measurement], sides: Set[str], inputs: Mapping[str, Artifact], place: torch.device
+) -> None:
+    """Show these sets of pictures to the metrics that want to see them."""
+    for side in track(sorted(sides), len(sides), "metrics"):
+        if any(side in metric.sides for metric in metrics.values()):
+            for images, label in _pictures(side, inputs, place):
+                update(metrics, side, images, label)
+
+
+def update(metrics: Mapping[str, Measurement], side: str, images: Tensor, label: Tensor | None) -> None:
+    for name, metric in metrics.items():
+        if side in metric.sides:
+            with _told_of(name):
+                metric.update(side, images, label)
+
+
+def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
+    """What they say, as it stands in metrics.json."""
     entries: dict[str, Any] = {}
     for name, metric in track(metrics.items(), len(metrics), "computing"):
         with _told_of(name):
             entries |= metric.entries(name)
-    write_json(out / "metrics.json", entries)
+    return entries
 
 
 class _Once:

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.files import read_json
-from condiff.reports.curves import Curve, Series, loss_curves
+from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, StageRow
 from condiff.stages.stage import LOG, Artifact
@@ -52,7 +52,7 @@ def report(
         stages=[row(step, step.seconds) for step in steps],
         metrics=metrics,
         pictures=[*_samples_figure(done), *_reconstructions_figure(done)],
-        curves=[*loss_curves(log_rows(done)), *_classifier_curve(done)],
+        curves=[*loss_curves(log_rows(done)), *_classifier_curve(done), *_watched_curves(done, metrics)],
         config=cfg,
         environment=environment(),
         notes=_notes(done),
@@ -105,6 +105,14 @@ def _classifier_curve(done: Mapping[str, Artifact]) -> list[Curve]:
     line = Series("accuracy", list(zip(found["noise_left"], found["accuracy"], strict=True)))
     caption = f"Of the classifier that guides, on {found['n']} held-out pictures; 0 is data, 1 is noise."
     return [Curve("classifier by noise level", caption, [line], x_label="noise left", y_label="accuracy")]
+
+
+def _watched_curves(done: Mapping[str, Artifact], metrics: Mapping[str, Any]) -> list[Curve]:
+    """What was measured while the denoiser trained, a curve a metric."""
+    rows = [row for row in log_rows(done) if row["stage"] == "denoiser"]
+    caption = "Of samples of the averaged weights, while training."
+    lines = [series_of(rows, name) for name in metrics]
+    return [Curve(line.name, caption, [line], y_label=line.name) for line in lines if line.points]
 
 
 def _notes(done: Mapping[str, Artifact]) -> list[str]:

@@ -105,9 +105,15 @@ def plan(cfg: Config, cache: Cache, stale: str = "ask") -> list[Step]:
     return steps
 
 
-def run(steps: Sequence[Step], cfg: Config, cache: Cache, runtime: Runtime) -> dict[str, Artifact]:
-    """The artifact of every step, made where it is not there yet."""
-    done: dict[str, Artifact] = {}
+def run(
+    steps: Sequence[Step],
+    cfg: Config,
+    cache: Cache,
+    runtime: Runtime,
+    done: dict[str, Artifact] | None = None,
+) -> dict[str, Artifact]:
+    """The artifact of every step, made where it is not there yet; ``done`` has those made so far."""
+    done = {} if done is None else done
     for step in steps:
         start = time.monotonic()
         step.artifact = cache.find(step.stage.name, step.key, log.warning)

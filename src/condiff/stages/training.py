@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.steps import FiniteSteps, Progress
+from condiff.callbacks.watch import MetricsWhileTraining
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.diffusion.randomness import step_seed
@@ -25,20 +27,31 @@ from condiff.stages.stage import CHECKPOINTS, LOG, Runtime
 log = logging.getLogger(__name__)
 
 
-def fit(name: str, method: Method, data: ShardDataset, runtime: Runtime, out: Path) -> None:
+def fit(
+    name: str,
+    method: Method,
+    data: ShardDataset,
+    runtime: Runtime,
+    out: Path,
+    measure: Callable[[nn.Module], dict[str, float]] | None = None,
+) -> None:
     """Train to the end, going on where an earlier attempt in ``out`` stopped.
 
+    ``measure`` is asked about the averaged weights every ``runtime.watch.every`` steps.
     Leaves ``weights.safetensors``, with a moving average also ``ema.safetensors``, and ``log.jsonl``.
     """
     settings = method.training_settings
     checkpoint = newest(out / CHECKPOINTS, log.warning)
     ema = None if settings.ema_decay is None else Ema(method.trained, settings.ema_decay)
     start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
+    rows = _Rows(name, out / LOG, start, runtime)
+    watch = [] if measure is None else [_watch(method, ema, runtime, measure, rows)]
     callbacks: list[Callback] = [
         _GlobalSeed(method.seed),
         FiniteSteps(name, method.trainable(), settings.clip),
         *([] if ema is None else [ema]),
-        Progress(name, settings.steps, settings.log_every, _Rows(name, out / LOG, start, runtime).add),
+        Progress(name, settings.steps, settings.log_every, rows.add),
+        *watch,
         Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts),
     ]
     if settings.channels_last:
@@ -52,6 +65,12 @@ def fit(name: str, method: Method, data: ShardDataset, runtime: Runtime, out: Pa
     save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
     if ema is not None:
         save_weights(out / "ema.safetensors", {**method.trained.state_dict(), **ema.weights()})
+
+
+def _watch(
+    method: Method, ema: Ema | None, runtime: Runtime, measure: Callable[..., dict[str, float]], rows: "_Rows"
+) -> MetricsWhileTraining:
+    return MetricsWhileTraining(method.trained, ema, runtime.watch.every, measure, rows.add)
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

@@ -1,0 +1,44 @@
+"""Metrics while training."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from torch import nn
+
+from condiff.callbacks.ema import Ema
+
+
+class MetricsWhileTraining(Callback):
+    """Measures a copy of a module with its averaged weights every so many steps, and at the end.
+
+    The copy lies outside the trained module, its checkpoint and its moving average, and what measures it
+    draws with generators of its own: a training that is watched ends like one that is not.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        ema: Ema | None,
+        every: int,
+        measure: Callable[[nn.Module], Mapping[str, float]],
+        write: Callable[[int, dict[str, float]], None],
+    ) -> None:
+        self.module, self.ema, self.every = module, ema, every
+        self.measure, self.write = measure, write
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.every and step != trainer.max_steps:
+            return
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            self.write(step, dict(self.measure(self.averaged())))
+
+    def averaged(self) -> nn.Module:
+        """The module as it would be saved now."""
+        found = copy.deepcopy(self.module).eval().requires_grad_(False)
+        if self.ema is not None:
+            found.load_state_dict({**found.state_dict(), **self.ema.weights()})
+        return found
