@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from condiff.config.guidance_rules import with_needed_stages
 from condiff.config.kinds import wrong_kinds
-from condiff.config.rules import RULES, unknown_stages, with_needed_stages
+from condiff.config.rules import RULES, unknown_stages
 
 GUIDANCE = "condiff.diffusion.guidance"
 SAMPLERS = "condiff.diffusion.samplers"

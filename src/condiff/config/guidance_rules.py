@@ -1,0 +1,91 @@
+"""Whether a study can serve its guidance, and what it must train for it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from condiff.config.kinds import objects
+from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+
+_FOLLOWED_BY = {"renoise": "sampler=ddim, ddpm, euler or dpmpp_2m", "pull": "sampler=ancestral"}
+
+
+def with_needed_stages(cfg: Config) -> Any:
+    """The stages of a study, with those that train a second model for its guidance."""
+    stages = cfg.get("stages")
+    if "samples" not in words(stages):
+        return stages
+    needed = (attribute(node, "needs_stage") for _, node in objects(at(cfg, "guidance"), "guidance"))
+    return list(dict.fromkeys([*words(stages), *filter(None, needed)]))
+
+
+def guidance_has_its_null(cfg: Config) -> Iterator[str]:
+    """A guidance away from the null condition needs a model that was trained with it."""
+    drop = argument(at(cfg, "method"), "drop_condition")
+    for path, node in objects(at(cfg, "guidance"), "guidance"):
+        never_plain = attribute(node, "asks") or attribute(node, "needs_flow")  # still differs at scale 1
+        if not attribute(node, "needs_null") or (argument(node, "scale") == 1 and not never_plain):
+            continue
+        key = f"{path}.scale" if "scale" in node else path
+        if cfg.get("conditioner") is None:
+            yield f"{key}: {class_of(node)} needs a condition, and conditioner is null; use guidance=none"
+        elif drop == 0 and isinstance(drop, int | float):
+            yield (
+                f"{key}: {class_of(node)} needs a model trained with dropped conditions, and"
+                " method.drop_condition is 0; use method.drop_condition=0.1 or guidance=none"
+            )
+
+
+def guidance_fits_the_study(cfg: Config) -> Iterator[str]:
+    """Some guidances are made for straight processes, for pixels, or for a picture to edit."""
+    process, giver, stages = at(cfg, "process"), at(cfg, "conditioner"), words(cfg.get("stages"))
+    for path, node in objects(at(cfg, "guidance"), "guidance"):
+        if attribute(node, "needs_flow") and "_target_" in process and not attribute(process, "straight"):
+            yield (
+                f"{path}: {class_of(node)} needs a flow, and process is {class_of(process)};"
+                " use process=rectified_flow, or guidance=cfg"
+            )
+        asked, given = (attribute(node, "needs_condition") or ()), (attribute(giver, "gives") or ())
+        missing = {*asked} - {*given}
+        if missing and "_target_" in giver:
+            yield (
+                f"{path}: {class_of(node)} needs the condition {', '.join(sorted(missing))}, which"
+                f" conditioner {class_of(giver)} does not give; use guidance=cfg"
+            )
+        if attribute(node, "needs_pixels") and "latents" in stages:
+            yield (
+                f"{path}: {class_of(node)} works on pixels, and this study has a stage latents;"
+                " use guidance=cfg_rescale, or leave the stages autoencoder and latents out"
+            )
+
+
+def sampler_can_follow(cfg: Config) -> Iterator[str]:
+    """Some guidances ask for more of a step than x0 and eps."""
+    sampler = at(cfg, "sampler")
+    for path, node in objects(at(cfg, "guidance"), "guidance"):
+        asked = attribute(node, "asks")
+        if (
+            asked in _FOLLOWED_BY
+            and "_target_" in sampler
+            and asked not in (attribute(sampler, "reads") or ())
+        ):
+            use = _FOLLOWED_BY[asked]
+            yield f"{path}: {class_of(node)} cannot be followed by {class_of(sampler)}; use {use}"
+
+
+def learned_variance_is_learned(cfg: Config) -> Iterator[str]:
+    """A variance between the two bounds is the network's to say, and it was trained to or not."""
+    sampler, network = at(cfg, "sampler"), at(cfg, "network")
+    if not attribute(sampler, "needs_variance") or "_target_" not in network:
+        return
+    learned = argument(network, "learned_variance")
+    if learned is None:
+        yield (
+            f"sampler: {class_of(sampler)} needs a network that learns a variance, and network is"
+            f" {class_of(network)}, which cannot; use network=unet network.learned_variance=true, or"
+            " sampler=ancestral"
+        )
+    elif learned is False:
+        yield (
+            f"sampler: {class_of(sampler)} needs a network that learns a variance, and"
+            " network.learned_variance is false; use network.learned_variance=true, or sampler=ancestral"
+        )

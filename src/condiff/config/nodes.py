@@ -1,0 +1,43 @@
+"""Looking into a config that may have mistakes: what is not there is empty, and nothing is imported."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from condiff.config.signatures import TargetError, class_attribute, signature_of
+
+Config = Mapping[str, Any]
+
+
+def at(cfg: Config, *keys: str) -> Config:
+    """The mapping below some keys; an empty one where there is none."""
+    node: Any = cfg
+    for key in keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
+
+
+def words(value: Any) -> list[str]:
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+
+
+def class_of(node: Config) -> str:
+    return str(node.get("_target_")).rpartition(".")[2]
+
+
+def argument(node: Config, name: str) -> Any:
+    """An argument's value, given or by default; None where the class has no such argument."""
+    if name in node or "_target_" not in node:
+        return node.get(name)
+    try:
+        parameter = signature_of(str(node["_target_"])).parameters.get(name)
+    except TargetError:
+        return None
+    return parameter.default if parameter is not None else None
+
+
+def attribute(node: Config, name: str) -> Any:
+    """A constant of the node's class; None where there is none."""
+    try:
+        return class_attribute(str(node.get("_target_")), name)
+    except ValueError:
+        return None
