@@ -58,7 +58,8 @@ class NetworkDenoiser(nn.Module):
 
     def forward(self, x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
         output, spread = self._output(x_t, m, cond)
-        return replace(self.parameterization.read(output, x_t, m), spread=spread)
+        read = self.parameterization.read(output, x_t, m)
+        return read if spread is None else replace(read, spread=spread)
 
     def perturbed(self, layers: Sequence[str]) -> "NetworkDenoiser":
         """The same weights with the self-attention of some layers, chosen by name, perturbed."""

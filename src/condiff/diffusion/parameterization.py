@@ -97,9 +97,9 @@ class Parameterization(ABC):
     def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
         """a and b, each [B, 1, 1, 1]."""
 
-    def input_scale(self, m: Marginal) -> Tensor:
+    def input_scale(self, m: Marginal) -> Tensor | float:
         """c_in of Karras 2022: what x_t is multiplied by before the network sees it."""
-        return torch.ones_like(m.sigma)
+        return 1.0
 
     def target(self, x0: Tensor, eps: Tensor, m: Marginal) -> Tensor:
         a, b = self.weights(m)
@@ -114,7 +114,10 @@ class Parameterization(ABC):
         """Solve {alpha x0 + sigma eps = x_t, a x0 + b eps = output} for x0 and eps."""
         a, b = self.weights(m)
         det = m.alpha * b - m.sigma * a
-        return Prediction(x0=(b * x_t - m.sigma * output) / det, eps=(m.alpha * output - a * x_t) / det)
+        x0 = torch.addcmul(
+            b / det * x_t, m.sigma / det, output, value=-1
+        )  # four passes over the image, not eight
+        return Prediction(x0, torch.addcmul(m.alpha / det * output, a / det, x_t, value=-1))
 
     def require_readable(self, process: Process) -> None:
         """Refuse a process at some of whose times the output does not say what x0 and eps are.
@@ -142,6 +145,9 @@ class X0(Parameterization):
     def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
         return torch.ones_like(m.sigma), torch.zeros_like(m.sigma)
 
+    def read(self, output: Tensor, x_t: Tensor, m: Marginal) -> Prediction:
+        return Prediction(output, (x_t - m.alpha * output) / m.sigma)
+
 
 class Epsilon(Parameterization):
     """The noise (Ho 2020, eq. 14)."""
@@ -150,6 +156,9 @@ class Epsilon(Parameterization):
 
     def weights(self, m: Marginal) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(m.sigma), torch.ones_like(m.sigma)
+
+    def read(self, output: Tensor, x_t: Tensor, m: Marginal) -> Prediction:
+        return Prediction((x_t - m.sigma * output) / m.alpha, output)
 
 
 class V(Parameterization):
