@@ -20,7 +20,7 @@ from condiff.config.compose import check, register
 from condiff.config.validate import validate
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.reports.tables import palette_for, sweep_table
-from condiff.stages.driver import command_line, failed, fits, run_study
+from condiff.stages.driver import command_line, failed, fits, rehearse_if_new, run_study
 from condiff.stages.study import STAGES
 
 CONF = Path(__file__).parent / "conf"
@@ -44,10 +44,14 @@ def main(composed: DictConfig) -> None:
 
 def preflight() -> None:
     """Find every mistake in configs and data before anything is made."""
+    checked = []
     for cfg in check(sys.argv[1:], CONF, [stage.name for stage in STAGES]) or []:
         source = build(cfg["data"], "data")
         source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
         fits(cfg, source.info())
+        checked.append((cfg, source.info()))
+    for cfg, info in checked:
+        rehearse_if_new(cfg, info)
 
 
 def told(error: BaseException, whose: str = "") -> int:

@@ -31,8 +31,8 @@ def main() -> None:
     folders = sorted(args.runs, key=lambda f: (f.parent, len(f.name), f.name))  # as they were run
     runs = {folder: read(folder) for folder in folders if (folder / "metrics.json").is_file()}
     found, home = list(runs.values()), HERE / args.study
-    (home / "results.csv").write_text(results(found, args.axis))
     refuse_mixture(found, args.axis)
+    (home / "results.csv").write_text(results(found, args.axis))
     first = next(iter(runs))
     manifest = json.loads((Path(found[0].stages["metrics"]["path"]) / "manifest.json").read_text())
     parts = [

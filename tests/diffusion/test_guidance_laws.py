@@ -17,7 +17,7 @@ from condiff.diffusion.guidance.intervals import LogSNRInterval, TrajectoryInter
 from condiff.diffusion.guidance.plusplus import ClassifierFreePlusPlus
 from condiff.diffusion.guidance.projected import AdaptiveProjected
 from condiff.diffusion.guidance.references import AutoGuidance, PerturbedAttention
-from condiff.diffusion.guidance.schedules import Constant, Linear, Monotone, ScheduledScale
+from condiff.diffusion.guidance.schedules import Constant, Cosine, Linear, Monotone, Power, ScheduledScale
 from condiff.diffusion.guidance.zero_star import ClassifierFreeZeroStar
 from condiff.diffusion.multistep import UniPC
 from condiff.diffusion.parameterization import Prediction, V
@@ -34,6 +34,9 @@ RULES: list[Guidance] = [
     LogSNRInterval(CFG, -2.0, 2.0),
     TrajectoryInterval(CFG, 0.2, 0.8),
     ScheduledScale(Linear(1.0, 4.0)),
+    ScheduledScale(Cosine(1.0, 4.0)),
+    ScheduledScale(Power(1.0, 4.0, power=2.0)),
+    ScheduledScale(Monotone([1.0, 1.5, 4.0])),
     Rescale(CFG, 0.7),
     DynamicThreshold(CFG, 0.9, 1.5),
     ClassifierFreePlusPlus(0.6),

@@ -162,3 +162,15 @@ def test_affine_is_the_weighted_sum():
     p = Prediction.affine((3.0, a), (-2.0, b))
     torch.testing.assert_close(p.x0, 3 * a.x0 - 2 * b.x0)
     torch.testing.assert_close(p.eps, 3 * a.eps - 2 * b.eps)
+
+
+def test_each_sample_keeps_the_variance_of_the_prediction_it_was_taken_from():
+    one, other = (
+        Prediction(*torch.randn(2, 2, 1, 1, 1), spread=torch.full((2, 1, 1, 1), v)) for v in (0.3, -0.9)
+    )
+    keep = torch.tensor([True, False]).view(2, 1, 1, 1)
+    mixed = one.where(keep, other)
+    assert mixed.spread is not None
+    assert mixed.spread.flatten().tolist() == pytest.approx([0.3, -0.9])
+    assert one.where(keep, Prediction(other.x0, other.eps)).spread is not None
+    assert Prediction(one.x0, one.eps).where(keep, Prediction(other.x0, other.eps)).spread is None

@@ -40,8 +40,8 @@ def study(cache, tmp_path):
     """Runs the tiny study with overrides; gives the run folder."""
     register()
 
-    def run(*overrides, folder="run", space=LATENT):
-        argv = [*TINY, *space, f"runtime.cache={cache}", *overrides]
+    def run(*overrides, folder="run", space=LATENT, fresh=False):
+        argv = [*TINY, *space, f"runtime.cache={tmp_path / 'cache' if fresh else cache}", *overrides]
         (cfg,) = check(argv, ROOT / "conf", [stage.name for stage in STAGES])
         run_study(cfg, tmp_path / folder, Interrupts())
         return tmp_path / folder

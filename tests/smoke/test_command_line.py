@@ -76,6 +76,13 @@ BAD = {
     "label": (3, ["data=image_folder", "data.path=../labels", "data.num_classes=2"], ["label 7", "0..1"]),
     "class": (2, ["guidance=negative", "guidance.label=10"], ["guidance.label", "0..9", "got 10"]),
     "picture": (2, ["guidance=text_and_image"], ["guidance", "concat", "ClassLabel"]),
+    "class null": (2, ["guidance=negative", "guidance.label=null"], ["guidance.label: is null"]),
+    "classes": (2, ["guidance=composition", "guidance.scales=[1.0,2.0]"], ["guidance.labels", "as many as"]),
+    "rise": (
+        2,
+        ["guidance=cfg_monotone", "guidance.schedule.scales=[1.0,3.0,2.0]"],
+        ["only rise or only fall"],
+    ),
     "sweep": (2, ["guidance.scale=1,two", "-m"], ["guidance.scale", "'two'"]),
     "target": (2, ["guidance._target_=os.system"], ["guidance._target_", "os.system"]),
 }
@@ -103,6 +110,32 @@ def test_a_mistake_is_one_line_and_nothing_is_made(tmp_path, bad_folders, case):
     assert len(lines) == 1
     assert lines[0].startswith(f"error[{code}]: ")
     assert all(word in lines[0] for word in words), lines[0]
+    assert out == ""
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+RULES = "condiff.diffusion.guidance"
+REHEARSED = {
+    "layers": (["guidance=pag", "guidance.layers=[mid],[midd]", "-m"], "guidance.layers: no self-attention"),
+    "order": (
+        [
+            "guidance=chain",
+            f"guidance.links=[{{_target_: {RULES}.ClassifierFree, scale: 2.0}},"
+            f"{{_target_: {RULES}.references.PerturbedAttention, scale: 2.0, layers: [mid]}}]",
+        ],
+        "first link of its chain",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REHEARSED)
+def test_what_cannot_be_sampled_is_one_line_before_any_job_starts(tmp_path, case):
+    argv, said = REHEARSED[case]
+    code, out, err = told(tmp_path / "cwd", "experiment=cfg_latent", *argv)
+    assert code == 2, err
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error[2]: guidance")
+    assert said in err
     assert out == ""
     assert not list((tmp_path / "cwd").iterdir())
 

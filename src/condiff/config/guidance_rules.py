@@ -89,3 +89,24 @@ def learned_variance_is_learned(cfg: Config) -> Iterator[str]:
             f"sampler: {class_of(sampler)} needs a network that learns a variance, and"
             " network.learned_variance is false; use network.learned_variance=true, or sampler=ancestral"
         )
+
+
+def guidance_is_given_its_settings(cfg: Config) -> Iterator[str]:
+    """Which other classes, how many of them, and scales in an order: what its class would refuse later."""
+    for path, node in objects(at(cfg, "guidance"), "guidance"):
+        asked = attribute(node, "names_classes")
+        if asked is not None and argument(node, asked) is None:
+            yield f"{path}.{asked}: is null; say which classes, e.g. {path}.{asked}={_EXAMPLE[asked]}"
+        scales, labels = argument(node, "scales"), argument(node, "labels")
+        if isinstance(scales, list) and isinstance(labels, list) and len(scales) != len(labels):
+            yield f"{path}.labels: must be as many as {path}.scales={scales}, got {labels}"
+        if attribute(node, "one_way") and isinstance(scales, list) and not _one_way(scales):
+            yield f"{path}.scales: must be two or more that only rise or only fall, got {scales}"
+
+
+_EXAMPLE = {"label": "0", "labels": "[0]"}
+
+
+def _one_way(values: list[Any]) -> bool:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    return len(numbers) >= 2 and sorted(numbers) in (numbers, numbers[::-1])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from condiff.config.guidance_rules import (
     guidance_fits_the_study,
     guidance_has_its_null,
+    guidance_is_given_its_settings,
     learned_variance_is_learned,
     sampler_can_follow,
 )
@@ -173,6 +174,7 @@ RULES: tuple[Rule, ...] = (
     name_is_a_file_name,
     target_can_be_read_back,
     guidance_has_its_null,
+    guidance_is_given_its_settings,
     guidance_fits_the_study,
     sampler_can_follow,
     learned_variance_is_learned,

@@ -77,7 +77,7 @@ class Prediction:
             either(self.asked, other.asked, self.x0, other.x0),
             either(self.renoise, other.renoise, self.eps, other.eps),
             None,
-            self.spread,
+            either(self.spread, other.spread, self.x0 * 0, other.x0 * 0),  # 0 is halfway between its bounds
         )
 
     def _with(self, x0: Tensor, eps: Tensor) -> "Prediction":

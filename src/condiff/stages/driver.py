@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from condiff.config.build import build
 from condiff.config.kinds import objects
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
@@ -41,8 +40,6 @@ def run_study(
     settings = cfg["runtime"]
     cache = Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"])
     steps = plan(cfg, cache, settings["stale"])
-    if any(step.stage.name == "samples" and step.status != "cached" for step in steps):
-        _rehearse(cfg)
     _open(folder)
     with written_whole(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
@@ -84,9 +81,12 @@ def run_study(
     return {name: metric["value"] for name, metric in metrics.items()}
 
 
-def _rehearse(cfg: Config) -> None:
-    """Find what cannot be sampled before anything is trained for it; only from here on is torch imported."""
-    importlib.import_module("condiff.stages.rehearsal").rehearse(cfg, build(cfg["data"], "data").info())
+def rehearse_if_new(cfg: Config, info: DataInfo) -> None:
+    """Find what cannot be sampled before any job starts; torch is imported if there is something to draw."""
+    settings = cfg["runtime"]
+    steps = plan(cfg, Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"]), settings["stale"])
+    if any(step.stage.name == "samples" and step.status != "cached" for step in steps):
+        importlib.import_module("condiff.stages.rehearsal").rehearse(cfg, info)
 
 
 def fits(cfg: Config, info: DataInfo) -> None:

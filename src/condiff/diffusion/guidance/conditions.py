@@ -21,6 +21,7 @@ class Negative:
     """
 
     needs_null: ClassVar[bool] = False
+    names_classes: ClassVar[str] = "label"
 
     @checked
     def __init__(self, scale: NonNegative, label: Natural | None = None) -> None:
@@ -47,6 +48,7 @@ class Composition:
     """
 
     needs_null: ClassVar[bool] = True
+    names_classes: ClassVar[str] = "labels"
 
     @checked
     def __init__(

@@ -72,6 +72,8 @@ class Power(Linear):
 class Monotone(Schedule):
     """Through given scales at even distances, with lines between them; they only rise or only fall."""
 
+    one_way: ClassVar[bool] = True
+
     @checked
     def __init__(self, scales: list[NonNegative]) -> None:
         if len(scales) < 2 or (scales != sorted(scales) and scales != sorted(scales, reverse=True)):
