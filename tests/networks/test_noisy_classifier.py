@@ -36,11 +36,11 @@ def test_log_probabilities_of_all_labels_sum_to_one_and_depend_on_the_noise_leve
 
 def test_log_probabilities_are_float32_whatever_the_network_works_in():
     net, m = built().bfloat16(), CosineVP().at(torch.full((2,), 0.5)).to(torch.zeros(1).bfloat16())
+    x, cond = torch.randn(2, 2, 8, 8).bfloat16(), Condition(label=torch.tensor([0, 1]))
     with torch.no_grad():
-        said = net.log_probability(
-            torch.randn(2, 2, 8, 8).bfloat16(), m, Condition(label=torch.tensor([0, 1]))
-        )
-    assert said.dtype == torch.float32
+        said, logits = net.log_probability(x, m, cond), net(x, m)
+    assert (said.dtype, logits.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(said, logits.float().log_softmax(1)[torch.arange(2), cond.label])
 
 
 def test_a_noisy_image_is_brought_to_unit_size_first():

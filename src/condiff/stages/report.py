@@ -60,11 +60,14 @@ def report(
 
 
 def _guided(node: Mapping[str, Any]) -> Guided:
-    """The rule and its scale, of itself or of the first rule inside it."""
+    """The rule and its scale, of itself or of the first rule inside it that has one."""
     name = node["_target_"].rpartition(".")[2]
-    inside = node.get("inner") or next(iter(node.get("links", [])), None)
-    if inside is not None:
-        inner = _guided(inside)
+    links = [_guided(link) for link in node.get("links", [])]
+    if links:
+        scales = (link.scale for link in links if link.scale is not None)
+        return Guided(", then ".join(link.name for link in links), next(scales, None))
+    if node.get("inner"):
+        inner = _guided(node["inner"])
         return Guided(f"{name} of {inner.name}", inner.scale)
     return Guided(name, node.get("scale"))
 
