@@ -1,0 +1,71 @@
+"""Models of the transformers library, from a folder or from what its hub has left in the local cache."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from safetensors import SafetensorError
+
+from condiff.files import file_digest
+
+_EXTRA = "pip install 'condiff[features]'"
+_FILES = ("*.json", "*.txt", "*.safetensors")  # no pickle is ever read, nor code
+
+
+def folder_of(model: str, path: str | None, download: bool) -> Path:
+    """Where a model lies; ValueError where it is not. Nothing is fetched unless ``download`` is set."""
+    if path is not None:
+        folder = Path(path).expanduser()
+        missing = [name for name in ("config.json", "*.safetensors") if not any(folder.glob(name))]
+        if missing:
+            raise ValueError(f"{folder} is no folder of a model: it has no {missing[0]}")
+        return folder
+    hub = library("huggingface_hub")
+    try:
+        return Path(hub.snapshot_download(model, local_files_only=not download, allow_patterns=_FILES))
+    except (OSError, ValueError, RuntimeError) as error:
+        how = f"cannot be downloaded ({_first_line(error)})" if download else "is not in its local cache"
+        raise ValueError(
+            f"{model} {how}; give path=FOLDER with its config.json and model.safetensors"
+            f"{'' if download else ', or download=true'}"
+        ) from error
+
+
+def loaded(model_class: str, folder: Path) -> Any:
+    """A model of a class of transformers with the weights of a folder; ValueError where they do not fit."""
+    transformers = library("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    make = getattr(transformers, model_class).from_pretrained
+    options = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    model, info = read(lambda: make(folder, **options), model_class, folder)
+    lacking = sorted(str(key) for key in (*info["missing_keys"], *info["mismatched_keys"]))
+    if lacking:  # the library would go on with random numbers
+        raise ValueError(f"{folder} has no weights of {model_class}: {lacking[0]} is missing or another size")
+    return model
+
+
+def read(make: Callable[[], Any], what: str, folder: Path) -> Any:
+    """What ``make`` reads from a folder; ValueError in one line where it cannot."""
+    try:
+        return make()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(f"{folder} cannot be read as {what} ({_first_line(error)})") from error
+
+
+def content(folder: Path) -> str:
+    """A hash of the weights of a folder."""
+    return ".".join(file_digest(file)[:16] for file in sorted(folder.glob("*.safetensors")))
+
+
+def library(name: str) -> ModuleType:
+    """An optional library, imported when something is built with it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"needs the package {name}; {_EXTRA}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
