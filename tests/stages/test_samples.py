@@ -1,5 +1,6 @@
 """What stands between a sampler and a picture, and what is said of a classifier."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from condiff.autoencoders.space import LatentSpace
 from condiff.diffusion.process import CosineVP
 from condiff.stages import classifier, report, samples
+from condiff.stages.driver import failed
 from condiff.stages.stage import Artifact, Runtime
 
 MADE = Artifact("key", Path("nowhere"), {})
@@ -54,3 +56,16 @@ def test_a_report_names_every_rule_of_a_chain_and_the_scale_of_the_first_that_ha
     told = report._guided({"_target_": "x.Chain", "links": [cut, inside]})
     assert (told.name, told.scale) == ("Rescale of NoGuidance, then Interval of ClassifierFree", 2.0)
     assert told.strength() == "s = 2, w = s − 1 = 1"
+
+
+def test_a_bug_is_told_with_its_place_and_how_to_see_more():
+    try:
+        undefined_name  # noqa: B018  # pyright: ignore[reportUndefinedVariable]
+    except NameError as error:
+        code, line = failed(error)
+    assert code == 1
+    assert re.fullmatch(
+        r"error\[1\]: NameError at test_samples.py:\d+: name 'undefined_name' is not defined; "
+        r"runtime.debug=true shows the traceback",
+        line,
+    )

@@ -5,6 +5,7 @@ import json
 import logging
 import shlex
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -123,7 +124,9 @@ def failed(error: BaseException) -> tuple[int, str]:
         return failed(
             OutOfMemory("trainer.batch_size: out of memory; halve it, or set a smaller network or data.size")
         )
-    return 1, f"error[1]: {type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return 1, f"error[1]: {type(error).__name__}{place}: {error}; runtime.debug=true shows the traceback"
 
 
 def command_line(argv: Sequence[str]) -> str:
