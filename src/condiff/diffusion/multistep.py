@@ -8,7 +8,7 @@ import math
 from torch import Tensor
 
 from condiff.diffusion.randomness import SampleNoise
-from condiff.diffusion.samplers import Node, Past, Predict, Sampler, Seen, toward_x0
+from condiff.diffusion.samplers import Node, Past, Predict, Sampler, Seen, extrapolated, toward_x0
 
 
 class DPMSolverPP2MSDE(Sampler):
@@ -23,9 +23,7 @@ class DPMSolverPP2MSDE(Sampler):
     ) -> Tensor:
         x0 = predict(x, now).x0
         h = then.half_log_snr - now.half_log_snr
-        used = x0
-        if past and h < math.inf:
-            used = x0 + h / (2 * (now.half_log_snr - past[-1].node.half_log_snr)) * (x0 - past[-1].x0)
+        used = extrapolated(x0, now, then, past[-1] if past else None)
         past[:] = [Seen(now, x, x0)]
         x = then.sigma / now.sigma * math.exp(-h) * x - then.alpha * math.expm1(-2 * h) * used
         if rng is None or then.sigma == 0:
@@ -66,13 +64,9 @@ class UniPC(Sampler):
         x0 = predict(x, now).x0
         if past:
             x = self._corrected(x, x0, now, past)
+        used = extrapolated(x0, now, then, past[-1] if past else None)
         past.append(Seen(now, x, x0))
         del past[:-3]
-        h = then.half_log_snr - now.half_log_snr
-        used = x0
-        if len(past) > 1 and h < math.inf:
-            last = past[-2]
-            used = x0 + h / (2 * (now.half_log_snr - last.node.half_log_snr)) * (x0 - last.x0)
         return toward_x0(x, used, now, then)
 
     def _corrected(self, x: Tensor, x0: Tensor, now: Node, past: Past) -> Tensor:

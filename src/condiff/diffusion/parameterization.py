@@ -66,7 +66,9 @@ class Prediction:
         if self.pull is not None or other.pull is not None:
             raise ValueError("a guidance of a step's mean cannot be mixed sample by sample")
 
-        def either(a: Tensor | None, b: Tensor | None, without_a: Tensor, without_b: Tensor) -> Tensor | None:
+        def either(
+            a: Tensor | None, b: Tensor | None, without_a: Tensor | float, without_b: Tensor | float
+        ) -> Tensor | None:
             if a is None and b is None:
                 return None
             return torch.where(keep, without_a if a is None else a, without_b if b is None else b)
@@ -77,7 +79,7 @@ class Prediction:
             either(self.asked, other.asked, self.x0, other.x0),
             either(self.renoise, other.renoise, self.eps, other.eps),
             None,
-            either(self.spread, other.spread, self.x0 * 0, other.x0 * 0),  # 0 is halfway between its bounds
+            either(self.spread, other.spread, 0.0, 0.0),  # 0 is halfway between its bounds
         )
 
     def _with(self, x0: Tensor, eps: Tensor) -> "Prediction":

@@ -195,12 +195,17 @@ class DPMSolverPP2M(Sampler):
     ) -> Tensor:
         p = predict(x, now)
         x = renoised(x, p, now)
-        h = then.half_log_snr - now.half_log_snr
-        x0 = p.x0
-        if past and h < math.inf:  # to sigma = 0 the step is infinitely long, and first order
-            x0 = x0 + h / (2 * (now.half_log_snr - past[-1].node.half_log_snr)) * (x0 - past[-1].x0)
+        x0 = extrapolated(p.x0, now, then, past[-1] if past else None)
         past[:] = [Seen(now, x, p.x0)]
         return toward_x0(x, x0, now, then)
+
+
+def extrapolated(x0: Tensor, now: Node, then: Node, last: Seen | None) -> Tensor:
+    """x0 halfway through the step, on a line in lambda through the one before (Lu 2022b, alg. 2)."""
+    h = then.half_log_snr - now.half_log_snr
+    if last is None or not h < math.inf:  # to sigma = 0 the step is infinitely long, and first order
+        return x0
+    return x0 + h / (2 * (now.half_log_snr - last.node.half_log_snr)) * (x0 - last.x0)
 
 
 def toward_x0(x: Tensor, x0: Tensor, now: Node, then: Node) -> Tensor:

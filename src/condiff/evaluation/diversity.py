@@ -1,12 +1,10 @@
 """How many different pictures the samples are."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from condiff.evaluation.checks import features_of
-from condiff.evaluation.measurement import FeatureExtractor, Measurement
+from condiff.evaluation.measurement import FeatureExtractor, Measurement, Side
 from condiff.ranges import checked
 
 
@@ -20,9 +18,7 @@ class VendiScore(Measurement):
     higher_is_better = True
 
     @checked
-    def __init__(
-        self, extractor: FeatureExtractor, fake: Literal["samples", "train", "held_out"] = "samples"
-    ) -> None:
+    def __init__(self, extractor: FeatureExtractor, fake: Side = "samples") -> None:
         super().__init__()
         self.extractor, self.fake = extractor, fake
         self.protocol = f"{fake}, cosine kernel of {extractor.name} features ({extractor.feature_dim})"

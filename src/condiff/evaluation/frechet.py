@@ -1,13 +1,11 @@
 """Frechet distance between two sets of pictures in some feature space."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from condiff.evaluation.checks import features_of
 from condiff.evaluation.intervals import Interval, bootstrap, in_fixed_order
-from condiff.evaluation.measurement import FeatureExtractor, gathered
+from condiff.evaluation.measurement import FeatureExtractor, Side, gathered
 from condiff.evaluation.sets import TwoSets
 from condiff.ranges import Count, Natural, checked
 
@@ -30,8 +28,8 @@ class FrechetDistance(TwoSets):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        fake: Literal["samples", "train", "held_out"] = "samples",
-        real: Literal["samples", "train", "held_out"] = "train",
+        fake: Side = "samples",
+        real: Side = "train",
         least: Count = 2,
         bootstrap: Natural = 0,
         seed: Natural = 0,

@@ -1,13 +1,11 @@
 """The Frechet distance of infinitely many samples, so that different counts compare."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from condiff.evaluation.frechet import FrechetTo, moments
 from condiff.evaluation.intervals import at_infinity, in_fixed_order
-from condiff.evaluation.measurement import FeatureExtractor
+from condiff.evaluation.measurement import FeatureExtractor, Side
 from condiff.evaluation.sets import FeatureSets
 from condiff.ranges import Count, Fraction, Natural, checked
 
@@ -27,8 +25,8 @@ class FrechetInfinity(FeatureSets):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        fake: Literal["samples", "train", "held_out"] = "samples",
-        real: Literal["samples", "train", "held_out"] = "train",
+        fake: Side = "samples",
+        real: Side = "train",
         points: Count = 15,
         smallest: Fraction = 0.1,
         seed: Natural = 0,

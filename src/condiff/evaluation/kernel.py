@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from condiff.evaluation.distances import row_blocks, squared_distances
 from condiff.evaluation.intervals import Interval, in_fixed_order, normal
-from condiff.evaluation.measurement import FeatureExtractor
+from condiff.evaluation.measurement import FeatureExtractor, Side
 from condiff.evaluation.sets import FeatureSets
 from condiff.ranges import Count, Natural, Positive, checked
 
@@ -51,8 +51,8 @@ class KernelDistance(FeatureSets):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        fake: Literal["samples", "train", "held_out"] = "samples",
-        real: Literal["samples", "train", "held_out"] = "train",
+        fake: Side = "samples",
+        real: Side = "train",
     ) -> None:
         super().__init__(extractor, fake, real)
         self.protocol += ", unbiased, cubic kernel"
@@ -77,8 +77,8 @@ class SubsetKernelDistance(FeatureSets):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        fake: Literal["samples", "train", "held_out"] = "samples",
-        real: Literal["samples", "train", "held_out"] = "train",
+        fake: Side = "samples",
+        real: Side = "train",
         subsets: Count = 100,
         subset_size: Count = 1000,
         seed: Natural = 0,
@@ -126,8 +126,8 @@ class GaussianDistance(FeatureSets):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        fake: Literal["samples", "train", "held_out"] = "samples",
-        real: Literal["samples", "train", "held_out"] = "train",
+        fake: Side = "samples",
+        real: Side = "train",
         sigma: Positive = 10.0,
     ) -> None:
         super().__init__(extractor, fake, real)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from condiff.evaluation.intervals import Interval
 
+Side = Literal["samples", "train", "held_out"]  # the sets of pictures there are to measure
 FLOOR = "_floor"  # ends the name of what real data reaches
 
 

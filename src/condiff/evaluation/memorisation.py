@@ -1,13 +1,12 @@
 """Are samples copies of what was trained on?"""
 
 from collections.abc import Iterator
-from typing import Literal
 
 from torch import Tensor
 
 from condiff.evaluation.distances import centred, nearest, nearest_others
 from condiff.evaluation.intervals import Interval, wilson
-from condiff.evaluation.measurement import FeatureExtractor
+from condiff.evaluation.measurement import FeatureExtractor, Side
 from condiff.evaluation.sets import FeatureSets
 from condiff.ranges import Probability, checked
 
@@ -28,8 +27,8 @@ class Memorisation(FeatureSets):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        fake: Literal["samples", "train", "held_out"] = "samples",
-        real: Literal["samples", "train", "held_out"] = "train",
+        fake: Side = "samples",
+        real: Side = "train",
         quantile: Probability = 0.05,
     ) -> None:
         super().__init__(extractor, fake, real)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from condiff.evaluation.distances import centred, nearest_others, row_blocks, squared_distances
 from condiff.evaluation.intervals import Interval, normal
-from condiff.evaluation.measurement import FeatureExtractor
+from condiff.evaluation.measurement import FeatureExtractor, Side
 from condiff.evaluation.sets import FeatureSets
 from condiff.ranges import Count, checked
 
@@ -37,8 +36,8 @@ class PrecisionRecall(FeatureSets):
     def __init__(
         self,
         extractor: FeatureExtractor,
-        fake: Literal["samples", "train", "held_out"] = "samples",
-        real: Literal["samples", "train", "held_out"] = "train",
+        fake: Side = "samples",
+        real: Side = "train",
         neighbours: Count = 3,
         dense_neighbours: Count = 5,
     ) -> None:

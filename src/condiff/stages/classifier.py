@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from condiff.autoencoders.space import draw
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
@@ -17,7 +16,7 @@ from condiff.networks.noisy_classifier import HalfUNet
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.denoiser import SHAPE, shape_of
 from condiff.stages.device import device
-from condiff.stages.latents import load_space
+from condiff.stages.latents import drawn_once, load_space
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
 
@@ -91,8 +90,6 @@ def _held_out(inputs: Mapping[str, Artifact], place: torch.device) -> Iterator[t
     for batch in ShardDataset(inputs["data"].path, "held_out").chunks(BATCH):
         x0, label = batch["image"].to(place), batch["label"].to(place)
         if autoencoder is not None and space is not None:
-            moments = autoencoder.encode(x0)
-            noise = SampleNoise(0, range(first, first + len(x0)), place, moments.dtype)
-            x0 = space.normalise(draw(moments, noise.normal(moments.shape[1] // 2, *moments.shape[2:])))
+            x0 = space.normalise(drawn_once(autoencoder.encode(x0), first))
         first += len(label)
         yield x0, label

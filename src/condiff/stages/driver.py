@@ -39,8 +39,7 @@ def run_study(
     ``overrides`` are what the command line said of this run, for those who read it later.
     """
     settings = cfg["runtime"]
-    cache = Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"])
-    steps = plan(cfg, cache, settings["stale"])
+    cache, steps = _planned(cfg)
     _open(folder)
     with written_whole(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
@@ -84,10 +83,15 @@ def run_study(
 
 def rehearse_if_new(cfg: Config, info: DataInfo) -> None:
     """Find what cannot be sampled before any job starts; torch is imported if there is something to draw."""
-    settings = cfg["runtime"]
-    steps = plan(cfg, Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"]), settings["stale"])
+    _, steps = _planned(cfg)
     if any(step.stage.name == "samples" and step.status != "cached" for step in steps):
         importlib.import_module("condiff.stages.rehearsal").rehearse(cfg, info)
+
+
+def _planned(cfg: Config) -> tuple[Cache, list[Step]]:
+    settings = cfg["runtime"]
+    cache = Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"])
+    return cache, plan(cfg, cache, settings["stale"])
 
 
 def fits(cfg: Config, info: DataInfo) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from condiff.autoencoders.space import ChannelMoments, LatentSpace, draw
 from condiff.data.dataset import ShardDataset
@@ -29,14 +30,18 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     with ShardWriter(out, "train") as writer:
         for batch in track(data.chunks(250), -(-len(data) // 250), "latents"):
             moments = autoencoder.encode(batch["image"].to(place))
-            count = len(moments)
-            noise = SampleNoise(0, range(first, first + count), place, moments.dtype)
-            seen.add(draw(moments, noise.normal(moments.shape[1] // 2, *moments.shape[2:])))
-            first += count
+            seen.add(drawn_once(moments, first))
+            first += len(moments)
             for i, key in enumerate(batch["key"]):
                 label = {"cls": str(int(batch["label"][i])).encode()} if "label" in batch else {}
                 writer.write(key, {"npy": to_npy(moments[i].cpu().numpy()), **label})
     save_weights(out / SPACE, seen.space().state_dict())
+
+
+def drawn_once(moments: Tensor, first: int) -> Tensor:
+    """A latent of each picture, [B, C', h, w], the same each time; ``first`` is its place in the set."""
+    noise = SampleNoise(0, range(first, first + len(moments)), moments.device, moments.dtype)
+    return draw(moments, noise.normal(moments.shape[1] // 2, *moments.shape[2:]))
 
 
 def load_space(artifact: Artifact) -> LatentSpace:

@@ -110,9 +110,8 @@ def _pictures(
     """Images, [B, C, H, W] in [-1, 1], and labels, [B], of "samples", "train" or "held_out"."""
     if side == "samples":
         stored = load_pictures(inputs["samples"].path / "samples.safetensors")
-        for first in range(0, len(stored["image"]), BATCH):
-            part = slice(first, first + BATCH)
-            yield from_uint8(stored["image"][part]).to(place), stored["label"][part].to(place)
+        for images, label in zip(stored["image"].split(BATCH), stored["label"].split(BATCH), strict=True):
+            yield from_uint8(images).to(place), label.to(place)
     else:
         for batch in ShardDataset(inputs["data"].path, side).chunks(BATCH):
             yield batch["image"].to(place), batch["label"].to(place) if "label" in batch else None

@@ -36,13 +36,12 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
     if "weaker" in cfg["stages"]:
         weaker = built_denoiser(cfg, conditioner, shape).eval()
     sampler = build(cfg["sampler"], "sampler")
-    steps, sampler.steps = sampler.steps, min(sampler.steps, STEPS)
+    shortened = build({**cfg["sampler"], "steps": min(sampler.steps, STEPS)}, "sampler")
     cond, rng = conditioner({"label": torch.arange(2) % max(1, info.num_classes)}), SampleNoise(0, range(2))
     with _told_under("guidance"):
         guided = build(cfg["guidance"], "guidance")(Models(denoiser, classifier, weaker))
     with _told_under("sampler"):
-        sampler(guided, rng.normal(*shape), cond, rng)
-        sampler.steps = steps
+        shortened(guided, rng.normal(*shape), cond, rng)
         sampler.nodes(denoiser.process, torch.zeros(2, *shape))
 
 

@@ -44,6 +44,7 @@ def report(
     cfg: Mapping[str, Any], command: str, steps: Sequence[Step], done: Mapping[str, Artifact]
 ) -> Report:
     metrics = read_json(done["metrics"].path / "metrics.json") if "metrics" in done else {}
+    rows = log_rows(done)
     return Report(
         name=cfg["name"],
         question=cfg["question"],
@@ -52,7 +53,7 @@ def report(
         stages=[row(step, step.seconds) for step in steps],
         metrics=metrics,
         pictures=[*_samples_figure(done), *_reconstructions_figure(done)],
-        curves=[*loss_curves(log_rows(done)), *_classifier_curve(done), *_watched_curves(done, metrics)],
+        curves=[*loss_curves(rows), *_classifier_curve(done), *_watched_curves(rows, metrics)],
         config=cfg,
         environment=environment(),
         notes=_notes(done),
@@ -110,11 +111,11 @@ def _classifier_curve(done: Mapping[str, Artifact]) -> list[Curve]:
     return [Curve("classifier by noise level", caption, [line], x_label="noise left", y_label="accuracy")]
 
 
-def _watched_curves(done: Mapping[str, Artifact], metrics: Mapping[str, Any]) -> list[Curve]:
+def _watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Curve]:
     """What was measured while the denoiser trained, a curve a metric."""
-    rows = [row for row in log_rows(done) if row["stage"] == "denoiser"]
+    own = [row for row in rows if row["stage"] == "denoiser"]
     caption = "Of samples of the averaged weights, while training."
-    lines = [series_of(rows, name) for name in metrics]
+    lines = [series_of(own, name) for name in metrics]
     return [Curve(line.name, caption, [line], y_label=line.name) for line in lines if line.points]
 
 

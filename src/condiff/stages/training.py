@@ -45,7 +45,9 @@ def fit(
     ema = None if settings.ema_decay is None else Ema(method.trained, settings.ema_decay)
     start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
     rows = _Rows(name, out / LOG, start, runtime)
-    watch = [] if measure is None else [_watch(method, ema, runtime, measure, rows)]
+    watch: list[Callback] = []
+    if measure is not None:
+        watch = [MetricsWhileTraining(method.trained, ema, runtime.watch.every, measure, rows.add)]
     callbacks: list[Callback] = [
         _GlobalSeed(method.seed),
         FiniteSteps(name, method.trainable(), settings.clip),
@@ -65,12 +67,6 @@ def fit(
     save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
     if ema is not None:
         save_weights(out / "ema.safetensors", {**method.trained.state_dict(), **ema.weights()})
-
-
-def _watch(
-    method: Method, ema: Ema | None, runtime: Runtime, measure: Callable[..., dict[str, float]], rows: "_Rows"
-) -> MetricsWhileTraining:
-    return MetricsWhileTraining(method.trained, ema, runtime.watch.every, measure, rows.add)
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

@@ -37,9 +37,8 @@ class Watch:
             images, label = drawn(self.cfg, self.done, (averaged, conditioner, shape), self.place)
             metrics = copy.deepcopy(self._ready())
             images = from_uint8(to_uint8(images))  # as pictures are when they are stored
-            for first in range(0, len(images), BATCH):
-                part = slice(first, first + BATCH)
-                update(metrics, "samples", images[part].to(self.place), label[part].to(self.place))
+            for part, asked in zip(images.split(BATCH), label.split(BATCH), strict=True):
+                update(metrics, "samples", part.to(self.place), asked.to(self.place))
             return {name: entry["value"] for name, entry in entries_of(metrics).items()}
 
         return measure

@@ -5,6 +5,7 @@ network give other distances under another one, so each says in its name what it
 """
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -100,7 +101,7 @@ class CleanFid(Preprocess):
     centre = 128.0
 
     def resized(self, pixels: Tensor, size: int) -> Tensor:
-        return interpolate(pixels, (size, size), mode="bicubic", align_corners=False, antialias=True)
+        return antialiased(pixels, size, "bicubic")
 
 
 class Torchmetrics(Preprocess):
@@ -110,7 +111,7 @@ class Torchmetrics(Preprocess):
     centre = 128.0
 
     def resized(self, pixels: Tensor, size: int) -> Tensor:
-        return interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+        return antialiased(pixels, size, "bilinear")
 
 
 class Bilinear(Preprocess):
@@ -119,7 +120,7 @@ class Bilinear(Preprocess):
     name = "antialiased bilinear"
 
     def resized(self, pixels: Tensor, size: int) -> Tensor:
-        return interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+        return antialiased(pixels, size, "bilinear")
 
 
 class Bicubic(Preprocess):
@@ -128,7 +129,7 @@ class Bicubic(Preprocess):
     name = "antialiased bicubic"
 
     def resized(self, pixels: Tensor, size: int) -> Tensor:
-        return interpolate(pixels, (size, size), mode="bicubic", align_corners=False, antialias=True)
+        return antialiased(pixels, size, "bicubic")
 
 
 def as_rgb(images: Tensor) -> Tensor:
@@ -136,6 +137,11 @@ def as_rgb(images: Tensor) -> Tensor:
     if images.shape[1] not in (1, 3):
         raise ValueError(f"a feature network sees 1 or 3 channels, got {images.shape[1]}")
     return images.expand(-1, 3, -1, -1)
+
+
+def antialiased(pixels: Tensor, size: int, mode: Literal["bilinear", "bicubic"]) -> Tensor:
+    """Half-pixel centres, and a kernel as wide as a pixel of the smaller picture."""
+    return interpolate(pixels, (size, size), mode=mode, align_corners=False, antialias=True)
 
 
 def tensorflow_bilinear(pixels: Tensor, size: int) -> Tensor:
