@@ -82,6 +82,15 @@ def test_a_second_run_makes_nothing(tmp_path):
     assert (done["two"].path / "two.txt").read_text() == '{"one": {"a": 1, "b": 2.0}}x'
 
 
+def test_what_another_job_made_since_the_plan_was_not_run_by_this_one(tmp_path):
+    steps = plan(CFG, Cache(tmp_path))
+    assert [step.status for step in steps] == ["run", "run"]
+    go(tmp_path)
+    run(steps, CFG, Cache(tmp_path), Runtime())
+    assert MADE == ["one", "two"]
+    assert [(step.status, step.why) for step in steps] == [("cached", "made by another job")] * 2
+
+
 def test_a_stage_is_hashed_by_every_key_it_reads_and_by_nothing_else(tmp_path):
     keys = {step.stage.name: step.key for step in plan(CFG, Cache(tmp_path))}
     for change, moved in (

@@ -116,8 +116,7 @@ def run(
     done = {} if done is None else done
     for step in steps:
         start = time.monotonic()
-        step.artifact = cache.find(step.stage.name, step.key, log.warning)
-        if step.artifact is None:
+        if not _found(step, cache):
             _make(step, cfg, step.stage.inputs(done), cache, runtime)
         step.seconds = time.monotonic() - start
         assert step.artifact is not None
@@ -125,12 +124,18 @@ def run(
     return done
 
 
+def _found(step: Step, cache: Cache) -> bool:
+    """Take the artifact if it is there; one that the plan did not see was made by another job since."""
+    step.artifact = cache.find(step.stage.name, step.key, log.warning)
+    if step.artifact is not None and step.status != "cached":
+        step.status, step.why = "cached", "made by another job"
+    return step.artifact is not None
+
+
 def _make(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, runtime: Runtime) -> None:
     name = step.stage.name
     with cache.lock(name, step.key, log.warning):
-        step.artifact = cache.find(name, step.key, log.warning)  # another job may have made it meanwhile
-        if step.artifact is not None:
-            step.status, step.why = "cached", "made by another job"
+        if _found(step, cache):
             return
         work = cache.work(name, step.key)
         step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*.safetensors")) else "run"
