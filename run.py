@@ -20,7 +20,14 @@ from condiff.config.compose import check, register
 from condiff.config.validate import validate
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.reports.tables import palette_for, sweep_table
-from condiff.stages.driver import command_line, failed, fits, rehearse_if_new, run_study
+from condiff.stages.driver import (
+    can_be_measured,
+    command_line,
+    failed,
+    fits,
+    rehearse_if_new,
+    run_study,
+)
 from condiff.stages.study import STAGES
 
 CONF = Path(__file__).parent / "conf"
@@ -50,7 +57,9 @@ def preflight() -> None:
         source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
         fits(cfg, source.info())
         checked.append((cfg, source.info()))
+    built: set[str] = set()
     for cfg, info in checked:
+        can_be_measured(cfg, built)
         rehearse_if_new(cfg, info)
 
 

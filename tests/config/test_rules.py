@@ -309,3 +309,36 @@ def test_the_one_number_among_the_metrics_is_how_often_they_are_taken():
     assert line.startswith(
         "metrics.every: AutoGuidance needs stage weaker, which is trained after the denoiser"
     )
+
+
+FEATURES = "evaluation.features"
+
+
+def test_fid_and_sfid_are_names_of_the_inception_of_2015_only():
+    frechet = of("evaluation.frechet", "FrechetDistance")
+    pool3 = {**frechet, "extractor": of(f"{FEATURES}.inception", "Inception")}
+    spatial = {**frechet, "extractor": of(f"{FEATURES}.inception", "InceptionSpatial")}
+    lite0 = {**frechet, "extractor": of(f"{FEATURES}.efficientnet_lite0", "EfficientNetLite0")}
+    assert told(metrics={"fid": pool3, "clean_fid_floor": pool3, "sfid": spatial, "fd_lite0": lite0}) == []
+    wrong = [("fid", frechet), ("fid", lite0), ("fid_judge", frechet), ("sfid", pool3), ("fid", spatial)]
+    for name, metric in wrong:
+        (line,) = told(metrics={name: metric})
+        word = "sfid" if name == "sfid" else "fid"
+        assert line == (
+            f"metrics.{name}: only a distance in the features of Inception 2015 is called {word};"
+            f" give it the extractor of metrics={word}, or call it fd_..."
+        )
+
+
+def test_a_metric_looks_through_a_network_of_features_and_asks_a_classifier():
+    frechet, score = of("evaluation.frechet", "FrechetDistance"), of("evaluation.accuracy", "ClassAccuracy")
+    dinov2 = of(f"{FEATURES}.dinov2", "DINOv2", preprocess=of("evaluation.accuracy", "ClassAccuracy"))
+    cfg = {"metrics": {"fd": {**frechet, "extractor": score}, "accuracy": {**score, "judge": dinov2}}}
+    assert list(wrong_kinds(cfg)) == [
+        "metrics.fd.extractor._target_: must be a FrozenFeatures, got"
+        " condiff.evaluation.accuracy.ClassAccuracy",
+        "metrics.accuracy.judge._target_: must be a FrozenClassifier, got"
+        " condiff.evaluation.features.dinov2.DINOv2",
+        "metrics.accuracy.judge.preprocess._target_: must be a Preprocess, got"
+        " condiff.evaluation.accuracy.ClassAccuracy",
+    ]

@@ -55,6 +55,12 @@ def test_padding_is_tensorflows():
         assert conv(torch.ones(1, 1, 5, 5))[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
 
 
+def test_activations_end_at_six(lite0):
+    with torch.no_grad():
+        top = lite0.network.top(lite0.network.body(pictures(4, 64, 64)))
+    assert top.aminmax() == (0, 6)
+
+
 def test_the_body_is_what_the_head_looks_at(lite0):
     x = pictures(2, 64, 64)
     network = lite0.network

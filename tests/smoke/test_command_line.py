@@ -140,6 +140,24 @@ def test_what_cannot_be_sampled_is_one_line_before_any_job_starts(tmp_path, case
     assert not list((tmp_path / "cwd").iterdir())
 
 
+WITHOUT = {
+    "fid": ["metrics.fid.extractor", "inception-2015-12-05-6726825d.pth", "6726825d0af5f729", "put it"],
+    "dinov2": ["metrics.fd_dinov2.extractor", "facebook/dinov2-large", "path=FOLDER"],
+    "clip": ["metrics.cmmd.extractor", "openai/clip-vit-large-patch14-336", "path=FOLDER"],
+}
+
+
+@pytest.mark.parametrize("choice", WITHOUT)
+def test_weights_that_are_not_there_are_told_before_anything_is_made(tmp_path, monkeypatch, choice):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HOME", raising=False)
+    code, out, err = told(tmp_path / "cwd", "experiment=cfg_latent", "data=digits", f"metrics={choice}")
+    (line,) = err.splitlines()
+    assert (code, out) == (2, "")
+    assert all(word in line for word in WITHOUT[choice]), line
+    assert not list((tmp_path / "cwd").iterdir())
+
+
 def test_every_mistake_is_told_at_once(tmp_path):
     argv = ("experiment=cfg_latent", "guidance.scal=2", "sampler.steps=0", "network=unett", "data.size=30")
     code, _, err = told(tmp_path / "cwd", *argv, torch=False)

@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from condiff.errors import DataError
-from tests.smoke.conftest import LATENT, PIXELS
+from condiff.config.compose import check
+from condiff.errors import ConfigError, DataError
+from condiff.evaluation.features.weights import WeightFile
+from condiff.stages.driver import can_be_measured
+from tests.smoke.conftest import LATENT, PIXELS, ROOT, TINY
 
 ALL = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
 
@@ -58,6 +61,24 @@ def test_everything_that_can_be_measured_is(study):
     assert metrics["fd_judge"]["interval"] is not None
     assert {metric["n"] for name, metric in metrics.items() if "floor" not in name} == {20}
     assert "prdc judge coverage" in (folder / "report.html").read_text()
+
+
+def test_features_of_a_package_measure_a_study_and_once_measured_it_needs_them_no_more(
+    study, cache, monkeypatch
+):
+    chosen = ("metrics=efficientnet_lite0", "metrics.fd_efficientnet_lite0.extractor.resolution=32")
+    metrics = json.loads((study(*chosen) / "metrics.json").read_text())
+    assert set(metrics) == {
+        "fd_efficientnet_lite0_biased_n20",
+        "fd_efficientnet_lite0_biased_n180_floor",
+        "kid_efficientnet_lite0",
+    }
+    monkeypatch.setattr(WeightFile, "find", lambda self, path: Path("gone"))
+    argv = [*TINY, *LATENT, f"runtime.cache={cache}", *chosen]
+    (cfg,) = check(argv, ROOT / "conf", ALL) or []
+    can_be_measured(cfg, set())
+    with pytest.raises(ConfigError, match=r"metrics\.fd_efficientnet_lite0\.extractor: gone cannot be read"):
+        can_be_measured({**cfg, "num_samples": 21}, set())
 
 
 def test_what_a_metric_refuses_is_told_under_its_name(study):

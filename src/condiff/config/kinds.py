@@ -24,6 +24,11 @@ _BASES = {
     "grid": "Grid",
     "autoencoder.network": "Autoencoder",
     "schedule": "Schedule",
+    "extractor": "FrozenFeatures",
+    "judge": "FrozenClassifier",  # where a metric is given its own
+    "clip": "Clip",
+    "preprocess": "Preprocess",
+    "quantize": "Quantize",
 }
 _ROOMS = {
     "conditioner": "condiff.conditioners.",

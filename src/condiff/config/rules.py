@@ -169,6 +169,18 @@ def samples_are_enough(cfg: Config) -> Iterator[str]:
                 yield f"num_samples: must be at least {path}.{name}={least}, got {given}"
 
 
+def names_are_earned(cfg: Config) -> Iterator[str]:
+    """FID and sFID are numbers of the Inception of 2015; in other features it is a Frechet distance."""
+    for name, node in at(cfg, "metrics").items():
+        for word in ("fid", "sfid"):
+            called = attribute(at(node, "extractor"), "called") if isinstance(node, dict) else None
+            if word in str(name).split("_") and called != word:
+                yield (
+                    f"metrics.{name}: only a distance in the features of Inception 2015 is called {word};"
+                    f" give it the extractor of metrics={word}, or call it fd_..."
+                )
+
+
 RULES: tuple[Rule, ...] = (
     stages_have_their_parts,
     name_is_a_file_name,
@@ -186,6 +198,7 @@ RULES: tuple[Rule, ...] = (
     sampler_has_no_more_steps_than_the_process,
     grid_fits_the_process,
     samples_are_enough,
+    names_are_earned,
 )
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
+from condiff.config.build import build
 from condiff.config.kinds import objects
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
-from condiff.files import read_json, write_json, written_whole
+from condiff.files import digest, read_json, write_json, written_whole
 from condiff.interrupts import Interrupts
 from condiff.reports.html import render
 from condiff.reports.redact import redact
@@ -29,6 +30,7 @@ from condiff.stages.wandb_log import WandbLog
 
 log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
+NETWORKS = ("extractor", "judge", "clip")  # what a metric may be given to look through
 
 
 def run_study(
@@ -105,6 +107,23 @@ def fits(cfg: Config, info: DataInfo) -> None:
     if "metrics" in cfg["stages"] and cfg["num_samples"] < 2:
         raise ConfigError(f"num_samples: must be at least 2 to be measured, got {cfg['num_samples']}")
     _asks_for_known_classes(cfg, info.num_classes)
+
+
+def can_be_measured(cfg: Config, seen: set[str]) -> None:
+    """Find what a metric's own network lacks before anything is trained; ConfigError where it lacks any.
+
+    ``seen`` are those that other runs of the sweep have built.
+    """
+    cache = Cache(Path(cfg["runtime"]["cache"]).absolute())
+    if not any(
+        step.stage.name == "metrics" and step.status != "cached" for step in plan(cfg, cache, "reuse")
+    ):
+        return
+    for name, metric in cfg["metrics"].items():
+        for path, node in objects(metric, f"metrics.{name}"):
+            if path.rpartition(".")[2] in NETWORKS and digest(node) not in seen:
+                build(node, path)
+                seen.add(digest(node))
 
 
 def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:

@@ -1,6 +1,6 @@
 """Measure the samples against the data."""
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from condiff.config.build import build
 from condiff.config.signatures import signature_of
 from condiff.data.dataset import ShardDataset
 from condiff.errors import DataError
-from condiff.evaluation.judge import Judge
 from condiff.evaluation.measurement import Measurement
-from condiff.files import write_json
+from condiff.files import digest, write_json
 from condiff.progress import track
 from condiff.stages.device import device
 from condiff.stages.judge import load_judge
@@ -35,10 +34,9 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
 
 def metrics_of(nodes: Config, inputs: Mapping[str, Artifact], place: torch.device) -> dict[str, Measurement]:
     """The metrics of a config, with nothing taken in; what is no object there is no metric."""
-    judge = _Once(load_judge(inputs["judge"], inputs["data"]).to(place))
-    offered = {"judge": judge, "extractor": judge}
+    judge, own = _Once(load_judge(inputs["judge"], inputs["data"]).to(place)), {}
     named = {name: node for name, node in nodes.items() if isinstance(node, Mapping)}
-    return {name: _built(node, f"metrics.{name}", offered).to(place) for name, node in named.items()}
+    return {name: _built(node, f"metrics.{name}", judge, own).to(place) for name, node in named.items()}
 
 
 def take_in(
@@ -68,25 +66,22 @@ def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
 
 
 class _Once:
-    """A judge that several metrics ask about the same pictures, and that looks once."""
+    """A network that several metrics ask about the same pictures, and that looks once."""
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge, self.name, self.feature_dim = judge, judge.name, judge.feature_dim
+    def __init__(self, network: Any) -> None:
+        self.network, self.name, self.feature_dim = network, network.name, network.feature_dim
         self.seen: Tensor | None = None
-        self.said: dict[str, Tensor] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
-        return self._of(images, "features", self.judge)
+        if self.seen is not images:
+            self.seen, self.found = images, self.network(images)
+        return self.found
 
     def logits(self, images: Tensor) -> Tensor:
-        return self._of(images, "logits", self.judge.logits)
+        return self.network.head(self(images))
 
-    def _of(self, images: Tensor, what: str, ask: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.seen is not images:
-            self.seen, self.said = images, {}
-        if what not in self.said:
-            self.said[what] = ask(images)
-        return self.said[what]
+    def __deepcopy__(self, memo: Any) -> "_Once":
+        return self  # metrics that are copied still look through one network
 
 
 @contextmanager
@@ -98,10 +93,20 @@ def _told_of(name: str) -> Iterator[None]:
         raise DataError(f"metrics.{name}: {error}") from error
 
 
-def _built(node: Config, path: str, offered: Mapping[str, Any]) -> Measurement:
-    """A metric with those of the offered objects that it asks for and its config does not give."""
-    wants = signature_of(node["_target_"]).parameters.keys() - node.keys()
-    return build(node, path, **{name: thing for name, thing in offered.items() if name in wants})
+def _built(node: Config, path: str, judge: _Once, own: dict[str, _Once]) -> Measurement:
+    """A metric with the networks it asks for: its config's, each of them built once, or else the judge."""
+    asked = [name for name in ("judge", "extractor") if name in signature_of(node["_target_"]).parameters]
+    networks = {
+        name: _network(node[name], f"{path}.{name}", own) if name in node else judge for name in asked
+    }
+    return build({key: value for key, value in node.items() if key not in networks}, path, **networks)
+
+
+def _network(node: Config, path: str, own: dict[str, _Once]) -> _Once:
+    key = digest(node)
+    if key not in own:
+        own[key] = _Once(build(node, path))
+    return own[key]
 
 
 def _pictures(

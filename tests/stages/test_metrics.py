@@ -1,0 +1,96 @@
+"""Which network a metric looks through, and how often it looks."""
+
+import copy
+
+import pytest
+import torch
+
+from condiff.errors import ConfigError
+from condiff.evaluation.features import efficientnet_lite0
+from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0, EfficientNetLite0Body
+from condiff.evaluation.judge import Judge
+from condiff.stages import metrics as stage
+from condiff.stages.metrics import entries_of, metrics_of, update
+from tests.evaluation.weights import pictures
+
+FRECHET = {"_target_": "condiff.evaluation.frechet.FrechetDistance"}
+BODY = {
+    "_target_": "condiff.evaluation.features.efficientnet_lite0.EfficientNetLite0Body",
+    "resolution": 32,
+}
+WHOLE = {**BODY, "_target_": "condiff.evaluation.features.efficientnet_lite0.EfficientNetLite0"}
+NODES = {
+    "every": 0,
+    "fd_judge": FRECHET,
+    "fd": {**FRECHET, "extractor": BODY},
+    "kid": {"_target_": "condiff.evaluation.kernel.KernelDistance", "extractor": dict(BODY)},
+    "fd_whole": {**FRECHET, "extractor": WHOLE},
+    "is": {"_target_": "condiff.evaluation.inception_score.InceptionScore", "splits": 2, "judge": WHOLE},
+    "accuracy": {"_target_": "condiff.evaluation.accuracy.ClassAccuracy"},
+}
+
+
+@pytest.fixture
+def looked(monkeypatch):
+    """How often each network was asked for features."""
+    seen = {"judge": 0, "body": 0, "whole": 0}
+
+    def counting(name, forward):
+        def counted(self, x):
+            seen[name] += 1
+            return forward(self, x)
+
+        return counted
+
+    monkeypatch.setattr(Judge, "forward", counting("judge", Judge.forward))
+    for name, kind in (("body", EfficientNetLite0Body), ("whole", EfficientNetLite0)):
+        monkeypatch.setattr(kind, "features", counting(name, kind.features))
+    return seen
+
+
+@pytest.fixture
+def metrics(monkeypatch):
+    judge = Judge(channels=3, num_classes=4, size=32, width=8, feature_dim=6).eval()
+    monkeypatch.setattr(stage, "load_judge", lambda *_: judge)
+    return metrics_of(NODES, {"judge": None, "data": None}, torch.device("cpu"))
+
+
+def show(metrics):
+    with torch.no_grad():
+        for side in ("samples", "train"):
+            update(metrics, side, pictures(8, 32, 32), torch.arange(8) % 4)
+
+
+def test_a_network_that_a_metric_is_given_stands_before_the_judge(metrics):
+    show(metrics)
+    found = {name: entry["protocol"] for name, entry in entries_of(metrics).items()}
+    for name, protocol in found.items():
+        own = name.startswith(("fd_whole", "fd_biased", "kid", "is"))
+        assert ("efficientnet_lite0" in protocol) == own
+        assert ("judge" in protocol) != own
+    assert len(found) == 7
+
+
+def test_a_network_of_several_metrics_is_built_once_and_sees_each_batch_once(metrics, looked):
+    show(metrics)
+    assert looked == {"judge": 2, "body": 2, "whole": 2}
+
+
+def test_metrics_that_are_copied_share_their_networks(metrics, looked):
+    copied = copy.deepcopy(metrics)
+    assert copied["fd"].extractor is metrics["fd"].extractor
+    assert copied["fd"].extractor.network.network is metrics["kid"].extractor.network.network
+    show(copied)
+    assert int(metrics["fd"].fake_count) == 0
+    assert looked["body"] == 2
+
+
+def test_a_networks_own_file_is_told_under_the_key_of_its_metric(monkeypatch):
+    monkeypatch.setattr(efficientnet_lite0.FILE.__class__, "find", _absent)
+    monkeypatch.setattr(stage, "load_judge", lambda *_: Judge(1, 2, 8))
+    with pytest.raises(ConfigError, match=r"^error\[2\]: metrics\.fd\.extractor: absent"):
+        metrics_of(NODES, {"judge": None, "data": None}, torch.device("cpu"))
+
+
+def _absent(self, path):
+    raise ValueError("absent")
