@@ -53,14 +53,18 @@ def preflight() -> None:
     """Find every mistake in configs and data before anything is made."""
     checked = []
     for cfg in check(sys.argv[1:], CONF, [stage.name for stage in STAGES]) or []:
-        source = build(cfg["data"], "data")
-        source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
-        fits(cfg, source.info())
-        checked.append((cfg, source.info()))
+        info = None
+        if "data" in cfg["stages"]:
+            source = build(cfg["data"], "data")
+            source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
+            info = source.info()
+            fits(cfg, info)
+        checked.append((cfg, info))
     built: set[str] = set()
     for cfg, info in checked:
         can_be_measured(cfg, built)
-        rehearse_if_new(cfg, info)
+        if info is not None:
+            rehearse_if_new(cfg, info)
 
 
 def told(error: BaseException, whose: str = "") -> int:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from condiff.config.guidance_rules import with_needed_stages
 from condiff.config.kinds import wrong_kinds
+from condiff.config.needed_stages import with_needed_stages
 from condiff.config.rules import RULES, unknown_stages
 
 GUIDANCE = "condiff.diffusion.guidance"
@@ -36,6 +36,7 @@ def test_eps_is_refused_where_no_signal_is_left():
 
 def test_a_metric_gets_the_samples_that_it_needs():
     kid = of("evaluation.kernel", "SubsetKernelDistance", subset_size=100)
+    assert told(num_samples=50, metrics={"kid": kid}, stages=["evaluation"], images="a", reference="b") == []
     (line,) = told(num_samples=50, metrics={"kid": kid})
     assert line == "num_samples: must be at least metrics.kid.subset_size=100, got 50"
     assert told(num_samples=100, metrics={"kid": kid}) == []
@@ -228,6 +229,41 @@ def test_a_guidance_brings_the_stage_that_trains_its_second_model():
     assert with_needed_stages({"stages": ["denoiser"], "guidance": weaker}) == ["denoiser"]
     lines = told(stages=["denoiser", "samples", "weaker"], weaker=None)
     assert "weaker: is null, and stage weaker needs it; choose one, weaker=NAME" in lines
+
+
+def test_metrics_bring_the_judge_where_one_of_them_looks_through_it():
+    study = ["denoiser", "samples", "metrics"]
+    judged, unjudged = of("evaluation.accuracy", "ClassAccuracy"), of("evaluation.clip_score", "ClipScore")
+    body = of("evaluation.features.efficientnet_lite0", "EfficientNetLite0Body")
+    own = of("evaluation.frechet", "FrechetDistance", extractor=body)
+    bare = of("evaluation.frechet", "FrechetDistance")
+    for metrics in ({"a": judged}, {"a": own, "b": bare}):
+        assert with_needed_stages({"stages": study, "metrics": metrics}) == [*study, "data", "judge"]
+    for metrics in ({"a": own, "every": 0}, {"a": unjudged}, {}, None):
+        assert with_needed_stages({"stages": study, "metrics": metrics}) == study
+    assert with_needed_stages({"stages": ["denoiser"], "metrics": {"a": judged}}) == ["denoiser"]
+
+
+@pytest.mark.parametrize("task", ["evaluation", "statistics"])
+def test_a_reference_that_is_the_data_brings_the_data(task):
+    assert with_needed_stages({"stages": [task], "reference": "data"}) == [task, "data"]
+    assert with_needed_stages({"stages": [task], "reference": "folder"}) == [task]
+
+
+def test_pictures_are_asked_of_an_evaluation_and_have_no_effect_elsewhere():
+    def about(*stages, **cfg):
+        return [line for line in told(stages=[*stages], **cfg) if line.startswith(("images", "reference"))]
+
+    assert about("evaluation", images="a", reference="b") == []
+    assert about("statistics", reference="b") == []
+    assert about("samples") == []
+    assert about("evaluation", images="a") == [
+        "reference: is required; give a folder or an .npz, reference=..."
+    ]
+    assert about("statistics", images="a", reference="b") == [
+        "images: has no effect here, only with task=evaluate; leave it out"
+    ]
+    assert len(about("samples", "metrics", images="a", reference="b")) == 2
 
 
 def test_a_size_is_halved_evenly_by_the_networks_beside_the_denoiser_too():

@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from condiff.data.pictures import to_png
 from condiff.files import file_digest
 from tests.smoke.conftest import LATENT, ROOT, TINY
 
@@ -185,6 +187,49 @@ def tiny(tmp_path, *argv):
 def weights(folder):
     path = Path(json.loads((folder / "stages.json").read_text())["denoiser"]["path"])
     return [file_digest(path / name) for name in ("weights.safetensors", "ema.safetensors")]
+
+
+def test_pictures_that_are_there_are_measured_like_the_samples_of_the_study(tmp_path):
+    """A finished run, and its statistics of the data, once more and by another task."""
+    code, _, err = told(tmp_path, *tiny(tmp_path, "hydra.run.dir=run"))
+    assert code == 0, err
+    own = [text for text in TINY if text.startswith(("data", "judge", "logger", "runtime"))]
+    own += [f"runtime.cache={tmp_path / 'cache'}", "metrics=judged"]
+    code, out, err = told(
+        tmp_path, "task=evaluate", "images=run", "reference=data", *own, "hydra.run.dir=again"
+    )
+    assert code == 0, err
+    expected, found = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "again")
+    )
+    assert {k: (v["value"], v["n"]) for k, v in found.items()} == {
+        k: (v["value"], v["n"]) for k, v in expected.items()
+    }
+    assert "judge" in out
+    assert "What was measured" in (tmp_path / "again" / "report.html").read_text()
+    code, out, err = told(tmp_path, "task=statistics", "reference=data", *own, "hydra.run.dir=moments")
+    assert code == 0, err
+    assert f"statistics: {tmp_path / 'moments' / 'fd_judge.npz'}" in out
+
+
+EVALUATIONS = {
+    "no images": ("images: is required; give a folder or an .npz, images=...", ["reference=."], 2),
+    "no such folder": ("reference: gone does not exist; give a folder", ["images=.", "reference=gone"], 3),
+    "needless": (
+        "images: has no effect here",
+        ["task=statistics", "images=.", "reference=."],
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EVALUATIONS)
+def test_an_evaluation_that_cannot_be_is_one_line(tmp_path, case):
+    said, argv, expected = EVALUATIONS[case]
+    (tmp_path / "1.png").write_bytes(to_png(np.zeros((8, 8), np.uint8)))
+    code, out, err = told(tmp_path, "task=evaluate", *argv)
+    assert (code, out, len(err.splitlines())) == (expected, "", 1), err
+    assert said in err
 
 
 def killed_until_done(tmp_path, kills, steps, rng):

@@ -5,12 +5,14 @@ import copy
 import pytest
 import torch
 
-from condiff.errors import ConfigError
+from condiff.data.source import DataInfo
+from condiff.errors import ConfigError, DataError
 from condiff.evaluation.features import efficientnet_lite0
 from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0, EfficientNetLite0Body
 from condiff.evaluation.judge import Judge
 from condiff.stages import metrics as stage
 from condiff.stages.metrics import entries_of, metrics_of, update
+from condiff.stages.stage import Artifact
 from tests.evaluation.weights import pictures
 
 FRECHET = {"_target_": "condiff.evaluation.frechet.FrechetDistance"}
@@ -48,11 +50,17 @@ def looked(monkeypatch):
     return seen
 
 
+def made(folder):
+    """A judge and the data it was trained on, as a study has them."""
+    DataInfo(4, [*"abcd"], 3, 32, 8, 8, False, "none", []).write(folder)
+    return {name: Artifact(name, folder, {}) for name in ("data", "judge")}
+
+
 @pytest.fixture
-def metrics(monkeypatch):
+def metrics(monkeypatch, tmp_path):
     judge = Judge(channels=3, num_classes=4, size=32, width=8, feature_dim=6).eval()
     monkeypatch.setattr(stage, "load_judge", lambda *_: judge)
-    return metrics_of(NODES, {"judge": None, "data": None}, torch.device("cpu"))
+    return metrics_of(NODES, {**made(tmp_path)}, torch.device("cpu"))
 
 
 def show(metrics):
@@ -85,12 +93,24 @@ def test_metrics_that_are_copied_share_their_networks(metrics, looked):
     assert looked["body"] == 2
 
 
-def test_a_networks_own_file_is_told_under_the_key_of_its_metric(monkeypatch):
+def test_a_networks_own_file_is_told_under_the_key_of_its_metric(monkeypatch, tmp_path):
     monkeypatch.setattr(efficientnet_lite0.FILE.__class__, "find", _absent)
     monkeypatch.setattr(stage, "load_judge", lambda *_: Judge(1, 2, 8))
     with pytest.raises(ConfigError, match=r"^error\[2\]: metrics\.fd\.extractor: absent"):
-        metrics_of(NODES, {"judge": None, "data": None}, torch.device("cpu"))
+        metrics_of(NODES, made(tmp_path), torch.device("cpu"))
 
 
 def _absent(self, path):
     raise ValueError("absent")
+
+
+def test_the_judge_refuses_pictures_of_another_size(metrics):
+    with pytest.raises(
+        DataError, match=r"metrics\.fd_judge: the judge sees pictures of \[3, 32, 32\], got \[3, 16, 16\]"
+    ):
+        update({"fd_judge": metrics["fd_judge"]}, "samples", pictures(2, 16, 16), None)
+
+
+def test_without_a_judge_there_are_the_metrics_that_bring_their_own():
+    own = {name: NODES[name] for name in ("fd", "kid")}
+    assert [*metrics_of(own, {}, torch.device("cpu"))] == ["fd", "kid"]

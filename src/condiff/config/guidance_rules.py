@@ -9,15 +9,6 @@ from condiff.config.nodes import Config, argument, at, attribute, class_of, word
 _FOLLOWED_BY = {"renoise": "sampler=ddim, ddpm, euler or dpmpp_2m", "pull": "sampler=ancestral"}
 
 
-def with_needed_stages(cfg: Config) -> Any:
-    """The stages of a study, with those that train a second model for its guidance."""
-    stages = cfg.get("stages")
-    if "samples" not in words(stages):
-        return stages
-    needed = (attribute(node, "needs_stage") for _, node in objects(at(cfg, "guidance"), "guidance"))
-    return list(dict.fromkeys([*words(stages), *filter(None, needed)]))
-
-
 def guidance_has_its_null(cfg: Config) -> Iterator[str]:
     """A guidance away from the null condition needs a model that was trained with it."""
     drop = argument(at(cfg, "method"), "drop_condition")

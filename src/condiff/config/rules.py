@@ -34,6 +34,8 @@ _NEEDS = {
     "classifier": ("data", "process", "classifier"),
     "samples": ("conditioner", *_DENOISER, "guidance", "sampler"),
     "metrics": ("metrics",),
+    "evaluation": ("metrics",),
+    "statistics": ("metrics",),
 }
 _ORDERED = (
     ("beta_start", "beta_end"),
@@ -157,9 +159,20 @@ def grid_fits_the_process(cfg: Config) -> Iterator[str]:
         )
 
 
+def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
+    """What is measured and against what is asked of an evaluation, and of nothing else."""
+    stages = words(cfg.get("stages"))
+    for key, tasks in (("images", ("evaluation",)), ("reference", ("evaluation", "statistics"))):
+        is_asked, given = any(task in stages for task in tasks), cfg.get(key)
+        if is_asked and given is None:
+            yield f"{key}: is required; give a folder or an .npz, {key}=..."
+        elif given is not None and not is_asked and given != "???":
+            yield f"{key}: has no effect here, only with task=evaluate; leave it out"
+
+
 def samples_are_enough(cfg: Config) -> Iterator[str]:
     """A metric of the samples that needs a number of them is not started with fewer."""
-    given = cfg.get("num_samples")
+    given = None if "evaluation" in words(cfg.get("stages")) else cfg.get("num_samples")
     for path, node in objects(at(cfg, "metrics"), "metrics"):
         for name in ("least", "subset_size", "splits"):
             least = argument(node, name)
@@ -198,6 +211,7 @@ RULES: tuple[Rule, ...] = (
     sampler_has_no_more_steps_than_the_process,
     grid_fits_the_process,
     samples_are_enough,
+    pictures_are_for_an_evaluation,
     names_are_earned,
 )
 

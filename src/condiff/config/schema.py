@@ -91,6 +91,8 @@ class Run:
     classifier: Model | None = None
     guidance: Wired | None = None
     sampler: Wired | None = None
+    images: str | None = None  # what task=evaluate measures
+    reference: str | None = None  # and against what: a folder, an .npz, or data
     metrics: dict[str, Wired | Natural] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)
     logger: Logger = field(default_factory=Logger)

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import is_dataclass
 from typing import Any, get_args
 
-from condiff.config.guidance_rules import with_needed_stages
 from condiff.config.hints import nearest
+from condiff.config.needed_stages import with_needed_stages
 from condiff.config.rules import RULES, unknown_stages
 from condiff.config.schema import FILLED_IN, NESTED, REQUIRED, Run, keys_of
 from condiff.config.signatures import Signature, TargetError, signature_of

@@ -11,6 +11,7 @@ from condiff.evaluation.measurement import Classifier, Measurement
 class ClassAccuracy(Measurement):
     """The share of samples that an independent judge puts into the class that was asked for."""
 
+    needs_label = True
     higher_is_better = True
 
     def __init__(self, judge: Classifier) -> None:

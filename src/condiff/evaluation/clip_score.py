@@ -19,6 +19,7 @@ class ClipScore(Measurement):
     captions: of each class, in the order of the labels.
     """
 
+    needs_label = True
     higher_is_better = True
     scores: list[Tensor]
 

@@ -16,6 +16,7 @@ class ConditionUse(Measurement):
     form: shuffled labels agree as often as two independent draws of what was said and what was asked.
     """
 
+    needs_label = True
     higher_is_better = True
     said: list[Tensor]
     asked: list[Tensor]

@@ -7,6 +7,7 @@ from condiff.evaluation.checks import features_of
 from condiff.evaluation.intervals import Interval, bootstrap, in_fixed_order
 from condiff.evaluation.measurement import FeatureExtractor, Side, gathered
 from condiff.evaluation.sets import TwoSets
+from condiff.evaluation.statistics import Statistics, read_statistics
 from condiff.ranges import Count, Natural, checked
 
 
@@ -17,6 +18,7 @@ class FrechetDistance(TwoSets):
     with the Inception features of 2015. With no more pictures than features a covariance is singular
     and the distance mostly bias: the name then says ``_biased_n`` and how many pictures.
 
+    statistics: an .npz file with the moments of the real pictures, which are then not looked at.
     least: fewer pictures of either set are refused.
     bootstrap: redrawings of the fake pictures for an interval, each worth one distance; 0 is no interval.
     """
@@ -30,6 +32,7 @@ class FrechetDistance(TwoSets):
         extractor: FeatureExtractor,
         fake: Side = "samples",
         real: Side = "train",
+        statistics: str | None = None,
         least: Count = 2,
         bootstrap: Natural = 0,
         seed: Natural = 0,
@@ -43,16 +46,39 @@ class FrechetDistance(TwoSets):
             self.add_state(f"{part}_outer", torch.zeros(size, size).double(), dist_reduce_fx="sum")
         if bootstrap:
             self.add_state("fake_features", [], dist_reduce_fx="cat")
+        self.known: Statistics | None = None
+        if statistics is not None:
+            self.take_real(read_statistics(statistics, extractor))
+            self.protocol = f"{fake} against {statistics}, {extractor.name} features ({size})"
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return (self.fake,) if self.known else (self.fake, self.real)
 
     @property
     def count(self) -> int:
         return int(self.fake_count)  # pyright: ignore[reportArgumentType]
 
+    def wanted_real(self) -> tuple[str, FeatureExtractor] | None:
+        return None if self.known or self.real == "samples" else (self.real, self.extractor)
+
+    def take_real(self, statistics: Statistics) -> None:
+        self.known = statistics
+
+    def real_statistics(self) -> Statistics:
+        if self.known:
+            return self.known
+        return Statistics(*self._sums("real"), int(self.real_count))  # pyright: ignore[reportArgumentType]
+
     def caveat(self) -> str:
-        return "no more pictures than features: the covariance is singular" if self.suffix() else ""
+        unknown = self.known and self.known.count is None
+        told = ["of how many pictures the statistics are is not known"] if unknown else []
+        told += ["no more pictures than features: the covariance is singular"] if self.suffix() else []
+        return "; ".join(told)
 
     def suffix(self) -> str:
-        fewest = min(int(self.fake_count), int(self.real_count))  # pyright: ignore[reportArgumentType]
+        counts = [self.count, self.known.count if self.known else int(self.real_count)]  # pyright: ignore[reportArgumentType]
+        fewest = min(count for count in counts if count is not None)
         return f"_biased_n{fewest}" if fewest <= self.extractor.feature_dim else ""
 
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
@@ -79,6 +105,11 @@ class FrechetDistance(TwoSets):
         )
 
     def _moments(self, part: str) -> tuple[Tensor, Tensor]:
+        if part == "real" and self.known:
+            return self.known.mean.to(self.device), self.known.cov.to(self.device)
+        return self._sums(part)
+
+    def _sums(self, part: str) -> tuple[Tensor, Tensor]:
         n, total, outer = (getattr(self, f"{part}_{name}") for name in ("count", "sum", "outer"))
         self.refuse_few(part, int(n), self.least)
         mean = total / n

@@ -10,18 +10,10 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from condiff.evaluation.intervals import Interval
+from condiff.evaluation.statistics import FeatureExtractor, Statistics
 
 Side = Literal["samples", "train", "held_out"]  # the sets of pictures there are to measure
 FLOOR = "_floor"  # ends the name of what real data reaches
-
-
-class FeatureExtractor(Protocol):
-    """Images, [B, C, H, W] in [-1, 1], to features, [B, feature_dim]."""
-
-    name: str
-    feature_dim: int
-
-    def __call__(self, images: Tensor) -> Tensor: ...
 
 
 class Classifier(Protocol):
@@ -37,6 +29,7 @@ class Measurement(Metric):
 
     full_state_update = False
     higher_is_better: bool | None = None
+    needs_label = False  # whether it asks what samples were to show
     protocol: str  # what was compared with what, in which features
 
     @property
@@ -52,6 +45,18 @@ class Measurement(Metric):
     @abstractmethod
     def count(self) -> int:
         """How many pictures the number is about."""
+
+    def wanted_real(self) -> tuple[str, FeatureExtractor] | None:
+        """The set of real pictures of which it needs no more than the moments of these features."""
+        return None
+
+    def take_real(self, statistics: Statistics) -> None:
+        """Take the moments of that set, which it then need not see."""
+        raise NotImplementedError
+
+    def real_statistics(self) -> Statistics:
+        """The moments of that set, once it was seen."""
+        raise NotImplementedError
 
     def interval(self) -> Interval | None:
         """A 95 % interval of the value under new samples, the set they are compared with held fixed."""

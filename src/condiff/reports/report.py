@@ -68,7 +68,7 @@ class Report:
     name: str
     question: str
     command: str
-    guidance: Guided
+    guidance: Guided | None
     stages: Sequence[StageRow]
     metrics: Metrics
     pictures: Sequence[Figure] = ()

@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -17,19 +18,20 @@ from condiff.config.build import build
 from condiff.config.kinds import objects
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
-from condiff.files import digest, read_json, write_json, written_whole
+from condiff.files import digest, write_json, written_whole
 from condiff.interrupts import Interrupts
 from condiff.reports.html import render
 from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
-from condiff.stages.report import log_rows, report, row, samples_grid
+from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.study import Step, plan, run
 from condiff.stages.wandb_log import WandbLog
 
 log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
+MEASURING = ("metrics", "evaluation", "statistics")
 NETWORKS = ("extractor", "judge", "clip")  # what a metric may be given to look through
 
 
@@ -64,6 +66,7 @@ def run_study(
         checkpoint_seconds=settings["checkpoint_seconds"],
         log=tell,
         interrupts=interrupts,
+        statistics=cache.root / "statistics",
     )
     done: dict[str, Artifact] = {}
     trains = any(step.stage.name == "denoiser" and step.status != "cached" for step in steps)
@@ -110,20 +113,23 @@ def fits(cfg: Config, info: DataInfo) -> None:
 
 
 def can_be_measured(cfg: Config, seen: set[str]) -> None:
-    """Find what a metric's own network lacks before anything is trained; ConfigError where it lacks any.
+    """Find what a metric lacks before anything is trained: weights, statistics or pictures; else ConfigError.
 
-    ``seen`` are those that other runs of the sweep have built.
+    ``seen`` are the networks that other runs of the sweep have built.
     """
-    cache = Cache(Path(cfg["runtime"]["cache"]).absolute())
-    if not any(
-        step.stage.name == "metrics" and step.status != "cached" for step in plan(cfg, cache, "reuse")
-    ):
+    measuring = [step for step in _planned(cfg)[1] if step.stage.name in MEASURING]
+    if all(step.status == "cached" for step in measuring):
         return
+    for key in ("images", "reference"):
+        if cfg[key] is not None:
+            importlib.import_module("condiff.stages.reference").find(cfg[key], key)
     for name, metric in cfg["metrics"].items():
         for path, node in objects(metric, f"metrics.{name}"):
             if path.rpartition(".")[2] in NETWORKS and digest(node) not in seen:
                 build(node, path)
                 seen.add(digest(node))
+            if node.get("statistics") is not None:
+                importlib.import_module("condiff.stages.statistics").find(node["statistics"], path)
 
 
 def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:
@@ -202,11 +208,14 @@ def _leave(
     write_json(folder / "stages.json", stages)
     with written_whole(folder / "log.jsonl") as temporary:  # with what cached stages logged when they ran
         temporary.write_text("".join(json.dumps(line) + "\n" for line in log_rows(done)), encoding="utf-8")
-    metrics = read_json(done["metrics"].path / "metrics.json") if "metrics" in done else {}
+    metrics = metrics_in(done)
     write_json(folder / "metrics.json", metrics)
     if "samples" in done:
         with written_whole(folder / "samples.png") as temporary:
             samples_grid(done).save(temporary, format="PNG")
+    for file in sorted(done["statistics"].path.glob("*.npz")) if "statistics" in done else ():
+        shutil.copyfile(file, folder / file.name)
+        print(f"statistics: {folder / file.name}")
     page = render(report(cfg, command_line(sys.argv), steps, done))
     with written_whole(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")

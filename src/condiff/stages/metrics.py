@@ -1,7 +1,8 @@
 """Measure the samples against the data."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from condiff.config.build import build
 from condiff.config.signatures import signature_of
 from condiff.data.dataset import ShardDataset
+from condiff.data.source import SPLITS, DataInfo
 from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.files import digest, write_json
@@ -19,8 +21,11 @@ from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.pictures import from_uint8, load_pictures
 from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.statistics import keep, recall
 
 BATCH = 250
+Pictures = Iterator[tuple[Tensor, Tensor | None]]  # [B, C, H, W] in [-1, 1], and labels, [B]
+Sets = Mapping[str, Callable[[], Pictures]]  # by the name that metrics know them by
 
 
 @torch.inference_mode()
@@ -28,25 +33,37 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     """``metrics.json``: a value with its count, protocol and interval for each metric of the config."""
     place = device(runtime)
     metrics = metrics_of(cfg["metrics"], inputs, place)
-    take_in(metrics, {side for metric in metrics.values() for side in metric.sides}, inputs, place)
+    take_in_real(metrics, inputs, runtime)
+    take_in(metrics, {"samples": lambda: _samples(inputs["samples"], place)})
     write_json(out / "metrics.json", entries_of(metrics))
 
 
 def metrics_of(nodes: Config, inputs: Mapping[str, Artifact], place: torch.device) -> dict[str, Measurement]:
     """The metrics of a config, with nothing taken in; what is no object there is no metric."""
-    judge, own = _Once(load_judge(inputs["judge"], inputs["data"]).to(place)), {}
+    judge, own = None, {}
+    if "judge" in inputs:
+        info = DataInfo.read(inputs["data"].path)
+        judge = _Once(load_judge(inputs["judge"], inputs["data"]).to(place), inputs["judge"].key, info)
     named = {name: node for name, node in nodes.items() if isinstance(node, Mapping)}
     return {name: _built(node, f"metrics.{name}", judge, own).to(place) for name, node in named.items()}
 
 
-def take_in(
-    metrics: Mapping[str, Measurement], sides: Set[str], inputs: Mapping[str, Artifact], place: torch.device
+def take_in_real(
+    metrics: Mapping[str, Measurement], inputs: Mapping[str, Artifact], runtime: Runtime
 ) -> None:
+    """Show the data to the metrics, or to those that need no more its moments of an earlier run."""
+    data, place = inputs["data"], device(runtime)
+    recall(metrics, data.key, runtime.statistics)
+    take_in(metrics, {side: partial(_real, data, side, place) for side in SPLITS})
+    keep(metrics, data.key, runtime.statistics)
+
+
+def take_in(metrics: Mapping[str, Measurement], sets: Sets) -> None:
     """Show these sets of pictures to the metrics that want to see them."""
-    for side in track(sorted(sides), len(sides), "metrics"):
-        if any(side in metric.sides for metric in metrics.values()):
-            for images, label in _pictures(side, inputs, place):
-                update(metrics, side, images, label)
+    wanted = sorted({side for metric in metrics.values() for side in metric.sides} & sets.keys())
+    for side in track(wanted, len(wanted), "metrics"):
+        for images, label in sets[side]():
+            update(metrics, side, images, label)
 
 
 def update(metrics: Mapping[str, Measurement], side: str, images: Tensor, label: Tensor | None) -> None:
@@ -66,13 +83,20 @@ def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
 
 
 class _Once:
-    """A network that several metrics ask about the same pictures, and that looks once."""
+    """A network that several metrics ask about the same pictures, and that looks once.
 
-    def __init__(self, network: Any) -> None:
-        self.network, self.name, self.feature_dim = network, network.name, network.feature_dim
+    info: of the data that it was trained on, where it knows pictures of one size only.
+    """
+
+    def __init__(self, network: Any, identity: str, info: DataInfo | None = None) -> None:
+        self.network, self.identity = network, identity
+        self.shape = None if info is None else [info.channels, info.size, info.size]
+        self.name, self.feature_dim = network.name, network.feature_dim
         self.seen: Tensor | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
+        if self.shape is not None and self.shape != [*images.shape[1:]]:
+            raise ValueError(f"the {self.name} sees pictures of {self.shape}, got {[*images.shape[1:]]}")
         if self.seen is not images:
             self.seen, self.found = images, self.network(images)
         return self.found
@@ -93,7 +117,7 @@ def _told_of(name: str) -> Iterator[None]:
         raise DataError(f"metrics.{name}: {error}") from error
 
 
-def _built(node: Config, path: str, judge: _Once, own: dict[str, _Once]) -> Measurement:
+def _built(node: Config, path: str, judge: _Once | None, own: dict[str, _Once]) -> Measurement:
     """A metric with the networks it asks for: its config's, each of them built once, or else the judge."""
     asked = [name for name in ("judge", "extractor") if name in signature_of(node["_target_"]).parameters]
     networks = {
@@ -105,18 +129,17 @@ def _built(node: Config, path: str, judge: _Once, own: dict[str, _Once]) -> Meas
 def _network(node: Config, path: str, own: dict[str, _Once]) -> _Once:
     key = digest(node)
     if key not in own:
-        own[key] = _Once(build(node, path))
+        network = build(node, path)
+        own[key] = _Once(network, network.identity)
     return own[key]
 
 
-def _pictures(
-    side: str, inputs: Mapping[str, Artifact], place: torch.device
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Images, [B, C, H, W] in [-1, 1], and labels, [B], of "samples", "train" or "held_out"."""
-    if side == "samples":
-        stored = load_pictures(inputs["samples"].path / "samples.safetensors")
-        for images, label in zip(stored["image"].split(BATCH), stored["label"].split(BATCH), strict=True):
-            yield from_uint8(images).to(place), label.to(place)
-    else:
-        for batch in ShardDataset(inputs["data"].path, side).chunks(BATCH):
-            yield batch["image"].to(place), batch["label"].to(place) if "label" in batch else None
+def _samples(samples: Artifact, place: torch.device) -> Pictures:
+    stored = load_pictures(samples.path / "samples.safetensors")
+    for images, label in zip(stored["image"].split(BATCH), stored["label"].split(BATCH), strict=True):
+        yield from_uint8(images).to(place), label.to(place)
+
+
+def _real(data: Artifact, split: str, place: torch.device) -> Pictures:
+    for batch in ShardDataset(data.path, split).chunks(BATCH):
+        yield batch["image"].to(place), batch["label"].to(place) if "label" in batch else None

@@ -43,21 +43,27 @@ def samples_grid(done: Mapping[str, Artifact]) -> Image.Image:
 def report(
     cfg: Mapping[str, Any], command: str, steps: Sequence[Step], done: Mapping[str, Artifact]
 ) -> Report:
-    metrics = read_json(done["metrics"].path / "metrics.json") if "metrics" in done else {}
+    metrics = metrics_in(done)
     rows = log_rows(done)
     return Report(
         name=cfg["name"],
         question=cfg["question"],
         command=command,
-        guidance=_guided(cfg["guidance"]),
+        guidance=_guided(cfg["guidance"]) if cfg["guidance"] else None,
         stages=[row(step, step.seconds) for step in steps],
         metrics=metrics,
-        pictures=[*_samples_figure(done), *_reconstructions_figure(done)],
+        pictures=[*_samples_figure(done), *_evaluated_figure(done), *_reconstructions_figure(done)],
         curves=[*loss_curves(rows), *_classifier_curve(done), *_watched_curves(rows, metrics)],
         config=cfg,
         environment=environment(),
         notes=_notes(done),
     )
+
+
+def metrics_in(done: Mapping[str, Artifact]) -> dict[str, Any]:
+    """What was measured, of samples or of pictures that were there already."""
+    found = (done[name].path / "metrics.json" for name in ("metrics", "evaluation") if name in done)
+    return next((read_json(path) for path in found), {})
 
 
 def _guided(node: Mapping[str, Any]) -> Guided:
@@ -86,6 +92,18 @@ def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
             [Panel("samples", samples_grid(done)), Panel("held-out real", _by_class(real, label, info))],
         )
     ]
+
+
+def _evaluated_figure(done: Mapping[str, Artifact]) -> list[Figure]:
+    if "evaluation" not in done:
+        return []
+    panels = [
+        Panel(name, Image.open(file))
+        for name in ("images", "reference")
+        if (file := done["evaluation"].path / f"{name}.png").is_file()
+    ]
+    caption = "Some of the pictures, cropped to squares and resized to be looked at; measured as they are."
+    return [Figure("What was measured", caption, panels)]
 
 
 def _reconstructions_figure(done: Mapping[str, Artifact]) -> list[Figure]:

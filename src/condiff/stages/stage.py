@@ -34,6 +34,7 @@ class Runtime:
     checkpoint_seconds: float = 30.0
     log: Callable[[str, int, dict[str, float]], None] = lambda *_: None  # stage, step, scalars
     interrupts: Interrupts = field(default_factory=Interrupts)
+    statistics: Path | None = None  # a folder for moments of real pictures, to be found by later runs
     watch: Any = None  # a stages.watch.Watch, where a denoiser is to be measured while it trains
 
 

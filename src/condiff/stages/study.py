@@ -57,7 +57,26 @@ STAGES = (
         reads=("seed", "num_samples", "guidance", "sampler"),
     ),
     Stage(
-        "metrics", "condiff.stages.metrics:measure", needs=("data", "judge", "samples"), reads=("metrics",)
+        "metrics",
+        "condiff.stages.metrics:measure",
+        needs=("data", "samples"),
+        takes=("judge",),
+        reads=("metrics",),
+        source="condiff.stages.outside:of_metrics",
+    ),
+    Stage(
+        "evaluation",
+        "condiff.stages.evaluation:measure",
+        takes=("data", "judge"),
+        reads=("images", "reference", "metrics"),
+        source="condiff.stages.outside:of_evaluation",
+    ),
+    Stage(
+        "statistics",
+        "condiff.stages.evaluation:moments",
+        takes=("data", "judge"),
+        reads=("images", "reference", "metrics"),
+        source="condiff.stages.outside:of_evaluation",
     ),
 )
 

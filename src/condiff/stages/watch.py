@@ -10,7 +10,7 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.evaluation.measurement import Measurement
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
-from condiff.stages.metrics import entries_of, metrics_of, take_in, update
+from condiff.stages.metrics import entries_of, metrics_of, take_in_real, update
 from condiff.stages.pictures import from_uint8, to_uint8
 from condiff.stages.samples import BATCH, drawn
 from condiff.stages.stage import Artifact, Config, Runtime
@@ -23,7 +23,7 @@ class Watch:
     """
 
     def __init__(self, cfg: Config, done: Mapping[str, Artifact], runtime: Runtime) -> None:
-        self.cfg, self.done, self.place = cfg, done, device(runtime)
+        self.cfg, self.done, self.runtime, self.place = cfg, done, runtime, device(runtime)
         self.every: int = cfg["metrics"]["every"]
         self.ready: dict[str, Measurement] | None = None
 
@@ -48,5 +48,5 @@ class Watch:
         if self.ready is None:
             every = metrics_of(self.cfg["metrics"], self.done, self.place)
             self.ready = {name: metric for name, metric in every.items() if "samples" in metric.sides}
-            take_in(self.ready, {"train", "held_out"}, self.done, self.place)
+            take_in_real(self.ready, self.done, self.runtime)
         return self.ready

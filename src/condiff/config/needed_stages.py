@@ -1,0 +1,34 @@
+"""Stages that a study need not name: what it has chosen brings them."""
+
+from typing import Any
+
+from condiff.config.kinds import objects
+from condiff.config.nodes import Config, at, attribute, words
+from condiff.config.signatures import TargetError, signature_of
+
+_MEASURING = ("metrics", "evaluation", "statistics")
+_NETWORKS = ("judge", "extractor")  # what a metric looks through: its own, or the study's judge
+
+
+def with_needed_stages(cfg: Config) -> Any:
+    """The stages of a study, with a guidance's second model, the judge of its metrics, the data of both."""
+    stages, named = cfg.get("stages"), words(cfg.get("stages"))
+    needed = []
+    if "samples" in named:
+        needed += [attribute(node, "needs_stage") for _, node in objects(at(cfg, "guidance"), "guidance")]
+    if any(stage in named for stage in _MEASURING):
+        needed += ["data", "judge"] if any(map(_is_judged, at(cfg, "metrics").values())) else []
+    if {"evaluation", "statistics"} & {*named} and cfg.get("reference") == "data":
+        needed += ["data"]
+    return list(dict.fromkeys([*named, *filter(None, needed)])) if needed else stages
+
+
+def _is_judged(metric: Any) -> bool:
+    """Whether a metric looks through a network that its config does not give it."""
+    if not isinstance(metric, dict) or "_target_" not in metric:
+        return False
+    try:
+        asked = signature_of(str(metric["_target_"])).parameters
+    except TargetError:
+        return False
+    return any(name in asked and metric.get(name) is None for name in _NETWORKS)

@@ -1,0 +1,201 @@
+"""Pictures that are there already, of whatever program: a folder, an .npz of samples, or a finished run."""
+
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from condiff.data.memo import in_order
+from condiff.data.pictures import EXTENSIONS, Unreadable, decode
+from condiff.errors import DataError
+from condiff.files import read_json
+
+_PIXELS = 2**25  # of a batch: 384 MiB of three channels once they are floats
+Pictures = tuple[Tensor, Sequence[str | None] | Tensor]  # [B, C, H, W] uint8, and class names or labels [B]
+
+
+class PictureSet(ABC):
+    """Pictures of any sizes, told apart by nothing but, where they have one, their class."""
+
+    count: int
+    where: str  # for a report
+
+    def labelled(self, classes: Sequence[str]) -> bool:
+        """Whether every picture has one of these classes."""
+        return False
+
+    @abstractmethod
+    def batches(self, most: int) -> Iterator[Pictures]:
+        """Every picture once, at most so many of one size and mode at a time."""
+
+    @abstractmethod
+    def some(self, count: int) -> list[np.ndarray]:
+        """A few of them, [H, W, C] uint8, to be looked at."""
+
+
+def open_pictures(path: str, key: str) -> PictureSet:
+    """The set at a path; DataError under a config ``key`` where there is none."""
+    place = Path(path).expanduser()
+    try:
+        if (place / "stages.json").is_file():
+            return _of_run(place)
+        if place.is_dir():
+            return Folder(place)
+        if place.suffix == ".npz" and place.is_file():
+            return Npz(place)
+        if place.is_file():
+            raise DataError(f"{place} is neither a folder nor an .npz")
+        raise DataError(f"{place} does not exist")
+    except DataError as error:
+        allowed = "give a folder of pictures, an .npz with arr_0, or the folder of a finished run"
+        raise DataError(*(f"{key}: {line}; {allowed}" for line in error.lines)) from error
+
+
+class Folder(PictureSet):
+    """Every png, jpg, jpeg and webp in a folder and below; the first folder on the way is a class."""
+
+    def __init__(self, root: Path) -> None:
+        found = (path for path in sorted(root.rglob("*")) if path.suffix[1:].lower() in EXTENSIONS)
+        hidden = ((path, path.relative_to(root).parts) for path in found)
+        self.root = root
+        self.files = [path for path, parts in hidden if not any(part.startswith(".") for part in parts)]
+        self.count, self.where = len(self.files), str(root)
+        if not self.files:
+            raise DataError(f"{root} holds no picture")
+
+    def labelled(self, classes: Sequence[str]) -> bool:
+        return {*map(self._class, self.files)} <= {*classes}
+
+    def batches(self, most: int) -> Iterator[Pictures]:
+        waiting: dict[tuple[int, ...], list[tuple[np.ndarray, str | None]]] = {}
+        for path, image in zip(self.files, in_order(_decoded, self.files), strict=True):
+            alike = waiting.setdefault(image.shape, [])
+            alike.append((image, self._class(path)))
+            if len(alike) == _at_once(most, image.shape):
+                yield _stacked(waiting.pop(image.shape))
+        yield from map(_stacked, waiting.values())
+
+    def some(self, count: int) -> list[np.ndarray]:
+        places = np.linspace(0, self.count - 1, min(count, self.count)).round().astype(int)
+        return [_decoded(self.files[place]) for place in places]
+
+    def _class(self, path: Path) -> str | None:
+        parts = path.relative_to(self.root).parts
+        return parts[0] if len(parts) > 1 else None
+
+
+class Npz(PictureSet):
+    """``arr_0``, [N, H, W, C] uint8, as ADM's programs leave their samples; read a part at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.where = path, str(path)
+        with _Member(path, "arr_0.npy") as member:
+            self.shape = member.shape
+        self.count = self.shape[0]
+
+    def batches(self, most: int) -> Iterator[Pictures]:
+        step = _at_once(most, self.shape[1:])
+        with _Member(self.path, "arr_0.npy") as member:
+            for start in range(0, self.count, step):
+                part = member.next(min(step, self.count - start))
+                yield torch.from_numpy(part).movedim(-1, 1), [None] * len(part)
+
+    def some(self, count: int) -> list[np.ndarray]:
+        with _Member(self.path, "arr_0.npy") as member:
+            return [*member.next(min(count, self.count))]
+
+
+class Samples(PictureSet):
+    """What a run has drawn, with the classes that it asked for."""
+
+    def __init__(self, run: Path, path: Path) -> None:
+        self.path, self.where = path, str(run)
+        with safe_open(path, "pt") as stored:
+            self.count = stored.get_slice("image").get_shape()[0]
+
+    def labelled(self, classes: Sequence[str]) -> bool:
+        return True
+
+    def batches(self, most: int) -> Iterator[Pictures]:
+        with safe_open(self.path, "pt") as stored:
+            images, labels = stored.get_slice("image"), stored.get_slice("label")
+            step = _at_once(most, images.get_shape()[1:])
+            for start in range(0, self.count, step):
+                yield images[start : start + step], labels[start : start + step]
+
+    def some(self, count: int) -> list[np.ndarray]:
+        with safe_open(self.path, "pt") as stored:
+            return [*stored.get_slice("image")[:count].movedim(1, -1).numpy()]
+
+
+class _Member:
+    """An array inside an .npz, from front to back."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+
+    def __enter__(self) -> "_Member":
+        try:
+            self.archive = zipfile.ZipFile(self.path)
+            self.file: IO[bytes] = self.archive.open(self.name)
+            version = np.lib.format.read_magic(self.file)
+            read = np.lib.format.read_array_header_1_0
+            self.shape, fortran, dtype = (read if version == (1, 0) else _header_2)(self.file)
+        except KeyError as error:
+            raise DataError(f"{self.path} has no arr_0") from error
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.path} cannot be read as .npz ({error})") from error
+        if fortran or dtype != np.uint8 or len(self.shape) != 4 or self.shape[3] not in (1, 3):
+            raise DataError(
+                f"{self.path}: arr_0 must be [N, H, W, C] uint8 with C 1 or 3, got {[*self.shape]} {dtype}"
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+
+    def next(self, count: int) -> np.ndarray:
+        size = count * int(np.prod(self.shape[1:]))
+        data = self.file.read(size)
+        if len(data) < size:
+            raise DataError(f"{self.path}: arr_0 ends before its {self.shape[0]} pictures do")
+        return np.frombuffer(bytearray(data), np.uint8).reshape(count, *self.shape[1:])
+
+
+def _header_2(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    return np.lib.format.read_array_header_2_0(file)
+
+
+def _of_run(folder: Path) -> PictureSet:
+    """The samples that a run folder tells of."""
+    try:
+        stage = read_json(folder / "stages.json")["samples"]
+        return Samples(folder, Path(stage["path"]) / "samples.safetensors")
+    except KeyError as error:
+        raise DataError(f"{folder} is a run without samples") from error
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise DataError(f"{folder}: its samples are no longer in the cache ({error})") from error
+
+
+def _decoded(path: Path) -> np.ndarray:
+    """[H, W, C] uint8"""
+    try:
+        image = np.array(decode(path.read_bytes()))
+    except (Unreadable, OSError) as error:
+        raise DataError(f"{path}: {error}") from error
+    return image[..., None] if image.ndim == 2 else image
+
+
+def _stacked(alike: list[tuple[np.ndarray, str | None]]) -> Pictures:
+    images, classes = zip(*alike, strict=True)
+    return torch.from_numpy(np.stack(images)).movedim(-1, 1), [*classes]
+
+
+def _at_once(most: int, shape: tuple[int, ...]) -> int:
+    return max(1, min(most, _PIXELS // int(np.prod(shape))))

@@ -1,0 +1,97 @@
+"""Measure pictures that are there already against others: of two folders, or of whatever program."""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from condiff.data.picture_sets import PictureSet, open_pictures
+from condiff.data.pictures import Square
+from condiff.errors import ConfigError
+from condiff.evaluation.measurement import Measurement
+from condiff.evaluation.statistics import write_statistics
+from condiff.files import write_json, written_whole
+from condiff.reports.grid import grid
+from condiff.stages.device import device
+from condiff.stages.metrics import entries_of, metrics_of, take_in
+from condiff.stages.reference import class_names, reference_of, shown
+from condiff.stages.stage import Artifact, Config, Runtime
+
+log = logging.getLogger(__name__)
+SHOWN, COLUMNS = 40, 10  # pictures of each set in the report
+SIDE = 64  # pixels that they are fitted to there
+
+
+@torch.inference_mode()
+def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """``metrics.json``, and a look at both sets; what needs what is not there is left out and told."""
+    images, classes = open_pictures(cfg["images"], "images"), class_names(inputs)
+    against = reference_of(cfg["reference"], inputs, runtime)
+    metrics = metrics_of(cfg["metrics"], inputs, device(runtime))
+    against.give(metrics)
+    metrics = _served(metrics, {"samples", *against.sides}, images.labelled(classes), cfg["reference"])
+    against.show(metrics)
+    take_in(metrics, {"samples": partial(shown, images, classes, device(runtime))})
+    told = f"samples: {images.count:,} of {images.where}, train: {against.told()}"
+    entries = entries_of(metrics)
+    write_json(
+        out / "metrics.json",
+        {name: {**entry, "protocol": f"{entry['protocol']}; {told}"} for name, entry in entries.items()},
+    )
+    for name, pictures in (("images", images), ("reference", against.pictures)):
+        if pictures is not None:
+            _look(pictures, out / f"{name}.png")
+
+
+@torch.inference_mode()
+def moments(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """``NAME.npz``, the statistics of the reference, for each of the features that a metric compares."""
+    against = reference_of(cfg["reference"], inputs, runtime)
+    metrics = metrics_of(cfg["metrics"], inputs, device(runtime))
+    wanted = {}
+    for name, metric in metrics.items():
+        want = metric.wanted_real()
+        if want is not None and want[0] == "train" and want[1].name not in wanted:
+            wanted[want[1].name] = name
+    if not wanted:
+        raise ConfigError("metrics: none of them is a distance to the statistics of a set; use metrics=fid")
+    chosen = {name: metrics[name] for name in wanted.values()}
+    against.give(chosen)
+    against.show(chosen)
+    for features, name in wanted.items():
+        with written_whole(out / f"{name}.npz") as temporary:
+            write_statistics(temporary, chosen[name].real_statistics(), features)
+
+
+def _served(
+    metrics: Mapping[str, Measurement], there: set[str], labelled: bool, reference: str
+) -> dict[str, Measurement]:
+    """The metrics for which all is there; ConfigError if that is none of them."""
+    lacking = {
+        name: [f"{side} pictures" for side in sorted({*metric.sides} - there)]
+        + (["labels"] if metric.needs_label and not labelled else [])
+        for name, metric in metrics.items()
+    }
+    why = "; ".join(f"metrics.{name} needs {' and '.join(what)}" for name, what in lacking.items() if what)
+    served = {name: metric for name, metric in metrics.items() if not lacking[name]}
+    if not served:
+        raise ConfigError(f"reference: {reference} serves none of the metrics; {why}")
+    if why:
+        log.warning("left out: %s", why)
+    return served
+
+
+def _look(pictures: PictureSet, path: Path) -> None:
+    """A few of a set as a grid, cropped to squares and resized."""
+    square = Square(SIDE, 3)
+    small = [square.fit(_image(picture)) for picture in pictures.some(SHOWN)]
+    with written_whole(path) as temporary:
+        grid(np.stack(small), min(COLUMNS, len(small))).save(temporary, format="PNG")
+
+
+def _image(picture: np.ndarray) -> Image.Image:
+    return Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)

@@ -1,0 +1,51 @@
+"""What a config names that lies outside the project, by its content; asked for before anything runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from condiff.config.kinds import objects
+from condiff.data.memo import shared
+from condiff.files import digest, file_digest
+from condiff.stages.stage import Config
+
+_GIVEN = ("path", "statistics")  # arguments of a metric, or of what it looks through, that name files
+DATA = "data"  # a reference that is the study's own data
+
+
+def of_metrics(cfg: Config, cache: Path) -> str | None:
+    """The weights and statistics that metrics are given."""
+    named = [node.get(key) for _, node in objects(cfg["metrics"], "metrics") for key in _GIVEN]
+    return content([name for name in named if isinstance(name, str)], cache)
+
+
+def of_evaluation(cfg: Config, cache: Path) -> str | None:
+    """The pictures to be measured and those they are compared with, too."""
+    named = [cfg[key] for key in ("images", "reference") if cfg[key] not in (DATA, None)]
+    return digest([content(named, cache), of_metrics(cfg, cache)])
+
+
+def content(names: list[Any], cache: Path) -> str | None:
+    """A hash of all files that are named, or lie in a folder that is; None without any."""
+    if not names:
+        return None
+    files = [file for name in sorted({*names}) for file in _files(Path(name).expanduser())]
+    memo, folder = shared("outside 1"), cache / "fingerprints"
+    found = memo.look(files, _digest, "reading", folder)
+    memo.save(folder)
+    return digest([[str(file), found_there] for file, found_there in zip(files, found, strict=True)])
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The file itself, or every file of a folder that is not hidden."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    hidden = (any(part.startswith(".") for part in file.relative_to(path).parts) for file in inside)
+    yield from (file for file, is_hidden in zip(inside, hidden, strict=True) if not is_hidden)
+
+
+def _digest(path: Path) -> str:
+    """Empty for what cannot be read: whoever reads it next tells."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return ""

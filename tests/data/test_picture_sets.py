@@ -1,0 +1,109 @@
+"""Pictures of whatever program: all of them, each once, as they are."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from condiff.data.picture_sets import open_pictures
+from condiff.errors import DataError
+
+
+def numbered(n, height=4, width=5, channels=3, first=0):
+    """Pictures told apart by their first pixel."""
+    images = np.random.default_rng(0).integers(0, 256, (n, height, width, channels), dtype=np.uint8)
+    images[:, 0, 0, 0] = first + np.arange(n)
+    return images
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+
+
+def test_a_folder_of_several_sizes_and_modes_is_seen_whole_and_each_picture_once(tmp_path):
+    for i, image in enumerate(numbered(5)):
+        save(tmp_path / f"{i}.png", image)
+    for i, image in enumerate(numbered(3, 6, 6, 1, first=100)):
+        save(tmp_path / "below" / f"{i}.PNG", image)
+    (tmp_path / "notes.txt").write_text("no picture")
+    save(tmp_path / ".thumbnails" / "0.png", numbered(1)[0])
+    found = open_pictures(str(tmp_path), "images")
+    batches = [images for images, _ in found.batches(2)]
+    assert found.count == 8
+    assert sorted(map(len, batches)) == [1, 1, 2, 2, 2]
+    first = sorted(int(v) for images in batches for v in images[:, 0, 0, 0])
+    assert first == [0, 1, 2, 3, 4, 100, 101, 102]
+    seen = next(images for images in batches if images.shape[1:] == (3, 4, 5))
+    assert torch.equal(seen[0], torch.from_numpy(numbered(5)[int(seen[0, 0, 0, 0])]).movedim(-1, 0))
+
+
+def test_class_folders_are_classes_where_all_are_known(tmp_path):
+    for name in ("cat", "dog"):
+        save(tmp_path / name / "1.png", numbered(1)[0])
+    found = open_pictures(str(tmp_path), "images")
+    assert found.labelled(["bird", "cat", "dog"])
+    assert not found.labelled(["cat"])
+    assert sorted(name for _, names in found.batches(9) for name in names) == ["cat", "dog"]
+
+
+def test_an_npz_of_samples_is_read_part_by_part(tmp_path):
+    images = numbered(7)
+    for path, store in (("a.npz", np.savez), ("b.npz", np.savez_compressed)):
+        store(tmp_path / path, arr_0=images, arr_1=np.arange(7))
+        found = open_pictures(str(tmp_path / path), "images")
+        parts = [part for part, _ in found.batches(3)]
+        assert (found.count, [*map(len, parts)]) == (7, [3, 3, 1])
+        assert np.array_equal(torch.cat(parts).movedim(1, -1).numpy(), images)
+        assert np.array_equal(np.stack(found.some(2)), images[:2])
+
+
+def test_a_finished_run_gives_its_samples_with_their_classes(tmp_path):
+    run, stage = tmp_path / "run", tmp_path / "stage"
+    stage.mkdir()
+    run.mkdir()
+    images, label = torch.from_numpy(numbered(5)).movedim(-1, 1).contiguous(), torch.arange(5) % 2
+    save_file({"image": images, "label": label}, stage / "samples.safetensors")
+    (run / "stages.json").write_text(json.dumps({"samples": {"path": str(stage)}}))
+    found = open_pictures(str(run), "images")
+    parts = [*found.batches(2)]
+    assert torch.equal(torch.cat([part for part, _ in parts]), images)
+    assert torch.equal(torch.cat([said for _, said in parts]), label)
+    assert found.where == str(run)
+    (stage / "samples.safetensors").unlink()
+    with pytest.raises(DataError, match=r"images: .*run: its samples are no longer in the cache"):
+        open_pictures(str(run), "images")
+
+
+def test_what_holds_no_pictures_is_refused_under_its_key(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stages.json").write_text("{}")
+    np.savez(tmp_path / "floats.npz", arr_0=np.zeros((2, 4, 4, 3)))
+    np.savez(tmp_path / "first.npz", arr_0=np.zeros((2, 3, 4, 4), np.uint8))
+    np.savez(tmp_path / "else.npz", images=numbered(2))
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    (tmp_path / "file.txt").write_text("")
+    said = {
+        "empty": "holds no picture",
+        "run": "is a run without samples",
+        "floats.npz": r"must be \[N, H, W, C\] uint8 with C 1 or 3, got \[2, 4, 4, 3\] float64",
+        "first.npz": r"got \[2, 3, 4, 4\] uint8",
+        "else.npz": "has no arr_0",
+        "broken.npz": "cannot be read as .npz",
+        "file.txt": "is neither a folder nor an .npz",
+        "gone": "does not exist",
+    }
+    for name, why in said.items():
+        with pytest.raises(DataError, match=rf"images: .*{name} ?:? ?.*{why}.*; give a folder of pictures"):
+            open_pictures(str(tmp_path / name), "images")
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    save(tmp_path / "1.png", numbered(1)[0])
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"2\.png: is no picture"):
+        list(open_pictures(str(tmp_path), "images").batches(9))

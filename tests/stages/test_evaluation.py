@@ -1,0 +1,124 @@
+"""Measuring pictures that are there already: the same numbers, whatever they lie in."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from condiff.errors import ConfigError, DataError
+from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0Body
+from condiff.evaluation.frechet import frechet_distance, moments
+from condiff.stages import reference as stage
+from condiff.stages.evaluation import measure
+from condiff.stages.evaluation import moments as write_moments
+from condiff.stages.outside import of_evaluation
+from condiff.stages.stage import Runtime
+
+FRECHET = {"_target_": "condiff.evaluation.frechet.FrechetDistance"}
+BODY = {
+    "_target_": "condiff.evaluation.features.efficientnet_lite0.EfficientNetLite0Body",
+    "resolution": 32,
+}
+FD = {**FRECHET, "extractor": BODY}
+FLOOR = {**FD, "fake": "held_out"}
+KID = {"_target_": "condiff.evaluation.kernel.KernelDistance", "extractor": BODY}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two sets of pictures, each as a folder and as an .npz."""
+    draw = np.random.default_rng(0)
+    for name, n, top in (("fake", 5, 200), ("real", 7, 256)):
+        images = draw.integers(0, top, (n, 12, 9, 3), dtype=np.uint8)
+        np.savez(tmp_path / f"{name}.npz", arr_0=images)
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    return tmp_path
+
+
+def measured(folder, images, reference, runtime=None, **metrics):
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    cfg = {"images": str(folder / images), "reference": str(folder / reference), "metrics": metrics}
+    runtime = runtime or Runtime(accelerator="cpu")
+    (write_moments if images == "" else measure)(cfg, {}, runtime, out)
+    return out
+
+
+def told(out):
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_a_folder_and_an_npz_of_the_same_pictures_are_measured_alike_and_as_by_hand(folders):
+    by_folder = told(measured(folders, "fake", "real", fd=FD, kid=KID))
+    by_npz = told(measured(folders, "fake.npz", "real.npz", fd=FD, kid=KID))
+    assert {name: entry["value"] for name, entry in by_folder.items()} == pytest.approx(
+        {name: entry["value"] for name, entry in by_npz.items()}, rel=1e-9
+    )
+    look = EfficientNetLite0Body(resolution=32)
+    features = []
+    for name in ("fake", "real"):
+        images = torch.from_numpy(np.load(folders / f"{name}.npz")["arr_0"]).movedim(-1, 1)
+        features.append(moments(look(images.float() / 127.5 - 1)))
+    expected = float(frechet_distance(*features[0], *features[1]))
+    (entry,) = (entry for name, entry in by_folder.items() if name.startswith("fd"))
+    assert entry["value"] == pytest.approx(expected, rel=1e-6)
+    assert entry["n"] == 5
+    assert entry["protocol"].endswith(f"samples: 5 of {folders / 'fake'}, train: 7 of {folders / 'real'}")
+
+
+def test_statistics_stand_for_the_pictures_they_are_of(folders):
+    expected = told(measured(folders, "fake", "real", fd=FD))
+    out = measured(folders, "", "real", fd=FD, other=FD)
+    assert [file.name for file in out.glob("*.npz")] == ["fd.npz"]
+    found = told(measured(folders, "fake", "out/fd.npz", fd=FD))
+    assert {k: v["value"] for k, v in found.items()} == {k: v["value"] for k, v in expected.items()}
+
+
+def test_a_reference_is_looked_at_once(folders, monkeypatch):
+    runtime = Runtime(accelerator="cpu", statistics=folders / "cache" / "statistics")
+    first = told(measured(folders, "fake", "real", runtime, fd=FD))
+    seen = []
+    shown = stage.shown
+    monkeypatch.setattr(stage, "shown", lambda *a: seen.append(a[0].where) or shown(*a))
+    assert told(measured(folders, "fake", "real", runtime, fd=FD)) == first
+    assert seen == []
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(folders / "real" / "0.png")
+    assert told(measured(folders, "fake", "real", runtime, fd=FD)) != first
+    assert seen == [str(folders / "real")]
+
+
+def test_what_cannot_be_served_is_left_out_and_told(folders, caplog):
+    caplog.set_level("WARNING")
+    found = told(measured(folders, "fake", "real", fd=FD, fd_floor=FLOOR))
+    assert [name.partition("_")[0] for name in found] == ["fd"]
+    assert caplog.messages == ["left out: metrics.fd_floor needs held_out pictures"]
+    with pytest.raises(ConfigError, match=r"serves none of the metrics; metrics\.fd_floor needs held_out"):
+        measured(folders, "fake", "real", fd_floor=FLOOR)
+
+
+def test_statistics_of_other_features_are_refused_by_name(folders):
+    np.savez(folders / "other.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    with pytest.raises(DataError, match=r"reference: for metrics\.fd, .*has mu of \[2048\]"):
+        measured(folders, "fake", "other.npz", fd=FD)
+
+
+def test_a_metric_that_needs_the_pictures_is_left_out_where_there_are_statistics_only(folders, caplog):
+    out = measured(folders, "", "real", fd=FD)
+    caplog.set_level("WARNING")
+    measured(folders, "fake", "out/fd.npz", fd=FD, kid=KID)
+    assert caplog.messages == ["left out: metrics.kid needs train pictures"]
+    assert Image.open(out / "images.png").size == (5 * 64 + 4 * 2, 64)
+
+
+def test_an_evaluation_is_known_by_the_content_of_what_it_measures(folders):
+    cfg = {"images": str(folders / "fake"), "reference": str(folders / "real"), "metrics": {"fd": FD}}
+    first = of_evaluation(cfg, folders / "cache")
+    assert of_evaluation(cfg, folders / "cache") == first
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(folders / "fake" / "0.png")
+    second = of_evaluation(cfg, folders / "cache")
+    (folders / "real" / "6.png").unlink()
+    assert len({first, second, of_evaluation(cfg, folders / "cache")}) == 3
