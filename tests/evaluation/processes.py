@@ -15,6 +15,7 @@ from condiff.evaluation.inception_score import InceptionScore
 from condiff.evaluation.kernel import GaussianDistance, KernelDistance, SubsetKernelDistance
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.memorisation import Memorisation
+from condiff.evaluation.paired import ColourError, EdgeF1, MaskIoU, PeakSignalNoise
 from condiff.evaluation.precision_recall import PrecisionRecall
 from tests.evaluation.pictures import Pixels, drawn
 
@@ -36,12 +37,17 @@ def measurements() -> dict[str, Measurement]:
         "prdc": PrecisionRecall(pixels),
         "vendi": VendiScore(pixels),
         "memorisation": Memorisation(pixels),
+        "psnr": PeakSignalNoise(),
+        "colour": ColourError(),
+        "mask": MaskIoU(),
+        "edges": EdgeF1(),
     }
 
 
 def entries(rank: int, size: int) -> dict[str, dict]:
     """Of 51 samples, 77 training and 5 held-out pictures, this process's every size-th."""
     sets = {"samples": drawn(51, DIM, 0, 0.05), "train": drawn(77, DIM, 1), "held_out": drawn(5, DIM, 2)}
+    sets["targets"] = drawn(51, DIM, 3, 0.3)
     found = measurements()
     for metric in found.values():
         for side in metric.sides:

@@ -7,6 +7,7 @@ from torch import nn
 from condiff.autoencoders.compact import CompactKL
 from condiff.autoencoders.space import LatentSpace, draw
 from condiff.conditioners.label import ClassLabel
+from condiff.conditioners.label_and_picture import LabelAndPicture
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import ClassifierFree, Models
 from condiff.diffusion.parameterization import V
@@ -53,6 +54,15 @@ def batch(n, step=0):
         "step": step,
         "place": torch.arange(n),
     }
+
+
+def test_more_cannot_be_dropped_than_one_draw_has_room_for():
+    denoiser = NetworkDenoiser(Told(), CosineVP(), V())
+    conditioner = LabelAndPicture(num_classes=3, with_null=True)
+    with pytest.raises(
+        ValueError, match=r"drop_condition must be at most 0\.333 with LabelAndPicture, got 0\.4"
+    ):
+        Diffusion(denoiser, conditioner, Uniform(), Unit(), ADAMW, Training(1, 1), 0, 0.4)
 
 
 def test_the_condition_is_dropped_for_the_given_share_of_samples():

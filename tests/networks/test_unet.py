@@ -68,3 +68,18 @@ def test_a_token_network_without_anything_to_attend_to_says_so():
 def test_shapes_that_cannot_work_are_refused_when_built(change, said):
     with pytest.raises(ValueError, match=said):
         UNet(num_labels=4, **{**SHAPE, **change})
+
+
+@pytest.mark.parametrize("kind", [UNet, CrossAttentionUNet])
+def test_what_is_stacked_under_x_begins_without_effect_and_is_learned(kind):
+    """The widened first convolution is the narrow one, with zeros for the new channels."""
+    torch.manual_seed(0)
+    net = kind(num_labels=4, concat_channels=4, **SHAPE)
+    assert net.net.conv_in.weight.shape[1] == 8
+    assert not net.net.conv_in.weight[:, 4:].any()
+    assert net.net.conv_in.weight[:, :4].any()
+    m, x = CosineVP().at(torch.full((2,), 0.5)), torch.randn(2, 4, 8, 8)
+    answers = [net(x, m, Condition(label=torch.tensor([1, 2]), concat=c)) for c in (x, torch.zeros_like(x))]
+    assert torch.equal(*answers)
+    answers[0].square().sum().backward()
+    assert net.net.conv_in.weight.grad[:, 4:].any()

@@ -9,9 +9,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from condiff.config.compose import check
+from condiff.data.source import DataInfo
 from condiff.errors import ConfigError, DataError
 from condiff.evaluation.features.weights import WeightFile
-from condiff.stages.driver import can_be_measured
+from condiff.stages.driver import can_be_measured, fits
 from tests.smoke.conftest import LATENT, PIXELS, ROOT, TINY
 
 ALL = ["data", "judge", "autoencoder", "latents", "denoiser", "samples", "metrics"]
@@ -222,3 +223,23 @@ def test_wandb_is_offline_without_a_login(study, monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     folder = study("logger.wandb=auto")
     assert list((folder / "wandb").glob("offline-run-*"))
+
+
+def test_pictures_are_edited_and_each_is_measured_against_its_true_answer(study):
+    tiny = ("experiment=instruct_pix2pix", "data=edits", "data.size=32", "data.held_out_per_class=2")
+    folder = study(*tiny)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"psnr", "psnr_unedited", "edge_f1", "mask_iou", "class_accuracy"} <= metrics.keys()
+    stored = drawn(folder)
+    assert stored["source"].shape == stored["target"].shape == stored["image"].shape == (20, 1, 32, 32)
+    assert "the true answer" in (folder / "report.html").read_text()
+    pixels = study(*tiny, "data.size=28", folder="pixels", space=PIXELS)
+    assert drawn(pixels)["image"].shape == (20, 1, 28, 28)
+
+
+def test_a_picture_to_edit_is_refused_where_the_data_has_none():
+    argv = [*TINY, *LATENT, "conditioner=label_and_picture"]
+    (cfg,) = check(argv, ROOT / "conf", ALL) or []
+    info = DataInfo(10, [*"0123456789"], 1, 16, 100, 10, has_text=False, source="", left_out=[])
+    with pytest.raises(ConfigError, match="needs pictures that were made from others, and data is Digits"):
+        fits(cfg, info)

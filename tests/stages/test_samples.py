@@ -8,9 +8,12 @@ import torch
 from torch import nn
 
 from condiff.autoencoders.space import LatentSpace
+from condiff.data.edits import Edits
+from condiff.data.prepare import prepare
 from condiff.diffusion.process import CosineVP
 from condiff.stages import classifier, report, samples
 from condiff.stages.driver import failed
+from condiff.stages.latents import encoded_source
 from condiff.stages.stage import Artifact, Runtime
 
 MADE = Artifact("key", Path("nowhere"), {})
@@ -25,10 +28,37 @@ def test_latents_are_restored_before_they_are_decoded(monkeypatch):
     monkeypatch.setattr(samples, "load_autoencoder", lambda *_: Identity())
     monkeypatch.setattr(samples, "load_space", lambda *_: space)
     inputs = dict.fromkeys(("data", "autoencoder", "latents"), MADE)
-    decode = samples._decoder(inputs, torch.device("cpu"))
+    _, decode = samples._coder(inputs, torch.device("cpu"))
     assert torch.equal(decode(torch.ones(1, 1, 2, 2)), torch.full((1, 1, 2, 2), 7.0))
-    pixels = samples._decoder({"data": MADE}, torch.device("cpu"))
+    _, pixels = samples._coder({"data": MADE}, torch.device("cpu"))
     assert torch.equal(pixels(torch.ones(1, 1, 2, 2)), torch.ones(1, 1, 2, 2))
+
+
+def test_a_picture_to_edit_is_the_mode_of_its_latent_neither_drawn_nor_normalised(monkeypatch):
+    class Wide(nn.Module):
+        def encode(self, images):
+            return torch.cat([3 * images, torch.full_like(images, 4.0)], dim=1)
+
+    source, space = torch.rand(2, 1, 2, 2), LatentSpace(torch.tensor([5.0]), torch.tensor([2.0]))
+    monkeypatch.setattr(samples, "load_autoencoder", lambda *_: Wide())
+    monkeypatch.setattr(samples, "load_space", lambda *_: space)
+    inputs = dict.fromkeys(("data", "autoencoder", "latents"), MADE)
+    encode, _ = samples._coder(inputs, torch.device("cpu"))
+    assert torch.equal(encode(source), 3 * source)
+    assert torch.equal(encoded_source(Wide(), source), 3 * source)
+
+
+def test_samples_of_pictures_are_asked_of_the_held_out_ones_in_turn(tmp_path):
+    edits = Edits(size=28, held_out_per_class=1)
+    prepare(edits, tmp_path)
+    found = samples.asked(25, Artifact("data", tmp_path, {}), of_pictures=True)
+    examples = list(edits.examples("held_out"))
+    assert found["label"].tolist() == [examples[i % 20].label for i in range(25)]
+    for name in ("source", "target"):
+        assert torch.equal(found[name][20:], found[name][:5])
+    assert torch.equal(found["target"][found["label"] == 0], found["source"][found["label"] == 0])
+    plain = samples.asked(12, Artifact("data", tmp_path, {}), of_pictures=False)
+    assert plain["label"].tolist() == [*range(6)] * 2
 
 
 def test_a_classifier_is_measured_from_data_to_noise(monkeypatch):

@@ -27,6 +27,11 @@ def draw(moments: Tensor, noise: Tensor) -> Tensor:
     return mean + (log_variance / 2).exp() * noise
 
 
+def mode(moments: Tensor) -> Tensor:
+    """The most likely latent, [B, C', h, w], of these moments, [B, 2 C', h, w]."""
+    return moments.chunk(2, dim=1)[0]
+
+
 class LatentSpace(nn.Module):
     """Latents with mean 0 and standard deviation 1 in each channel, as measured over the training data."""
 

@@ -14,7 +14,9 @@ from condiff.ranges import Count, Natural, Positive
 REQUIRED: Any = "???"  # a value the study or the command line must give
 
 # Plain arguments that Python fills in, mostly from the data: a config may leave them out.
-FILLED_IN = frozenset({"channels", "num_classes", "num_labels", "seed", "size", "with_null"})
+FILLED_IN = frozenset(
+    {"channels", "concat_channels", "num_classes", "num_labels", "seed", "size", "with_null"}
+)
 
 # Objects that only a config can give, inside the object that they are arguments of.
 NESTED = frozenset({"clip", "inner", "links", "schedule"})

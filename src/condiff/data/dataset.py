@@ -26,6 +26,7 @@ class Batch(TypedDict, total=False):
     key: list[str]
     image: Tensor  # [B, C, H, W] float32 in [-1, 1]
     moments: Tensor  # [B, 2C, h, w] float32, mean ++ log variance
+    source: Tensor  # [B, C, H, W], what an image was made from: a picture, or its latent as it is
     label: Tensor  # [B] int64
     text: list[str]
     step: int  # index k of the batch
@@ -44,8 +45,11 @@ class ShardDataset(Dataset[Batch]):
         image = next((name for name in EXTENSIONS if self.shards.has(name)), None)
         if image:
             self._tensors["image"] = partial(_pixels, extension=image)
-        if self.shards.has("npy"):
-            self._tensors["moments"] = _moments
+        if self.shards.has("source.png"):
+            self._tensors["source"] = partial(_pixels, extension="source.png")
+        for member, name in (("npy", "moments"), ("source.npy", "source")):
+            if self.shards.has(member):
+                self._tensors[name] = partial(_array, extension=member)
         self._first = {name: read(self.shards.samples[0]) for name, read in self._tensors.items()}
         self.held = sum(value.nbytes for value in self._first.values()) * len(self) <= held_bytes
 
@@ -77,6 +81,9 @@ class ShardDataset(Dataset[Batch]):
             batch["image"] = self._take("image", at).float().div_(127.5).sub_(1)
         if "moments" in self._tensors:
             batch["moments"] = self._take("moments", at)
+        if "source" in self._tensors:
+            source = self._take("source", at)
+            batch["source"] = source if source.is_floating_point() else source.float().div_(127.5).sub_(1)
         if self.labels is not None:
             batch["label"] = self.labels.index_select(0, at)
         if self._has_text:
@@ -117,14 +124,14 @@ def _pixels(sample: Sample, extension: str) -> Tensor:
     return torch.from_numpy(image).reshape(*image.shape[:2], -1).permute(2, 0, 1)
 
 
-def _moments(sample: Sample) -> Tensor:
-    """[2C, h, w] float32"""
+def _array(sample: Sample, extension: str) -> Tensor:
+    """[C, h, w] float32"""
     try:
-        values = torch.from_numpy(from_npy(sample.read("npy")).astype(np.float32))
+        values = torch.from_numpy(from_npy(sample.read(extension)).astype(np.float32))
     except ValueError as error:
-        raise DataError(f"{sample}: .npy cannot be read ({error})") from error
+        raise DataError(f"{sample}: .{extension} cannot be read ({error})") from error
     if not bool(values.isfinite().all()):
-        raise DataError(f"{sample}: .npy holds values that are not finite; encode again")
+        raise DataError(f"{sample}: .{extension} holds values that are not finite; encode again")
     return values
 
 

@@ -27,6 +27,8 @@ def members(example: Example) -> dict[str, bytes]:
     found = {"png": to_png(example.image)}
     if example.label is not None:
         found["cls"] = str(example.label).encode()
+    if example.source is not None:
+        found["source.png"] = to_png(example.source)
     if example.text is not None:
         found["txt"] = example.text.encode()
     return found

@@ -24,6 +24,7 @@ class Example:
     image: np.ndarray  # [H, W] or [H, W, 3] uint8
     label: int | None = None
     text: str | None = None
+    source: np.ndarray | None = None  # the picture that ``image`` was made from, fitted with it
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class DataInfo:
     has_text: bool
     source: str  # one sentence for the report
     left_out: list[str]  # a line for every picture that could not be used
+    has_source: bool = False  # whether each picture comes with the one that it was made from
 
     def write(self, folder: Path) -> None:
         write_json(folder / "data.json", asdict(self))

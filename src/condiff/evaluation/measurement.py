@@ -12,7 +12,8 @@ from torchmetrics.utilities import dim_zero_cat
 from condiff.evaluation.intervals import Interval
 from condiff.evaluation.statistics import FeatureExtractor, Statistics
 
-Side = Literal["samples", "train", "held_out"]  # the sets of pictures there are to measure
+# The sets of pictures there are to measure; a sample may be made from a source, and have a true answer.
+Side = Literal["samples", "train", "held_out", "sources", "targets"]
 FLOOR = "_floor"  # ends the name of what real data reaches
 
 
@@ -25,7 +26,7 @@ class Classifier(Protocol):
 
 
 class Measurement(Metric):
-    """A torchmetrics metric over named sets of pictures: "samples", "train" or "held_out"."""
+    """A torchmetrics metric over named sets of pictures, its ``sides``."""
 
     full_state_update = False
     higher_is_better: bool | None = None

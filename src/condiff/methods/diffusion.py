@@ -1,7 +1,7 @@
 """Plain conditional diffusion: DDPM, latent classifier-free guidance and rectified flow are all this."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -17,6 +17,16 @@ from condiff.methods.settings import Training
 from condiff.ranges import Probability, checked
 
 
+class Conditioner(Protocol):
+    """From a batch to its condition, and what it is to ask for less."""
+
+    most_dropped: ClassVar[float]
+
+    def __call__(self, batch: Mapping[str, Any]) -> Condition: ...
+
+    def drop(self, cond: Condition, u: Tensor, share: float) -> Condition: ...
+
+
 class Diffusion(Method):
     """Trains a denoiser; drops the condition of some samples so that guidance can be had later."""
 
@@ -24,7 +34,7 @@ class Diffusion(Method):
     def __init__(
         self,
         denoiser: NetworkDenoiser,
-        conditioner: Callable[[Mapping[str, Any]], Condition],
+        conditioner: Conditioner,
         times: TimeSampler,
         weight: Weighting,
         optimizer: AdamW,
@@ -34,6 +44,11 @@ class Diffusion(Method):
         space: LatentSpace | None = None,
     ) -> None:
         super().__init__(optimizer, training, seed)
+        if drop_condition > conditioner.most_dropped:
+            raise ValueError(
+                f"Diffusion.drop_condition must be at most {conditioner.most_dropped:.3g} with"
+                f" {type(conditioner).__name__}, got {drop_condition}"
+            )
         self.denoiser = denoiser
         self.conditioner = conditioner
         self.times, self.weight = times, weight
@@ -52,9 +67,8 @@ class Diffusion(Method):
         return {"loss": weighted.mean(), "error": error.detach().mean()}
 
     def condition(self, batch: Mapping[str, Any], draws: Draws) -> Condition:
-        """The batch's condition, with a ``drop_condition`` share of the samples asked for nothing."""
+        """The batch's condition, with a ``drop_condition`` share of the samples not asked for."""
         cond = self.conditioner(batch)
         if self.drop_condition == 0:
             return cond
-        keep = draws.uniform("drop_condition") >= self.drop_condition
-        return cond.where(keep, cond.without())
+        return self.conditioner.drop(cond, draws.uniform("drop_condition"), self.drop_condition)

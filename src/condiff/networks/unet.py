@@ -34,12 +34,13 @@ class UNet(nn.Module):
         norm_groups: Count = 8,
         dropout: Probability = 0.0,
         learned_variance: bool = False,
+        concat_channels: Natural = 0,
     ) -> None:
         super().__init__()
         check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
         self.net = UNet2DModel(
             sample_size=size,
-            in_channels=channels,
+            in_channels=channels + concat_channels,
             out_channels=_answered(channels, learned_variance),
             block_out_channels=tuple(widths),
             layers_per_block=blocks,
@@ -51,10 +52,11 @@ class UNet(nn.Module):
             resnet_time_scale_shift="scale_shift",  # time and class scale the features too (Dhariwal 2021)
             dropout=dropout,
         )
+        unheard(self.net.conv_in, concat_channels)
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
-        return self.net(x, 1000 * m.angle.flatten(), class_labels=cond.label).sample
+        return self.net(_stacked(x, cond), 1000 * m.angle.flatten(), class_labels=cond.label).sample
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
         """The same network with some of its self-attention perturbed."""
@@ -81,13 +83,14 @@ class CrossAttentionUNet(nn.Module):
         token_width: Count = 64,
         dropout: Probability = 0.0,
         learned_variance: bool = False,
+        concat_channels: Natural = 0,
     ) -> None:
         super().__init__()
         check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
         self.label_tokens = nn.Embedding(num_labels, token_width) if num_labels else None
         self.net = UNet2DConditionModel(
             sample_size=size,
-            in_channels=channels,
+            in_channels=channels + concat_channels,
             out_channels=_answered(channels, learned_variance),
             block_out_channels=tuple(widths),
             layers_per_block=blocks,
@@ -100,11 +103,13 @@ class CrossAttentionUNet(nn.Module):
             cross_attention_dim=token_width,
             dropout=dropout,
         )
+        unheard(self.net.conv_in, concat_channels)
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
         tokens, mask = self._tokens(cond)
-        return self.net(x, 1000 * m.angle.flatten(), tokens, encoder_attention_mask=mask).sample
+        time = 1000 * m.angle.flatten()
+        return self.net(_stacked(x, cond), time, tokens, encoder_attention_mask=mask).sample
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
         """The same network with some of its self-attention perturbed."""
@@ -120,6 +125,18 @@ class CrossAttentionUNet(nn.Module):
         if cond.tokens is None:
             return own, None
         return torch.cat([cond.tokens, own], dim=1), None if mask is None else pad(mask, (0, 1), value=True)
+
+
+def unheard(conv: nn.Conv2d, channels: int) -> None:
+    """Let the last inputs of a first convolution begin without effect (Brooks 2023, sec. 3.2)."""
+    if channels:
+        with torch.no_grad():
+            conv.weight[:, -channels:].zero_()
+
+
+def _stacked(x: Tensor, cond: Condition) -> Tensor:
+    """x, [B, C, H, W], with what the condition stacks under it."""
+    return x if cond.concat is None else torch.cat([x, cond.concat.to(x.dtype)], dim=1)
 
 
 def _answered(channels: int, learned_variance: bool) -> int:

@@ -62,4 +62,4 @@ def _measure(autoencoder: Autoencoder, held_out: ShardDataset, runtime: Runtime,
         shown = shown or [images[:SHOWN], decoded[:SHOWN]]
     value = float(psnr(torch.tensor(square / len(held_out))))
     write_json(out / "autoencoder.json", {"held_out_psnr": value, "n": len(held_out)})
-    save_pictures(out / "reconstructions.safetensors", torch.cat(shown))
+    save_pictures(out / "reconstructions.safetensors", {"image": torch.cat(shown)})

@@ -67,8 +67,14 @@ def built_denoiser(
     """A denoiser as its training starts: the one place where network, process and parameterization meet."""
     torch.manual_seed(cfg["seed"])
     channels, size, _ = shape
+    stacked = conditioner.concat_channels(channels)
     network = build(
-        _own(cfg)["network"], "network", channels=channels, size=size, num_labels=conditioner.num_labels
+        _own(cfg)["network"],
+        "network",
+        channels=channels,
+        size=size,
+        num_labels=conditioner.num_labels,
+        **({"concat_channels": stacked} if stacked else {}),
     )
     process = build(cfg["process"], "process")
     parameterization = build(cfg["objective"]["parameterization"], "objective")

@@ -16,6 +16,7 @@ import yaml
 
 from condiff.config.build import build
 from condiff.config.kinds import objects
+from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
 from condiff.files import digest, write_json, written_whole
@@ -109,6 +110,11 @@ def fits(cfg: Config, info: DataInfo) -> None:
         )
     if "metrics" in cfg["stages"] and cfg["num_samples"] < 2:
         raise ConfigError(f"num_samples: must be at least 2 to be measured, got {cfg['num_samples']}")
+    if cfg["conditioner"] and attribute(cfg["conditioner"], "needs_source") and not info.has_source:
+        raise ConfigError(
+            f"conditioner: {class_of(cfg['conditioner'])} needs pictures that were made from others, and data"
+            f" is {class_of(cfg['data'])}; use data=edits, or conditioner=label"
+        )
     _asks_for_known_classes(cfg, info.num_classes)
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from condiff.autoencoders.space import ChannelMoments, LatentSpace, draw
+from condiff.autoencoders.space import Autoencoder, ChannelMoments, LatentSpace, draw, mode
 from condiff.data.dataset import ShardDataset
 from condiff.data.shards import ShardWriter, to_npy
 from condiff.diffusion.randomness import SampleNoise
@@ -32,10 +32,22 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
             moments = autoencoder.encode(batch["image"].to(place))
             seen.add(drawn_once(moments, first))
             first += len(moments)
+            parts = {"npy": moments}
+            if "source" in batch:
+                parts["source.npy"] = encoded_source(autoencoder, batch["source"].to(place))
             for i, key in enumerate(batch["key"]):
                 label = {"cls": str(int(batch["label"][i])).encode()} if "label" in batch else {}
-                writer.write(key, {"npy": to_npy(moments[i].cpu().numpy()), **label})
+                arrays = {name: to_npy(part[i].cpu().numpy()) for name, part in parts.items()}
+                writer.write(key, {**arrays, **label})
     save_weights(out / SPACE, seen.space().state_dict())
+
+
+def encoded_source(autoencoder: Autoencoder, source: Tensor) -> Tensor:
+    """Pictures to edit as a condition, [B, C', h, w]: the most likely latent, as the encoder gives it.
+
+    Nothing is drawn and nothing normalised, unlike for x0 (as in InstructPix2Pix's published model).
+    """
+    return mode(autoencoder.encode(source))
 
 
 def drawn_once(moments: Tensor, first: int) -> Tensor:

@@ -34,7 +34,7 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     place = device(runtime)
     metrics = metrics_of(cfg["metrics"], inputs, place)
     take_in_real(metrics, inputs, runtime)
-    take_in(metrics, {"samples": lambda: _samples(inputs["samples"], place)})
+    take_in(metrics, drawn_sets(load_pictures(inputs["samples"].path / "samples.safetensors"), place))
     write_json(out / "metrics.json", entries_of(metrics))
 
 
@@ -64,6 +64,17 @@ def take_in(metrics: Mapping[str, Measurement], sets: Sets) -> None:
     for side in track(wanted, len(wanted), "metrics"):
         for images, label in sets[side]():
             update(metrics, side, images, label)
+
+
+def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
+    """The sets of pictures that a file of samples holds: uint8, each with its label."""
+    sides = {"samples": "image", "sources": "source", "targets": "target"}
+
+    def pictures(images: Tensor) -> Pictures:
+        for part, label in zip(images.split(BATCH), stored["label"].split(BATCH), strict=True):
+            yield from_uint8(part).to(place), label.to(place)
+
+    return {side: partial(pictures, stored[name]) for side, name in sides.items() if name in stored}
 
 
 def update(metrics: Mapping[str, Measurement], side: str, images: Tensor, label: Tensor | None) -> None:
@@ -132,12 +143,6 @@ def _network(node: Config, path: str, own: dict[str, _Once]) -> _Once:
         network = build(node, path)
         own[key] = _Once(network, network.identity)
     return own[key]
-
-
-def _samples(samples: Artifact, place: torch.device) -> Pictures:
-    stored = load_pictures(samples.path / "samples.safetensors")
-    for images, label in zip(stored["image"].split(BATCH), stored["label"].split(BATCH), strict=True):
-        yield from_uint8(images).to(place), label.to(place)
 
 
 def _real(data: Artifact, split: str, place: torch.device) -> Pictures:

@@ -1,5 +1,6 @@
 """Pictures between stages: uint8 in a safetensors file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,17 +10,15 @@ from torch import Tensor
 from condiff.files import written_whole
 
 
-def save_pictures(path: Path, images: Tensor, label: Tensor | None = None) -> None:
-    """images, [N, C, H, W] in [-1, 1], as uint8; label, [N] int64."""
-    tensors = {"image": to_uint8(images).cpu().contiguous()}
-    if label is not None:
-        tensors["label"] = label.cpu().contiguous()
+def save_pictures(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Pictures, [N, C, H, W] in [-1, 1], as uint8; integers, such as labels, [N], as they are."""
+    plain = {name: to_uint8(value) if value.is_floating_point() else value for name, value in tensors.items()}
     with written_whole(path) as temporary:
-        save_file(tensors, temporary)
+        save_file({name: value.cpu().contiguous() for name, value in plain.items()}, temporary)
 
 
 def load_pictures(path: Path) -> dict[str, Tensor]:
-    """ "image", [N, C, H, W] uint8, and "label", [N], where there are labels."""
+    """What was saved: pictures are [N, C, H, W] uint8."""
     return load_file(path)
 
 

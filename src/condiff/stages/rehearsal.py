@@ -37,7 +37,8 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
         weaker = built_denoiser(cfg, conditioner, shape).eval()
     sampler = build(cfg["sampler"], "sampler")
     shortened = build({**cfg["sampler"], "steps": min(sampler.steps, STEPS)}, "sampler")
-    cond, rng = conditioner({"label": torch.arange(2) % max(1, info.num_classes)}), SampleNoise(0, range(2))
+    label, source = torch.arange(2) % max(1, info.num_classes), torch.zeros(2, *shape)
+    cond, rng = conditioner({"label": label, "source": source}), SampleNoise(0, range(2))
     with _told_under("guidance"):
         guided = build(cfg["guidance"], "guidance")(Models(denoiser, classifier, weaker))
     with _told_under("sampler"):

@@ -82,7 +82,15 @@ def _guided(node: Mapping[str, Any]) -> Guided:
 def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
     if "samples" not in done:
         return []
-    info, shards = DataInfo.read(done["data"].path), Shards.open(done["data"].path, "held_out")
+    info = DataInfo.read(done["data"].path)
+    stored = load_file(done["samples"].path / "samples.safetensors")
+    if "source" in stored:
+        names = {"source": "what to change", "image": "samples", "target": "the true answer"}
+        caption = "Each row one class: what was to be done. None of these pictures was trained on."
+        return [
+            Figure("Samples beside their sources", caption, [_panel(stored, *n, info) for n in names.items()])
+        ]
+    shards = Shards.open(done["data"].path, "held_out")
     real = np.stack([_pixels(shards.read(i, "png")) for i in range(len(shards.keys))])
     label = np.array(shards.labels) if info.num_classes else np.zeros(len(real), dtype=np.int64)
     return [
@@ -92,6 +100,10 @@ def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
             [Panel("samples", samples_grid(done)), Panel("held-out real", _by_class(real, label, info))],
         )
     ]
+
+
+def _panel(stored: Mapping[str, np.ndarray], which: str, words: str, info: DataInfo) -> Panel:
+    return Panel(words, _by_class(np.moveaxis(stored[which], 1, -1), stored["label"], info))
 
 
 def _evaluated_figure(done: Mapping[str, Artifact]) -> list[Figure]:

@@ -1,12 +1,14 @@
 """Draw samples with the trained denoiser, a guidance and a sampler."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from condiff.config.build import build
+from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
@@ -16,7 +18,7 @@ from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.classifier import load_classifier
 from condiff.stages.denoiser import Trained, load_denoiser
 from condiff.stages.device import device
-from condiff.stages.latents import load_space
+from condiff.stages.latents import encoded_source, load_space
 from condiff.stages.pictures import save_pictures
 from condiff.stages.stage import Artifact, Config, Runtime
 
@@ -25,12 +27,12 @@ BATCH = 250  # samples at a time; which ones go together changes none of them
 
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """``samples.safetensors``: classes in turn, the same noise for sample i under every guidance."""
+    """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
     trained = load_denoiser(inputs["denoiser"], inputs["data"])
     steps = -(-cfg["num_samples"] // BATCH) * build(cfg["sampler"], "sampler").steps
     with bar(steps, "samples") as shown:
-        images, label = drawn(cfg, inputs, trained, device(runtime), shown.update)
-    save_pictures(out / "samples.safetensors", images, label)
+        samples = drawn(cfg, inputs, trained, device(runtime), shown.update)
+    save_pictures(out / "samples.safetensors", samples)
 
 
 def drawn(
@@ -39,19 +41,34 @@ def drawn(
     trained: Trained,
     place: torch.device,
     say: Callable[[], object] = lambda: None,
-) -> tuple[Tensor, Tensor]:
-    """Images, [N, C, H, W] in [-1, 1], and their labels, [N]; ``say`` is called at every step."""
+) -> dict[str, Tensor]:
+    """``image``, [N, C, H, W] in [-1, 1], beside what was ``asked``; ``say`` is called at every step."""
     denoiser, conditioner, shape = trained
     guided = build(cfg["guidance"], "guidance")(_models(denoiser, inputs, place))
-    sampler, decode = build(cfg["sampler"], "sampler"), _decoder(inputs, place)
-    label = torch.arange(cfg["num_samples"]) % max(1, DataInfo.read(inputs["data"].path).num_classes)
+    sampler, (encode, decode) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
+    wanted = asked(cfg["num_samples"], inputs["data"], conditioner.needs_source)
     images = []
-    for i, part in enumerate(label.split(BATCH)):
-        rng = SampleNoise(cfg["seed"], range(i * BATCH, i * BATCH + len(part)), place, torch.float32)
-        cond = conditioner({"label": part.to(place)})
-        x0 = sampler(guided, rng.normal(*shape), cond, rng, lambda _: say())
+    for start in range(0, cfg["num_samples"], BATCH):
+        part = {name: values[start : start + BATCH].to(place) for name, values in wanted.items()}
+        rng = SampleNoise(cfg["seed"], range(start, start + len(part["label"])), place, torch.float32)
+        if "source" in part:
+            part["source"] = encode(part["source"])
+        x0 = sampler(guided, rng.normal(*shape), conditioner(part), rng, lambda _: say())
         images.append(decode(x0).cpu())
-    return torch.cat(images), label
+    return {"image": torch.cat(images), **wanted}
+
+
+def asked(num_samples: int, data: Artifact, of_pictures: bool) -> dict[str, Tensor]:
+    """What each sample is to show: ``label``, [N], the classes in turn; or the held-out pictures in turn.
+
+    Of these, ``source``, [N, C, H, W] in [-1, 1], is what to change, ``label`` how, ``target`` the answer.
+    """
+    if not of_pictures:
+        return {"label": torch.arange(num_samples) % max(1, DataInfo.read(data.path).num_classes)}
+    held_out = ShardDataset(data.path, "held_out")
+    rows = [(0, place, place % len(held_out)) for place in range(num_samples)]
+    batch = held_out.__getitems__(rows)
+    return {"label": batch["label"], "source": batch["source"], "target": batch["image"]}
 
 
 def _models(denoiser: NetworkDenoiser, inputs: Mapping[str, Artifact], place: torch.device) -> Models:
@@ -64,10 +81,13 @@ def _models(denoiser: NetworkDenoiser, inputs: Mapping[str, Artifact], place: to
     return Models(denoiser.to(place), classifier, weaker)
 
 
-def _decoder(inputs: Mapping[str, Artifact], place: torch.device) -> Callable[[Tensor], Tensor]:
-    """From what the sampler gives to images, [B, C, H, W] in [-1, 1]."""
+Code = Callable[[Tensor], Tensor]
+
+
+def _coder(inputs: Mapping[str, Artifact], place: torch.device) -> tuple[Code, Code]:
+    """From pictures to edit to a condition, and from what the sampler gives to images."""
     if "latents" not in inputs:
-        return lambda x0: x0
+        return lambda source: source, lambda x0: x0
     autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"]).to(place)
     space = load_space(inputs["latents"]).to(place)
-    return lambda x0: autoencoder.decode(space.restore(x0))
+    return partial(encoded_source, autoencoder), lambda x0: autoencoder.decode(space.restore(x0))

@@ -10,9 +10,9 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.evaluation.measurement import Measurement
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
-from condiff.stages.metrics import entries_of, metrics_of, take_in_real, update
-from condiff.stages.pictures import from_uint8, to_uint8
-from condiff.stages.samples import BATCH, drawn
+from condiff.stages.metrics import drawn_sets, entries_of, metrics_of, take_in, take_in_real
+from condiff.stages.pictures import to_uint8
+from condiff.stages.samples import drawn
 from condiff.stages.stage import Artifact, Config, Runtime
 
 
@@ -34,11 +34,10 @@ class Watch:
         @torch.no_grad()
         def measure(network: nn.Module) -> dict[str, float]:
             averaged = NetworkDenoiser(network, denoiser.process, denoiser.parameterization)
-            images, label = drawn(self.cfg, self.done, (averaged, conditioner, shape), self.place)
+            samples = drawn(self.cfg, self.done, (averaged, conditioner, shape), self.place)
             metrics = copy.deepcopy(self._ready())
-            images = from_uint8(to_uint8(images))  # as pictures are when they are stored
-            for part, asked in zip(images.split(BATCH), label.split(BATCH), strict=True):
-                update(metrics, "samples", part.to(self.place), asked.to(self.place))
+            stored = {k: to_uint8(v) if v.is_floating_point() else v for k, v in samples.items()}
+            take_in(metrics, drawn_sets(stored, self.place))
             return {name: entry["value"] for name, entry in entries_of(metrics).items()}
 
         return measure

@@ -1,0 +1,180 @@
+"""Does each sample show what it should, picture by picture? Where the answer, or a control, is known."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, max_pool2d
+
+from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.intervals import Interval, normal
+from condiff.evaluation.measurement import Measurement, Side, gathered
+from condiff.ranges import Fraction, Natural, checked
+
+
+class Paired(Measurement):
+    """The mean over pairs of a picture of one set and the picture at the same place of another."""
+
+    what: str  # in words, for the protocol
+    fake_rows: list[Tensor]
+    real_rows: list[Tensor]
+
+    def __init__(self, fake: str, real: str) -> None:
+        super().__init__()
+        if fake == real:
+            raise ValueError(f"{type(self).__name__} compares two different sets, got {fake!r} twice")
+        self.fake, self.real = fake, real
+        self.protocol = f"{fake} with their {real}, one by one, {self.what}"
+        for part in ("fake", "real"):
+            self.add_state(f"{part}_rows", [], dist_reduce_fx="cat")
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return (self.fake, self.real)
+
+    @property
+    def count(self) -> int:
+        return len(gathered(self.fake_rows))
+
+    def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
+        check_pictures(self, side, images)
+        (self.fake_rows if side == self.fake else self.real_rows).append(self.seen(images))
+
+    def seen(self, images: Tensor) -> Tensor:
+        """What is kept of images, [B, C, H, W] in [-1, 1]."""
+        return images
+
+    @abstractmethod
+    def each(self, fake: Tensor, real: Tensor) -> Tensor:
+        """[N] of what was kept of both."""
+
+    def compute(self) -> Tensor:
+        return self.values().mean()
+
+    def interval(self) -> Interval:
+        values = self.values()
+        return normal(float(values.mean()), values)
+
+    def values(self) -> Tensor:
+        """[N] of all pairs; ValueError where there are none."""
+        fake, real = gathered(self.fake_rows), gathered(self.real_rows)
+        if len(fake) < 2 or fake.shape != real.shape:
+            raise ValueError(
+                f"{type(self).__name__} needs two pictures or more and as many {self.real} of one size, got"
+                f" {[*fake.shape]} and {[*real.shape]}"
+            )
+        return self.each(fake, real).double()
+
+
+class PeakSignalNoise(Paired):
+    """-10 log10 of the mean square of x - y over all pairs, for pixels in [0, 1]: in decibels.
+
+    Of all pairs at once, so that a few pairs without any error do not outweigh the others.
+    """
+
+    what = "PSNR in dB of the mean square over all"
+    higher_is_better = True
+
+    @checked
+    def __init__(self, fake: Side = "samples", real: Side = "targets") -> None:
+        super().__init__(fake, real)
+
+    def each(self, fake: Tensor, real: Tensor) -> Tensor:
+        return ((fake - real) / 2).double().square().flatten(1).mean(1)
+
+    def compute(self) -> Tensor:
+        return _decibels(self.values().mean())
+
+    def interval(self) -> Interval:
+        low, high = (_decibels(torch.tensor(end)) for end in super().interval())
+        return float(high), float(low)
+
+
+class ColourError(Paired):
+    """The distance of the mean colours of both pictures, each channel in [0, 1]."""
+
+    what = "distance of mean colours"
+    higher_is_better = False
+
+    @checked
+    def __init__(self, fake: Side = "samples", real: Side = "targets") -> None:
+        super().__init__(fake, real)
+
+    def seen(self, images: Tensor) -> Tensor:
+        return (images.mean((2, 3)) + 1) / 2
+
+    def each(self, fake: Tensor, real: Tensor) -> Tensor:
+        return (fake - real).norm(dim=1)
+
+
+class MaskIoU(Paired):
+    """Intersection over union of what is brighter than ``threshold`` in both; 1 where neither has anything.
+
+    threshold: of the mean over channels, in [0, 1].
+    """
+
+    higher_is_better = True
+
+    @checked
+    def __init__(self, fake: Side = "samples", real: Side = "targets", threshold: Fraction = 0.5) -> None:
+        self.what, self.threshold = f"IoU of what is brighter than {threshold:g}", threshold
+        super().__init__(fake, real)
+
+    def seen(self, images: Tensor) -> Tensor:
+        return (images.mean(1) + 1) / 2 > self.threshold
+
+    def each(self, fake: Tensor, real: Tensor) -> Tensor:
+        both, either = (fake & real).flatten(1).sum(1), (fake | real).flatten(1).sum(1)
+        return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+
+
+class EdgeF1(Paired):
+    """Harmonic mean of the shares of edge pixels that have one of the other picture near; 1 without any.
+
+    An edge is where Sobel's gradient of the brightness in [0, 1] is longer than ``threshold``.
+
+    threshold: a step from black to white has length 4, the largest but for corners.
+    tolerance: pixels that two edges may be apart, in rows and in columns.
+    """
+
+    higher_is_better = True
+
+    @checked
+    def __init__(
+        self,
+        fake: Side = "samples",
+        real: Side = "targets",
+        threshold: Fraction = 0.25,
+        tolerance: Natural = 1,
+    ) -> None:
+        self.what = f"F1 of Sobel edges over {threshold:g} of a full step, {tolerance} px apart at most"
+        self.threshold, self.tolerance = threshold, tolerance
+        super().__init__(fake, real)
+
+    def seen(self, images: Tensor) -> Tensor:
+        return sobel((images.mean(1, keepdim=True) + 1) / 2)[:, 0] > 4 * self.threshold
+
+    def each(self, fake: Tensor, real: Tensor) -> Tensor:
+        precise, whole = self._share(fake, real), self._share(real, fake)
+        none = ~(fake.flatten(1).any(1) | real.flatten(1).any(1))
+        harmonic = 2 * precise * whole / (precise + whole).clamp(min=1e-12)
+        return torch.where(none, 1.0, harmonic)
+
+    def _share(self, edges: Tensor, others: Tensor) -> Tensor:
+        """[N]: how many of these edge pixels have one of the others near."""
+        reach = 2 * self.tolerance + 1
+        near = max_pool2d(others[:, None].double(), reach, 1, self.tolerance)[:, 0] > 0
+        found, all_of_them = (edges & near).flatten(1).sum(1), edges.flatten(1).sum(1)
+        return found / all_of_them.clamp(min=1)
+
+
+def sobel(grey: Tensor) -> Tensor:
+    """Length of the gradient, [B, 1, H, W], of pictures [B, 1, H, W]; beyond the edge is the edge."""
+    across = grey.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    filters = torch.stack([across, across.T])[:, None]
+    padded = torch.nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate")
+    return conv2d(padded, filters).norm(dim=1, keepdim=True)
+
+
+def _decibels(square: Tensor) -> Tensor:
+    return -10 * square.clamp(min=1e-10).log10()
