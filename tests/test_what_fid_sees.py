@@ -70,6 +70,13 @@ def test_exactly_the_classes_said_are_left_each_as_often(script):
     assert len(set(index.tolist())) == 31
 
 
+def test_random_classes_are_unequal_and_no_picture_comes_twice(script):
+    label = torch.arange(3).repeat(100)
+    index = script("disturbances").of_random_classes(label, 150, seeded())
+    assert len(set(index.tolist())) == 150
+    assert sorted(label[index].bincount().tolist()) != [50, 50, 50]
+
+
 def test_a_class_with_too_few_pictures_is_refused(script):
     with pytest.raises(ValueError, match="class 1 has 2 pictures, 3 are asked for"):
         script("disturbances").of_classes(torch.tensor([0, 0, 0, 1, 1]), [0, 1], 6)
@@ -116,7 +123,9 @@ def test_the_best_matching_of_points_on_a_line_is_in_their_order(script):
 
 def test_the_tables_of_the_page_are_those_of_the_results(script):
     rows = script("results").read()
-    assert len({row.disturbance for row in rows}) == 11
+    assert (
+        len({row.disturbance for row in rows}) == 12
+    )  # nothing, six disturbances, counts, transport, controls
     assert script("page").tables(rows) in (HOME / "README.md").read_text(encoding="utf-8")
 
 

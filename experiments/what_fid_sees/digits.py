@@ -23,6 +23,7 @@ JUDGE = Path(__file__).parents[2] / "conf" / "judge" / "small.yaml"
 @dataclass(frozen=True)
 class Digits:
     train: Tensor  # [N, 1, 32, 32] in [-1, 1]
+    train_label: Tensor  # [N] int64
     held_out: Tensor  # [M, 1, 32, 32]
     label: Tensor  # [M] int64, of the held-out pictures
     judge: Judge
@@ -39,8 +40,8 @@ def digits() -> Digits:
         stage.train(cfg, {"data": data}, Runtime(accelerator="cpu"), out)
         judge = stage.load_judge(Artifact("judge", out, {"config": cfg}), data)
         accuracy = json.loads((out / "judge.json").read_text())["held_out_accuracy"]
-        (train, _), (held_out, label) = (_whole(data.path, split) for split in ("train", "held_out"))
-    return Digits(train, held_out, label, judge, accuracy)
+        sides = [_whole(data.path, split) for split in ("train", "held_out")]
+    return Digits(*sides[0], *sides[1], judge, accuracy)
 
 
 def _whole(folder: Path, split: str) -> tuple[Tensor, Tensor]:

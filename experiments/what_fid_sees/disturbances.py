@@ -44,6 +44,16 @@ def of_classes(label: Tensor, classes: list[int], num: int) -> Tensor:
     return torch.cat(chosen).sort().values
 
 
+def of_random_classes(label: Tensor, num: int, generator: torch.Generator) -> Tensor:
+    """Indices, [num], whose classes are as independent draws would have them: some more often, some less."""
+    classes, counts = torch.randint(int(label.max()) + 1, (num,), generator=generator).unique(
+        return_counts=True
+    )
+    return torch.cat(
+        [of_classes(label, [k], n) for k, n in zip(classes.tolist(), counts.tolist(), strict=True)]
+    )
+
+
 def with_copies(images: Tensor, train: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """A ``share`` of the pictures, at random places, is replaced by as many different training pictures."""
     num = round(share * len(images))

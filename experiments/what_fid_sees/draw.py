@@ -1,6 +1,6 @@
 """The figures and the tables of the README, out of results.csv.
 
-python experiments/what_fid_sees/draw.py
+    python experiments/what_fid_sees/draw.py
 """
 
 import math
@@ -26,7 +26,6 @@ LABELS = {
     "repeats": "times each picture",
 }
 NAMES = {"judge": "judge", "efficientnet_lite0 body": "EfficientNet-Lite0"}
-Point = tuple[float, float]
 
 
 def main() -> None:
@@ -44,7 +43,7 @@ def main() -> None:
 def distances(rows: Sequence[Row]) -> list[Band]:
     """How far the two distances rise above what undisturbed pictures get."""
     powers = Axis(0.1, 1000, 0, 0, [0.1, 1, 10, 100, 1000], math.log10)
-    errors = Axis(-5, 5000, 0, 0, [0, 3, 30, 300, 3000], lambda value: math.asinh(value / 2))
+    errors = Axis(-10, 30000, 0, 0, [0, 10, 100, 1000, 10000], lambda value: math.asinh(value / 2))
     return [
         band(rows, "Frechet ÷ undisturbed", [(features, "fd") for features in FEATURES], over_floor, powers),
         band(rows, "kernel, std. errors", [(features, "kid") for features in FEATURES], in_errors, errors),
@@ -71,8 +70,13 @@ def over_floor(row: Row, floor: Row) -> float:
 
 def in_errors(row: Row, floor: Row) -> float:
     """Above the floor, in standard errors of the floor: the kernel distance is near zero there, or below."""
-    assert floor.low is not None and floor.high is not None
-    return (row.value - floor.value) / ((floor.high - floor.low) / 2 / 1.96)
+    return (row.value - floor.value) / (half_width(floor) / 1.96)
+
+
+def half_width(row: Row) -> float:
+    assert row.low is not None
+    assert row.high is not None
+    return (row.high - row.low) / 2
 
 
 def absolute_share(row: Row, floor: Row) -> float:
@@ -120,68 +124,60 @@ def _between(axis: Axis, start: float, end: float) -> Axis:
 def count(rows: Sequence[Row]) -> Band:
     """Over 1/n, where a bias in 1/n is a straight line."""
     own = [row for row in rows if row.disturbance == "count"]
+    ticks = [(1 / n, f"{n}") for n in (3000, 400, 200, 100)]
     panels = []
-    shown = [("fd", "fd_infinity"), ("kid",)]
     for features in FEATURES:
-        for kinds in shown:
-            lines = [
-                _over_count(own, features, kind) for kind in ("fd", "fd_infinity", "kid") if kind in kinds
-            ]
-            panels.append((features, kinds, lines))
-    ticks = [(1 / n, words) for n, words in ((3000, "3000"), (400, "400"), (200, "200"), (100, "100"))]
-    return Band(
-        "value",
-        [
-            Panel(
-                f"{'Frechet' if 'fd' in kinds else 'kernel'}, {NAMES[features]}",
-                lines,
-                ticks,
-                "n, spaced as 1/n",
-                partial(_fitting, [y for line in lines for _, y in line.points]),
-                (0, 1) if "fd" in kinds else (2,),
-            )
-            for features, kinds, lines in panels
-        ],
-    )
+        for what, kinds in {"Frechet": ("fd", "fd_infinity"), "kernel": ("kid",)}.items():
+            lines = [_over_count(own, features, kind) for kind in kinds]
+            colours = (0, 1) if len(kinds) > 1 else (2,)
+            title = f"{what}, {NAMES[features]}"
+            panels.append(Panel(title, lines, ticks, "n, spaced as 1/n", partial(_fitting, lines), colours))
+    return Band("distance", panels)
 
 
 def _over_count(rows: Sequence[Row], features: str, kind: str) -> Line:
+    words = {
+        "fd": "Frechet of n pictures",
+        "fd_infinity": "extrapolated to infinity",
+        "kid": "kernel of n pictures",
+    }
     own = [row for row in rows if (row.features, row.measure) == (features, kind)]
     drawn = {n: [row.value for row in own if row.n == n] for n in dict.fromkeys(row.n for row in own)}
     points = [(1 / n, fmean(values)) for n, values in drawn.items()]
-    spread = [stdev(values) if len(values) > 1 else 0.0 for values in drawn.values()]
-    return Line(
-        {"fd": "at n", "fd_infinity": "extrapolated to infinity", "kid": "kernel"}[kind], points, spread
-    )
+    return Line(words[kind], points, [stdev(values) if len(values) > 1 else 0.0 for values in drawn.values()])
 
 
-def _fitting(values: Sequence[float], start: float, end: float) -> Axis:
-    return linear_axis([0.0, *values], start, end)
+def _fitting(lines: Sequence[Line], start: float, end: float) -> Axis:
+    """An axis that holds 0, all points and their error bars."""
+    values = [0.0]
+    for line in lines:
+        halves = line.spread or [0.0] * len(line.points)
+        values += [
+            y + sign * half for (_, y), half in zip(line.points, halves, strict=True) for sign in (1, -1)
+        ]
+    return linear_axis(values, start, end)
 
 
 def transport(rows: Sequence[Row]) -> Band:
     own = [row for row in rows if row.disturbance == "transport"]
-    panels = []
-    for pair in dict.fromkeys(row.features for row in own):
-        here = [row for row in own if row.features == pair]
-        counts = list(dict.fromkeys(row.n for row in here if row.n))
-        lines = []
-        for kind, words in (
-            ("transport", "optimal matching of n samples"),
-            ("moments", "formula on their moments"),
-        ):
-            drawn = [[row.value for row in here if (row.n, row.measure) == (n, kind)] for n in counts]
-            points = [(math.log2(n), fmean(values)) for n, values in zip(counts, drawn, strict=True)]
-            lines.append(Line(words, points, [stdev(values) / len(values) ** 0.5 for values in drawn]))
-        for kind, words in (("formula", "formula"), ("known", "true distance")):
-            value = next(row.value for row in here if row.measure == kind)
-            lines.append(
-                Line(words, [(math.log2(counts[0]), value), (math.log2(counts[-1]), value)], dashed=True)
-            )
-        ticks = [(math.log2(n), f"{n}") for n in counts[::2]]
-        up = partial(_fitting, [y for line in lines for _, y in line.points])
-        panels.append(Panel(pair, lines, ticks, "samples n", up))
-    return Band("squared distance", panels)
+    pairs = dict.fromkeys(row.features for row in own)
+    return Band(
+        "squared distance", [_pair(pair, [row for row in own if row.features == pair]) for pair in pairs]
+    )
+
+
+def _pair(name: str, rows: Sequence[Row]) -> Panel:
+    counts = [math.log2(n) for n in dict.fromkeys(row.n for row in rows if row.n)]
+    lines = []
+    for kind, words in (("transport", "best matching of n samples"), ("moments", "formula on their moments")):
+        own = [row for row in rows if row.measure == kind]
+        points = [(math.log2(row.n), row.value) for row in own]
+        lines.append(Line(words, points, [half_width(row) for row in own]))
+    for kind, words, dashed in (("formula", "formula", 6), ("known", "true distance", 12)):
+        value = next(row.value for row in rows if row.measure == kind)
+        lines.append(Line(words, [(counts[0], value), (counts[-1], value)], dashed=dashed))
+    ticks = [(at, f"{2**at:.0f}") for at in counts[::2]]
+    return Panel(name, lines, ticks, "samples n", partial(_fitting, lines))
 
 
 if __name__ == "__main__":

@@ -66,14 +66,14 @@ def all_measures(extractor: FeatureExtractor) -> dict[str, Measurement]:
     }
 
 
+def distances(extractor: FeatureExtractor) -> dict[str, Measurement]:
+    return {"fd": FrechetDistance(extractor), "kid": KernelDistance(extractor)}
+
+
 def measures_of_count(extractor: FeatureExtractor, num: int) -> dict[str, Measurement]:
     """Those whose dependence on the number of pictures is looked at; a line over 1/n needs full rank."""
     infinite = {"fd_infinity": FrechetInfinity(extractor, smallest=0.5)}
-    return {
-        "fd": FrechetDistance(extractor),
-        "kid": KernelDistance(extractor),
-        **(infinite if num / 2 > extractor.feature_dim else {}),
-    }
+    return distances(extractor) | (infinite if num / 2 > extractor.feature_dim else {})
 
 
 def shown(measures: Mapping[str, Measurement], side: str, images: Tensor) -> Mapping[str, Measurement]:

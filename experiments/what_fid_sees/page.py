@@ -32,13 +32,11 @@ UNITS = {
 def tables(rows: Sequence[Row]) -> str:
     parts = []
     for features in FEATURES:
-        parts += [
-            f"In features of `{features}`, n = {_plain(rows, features).n:,}:",
-            disturbances(rows, features),
-        ]
-    parts += ["The same 1,500 held-out digits against 1,500 others:", control(rows)]
-    parts += ["Of n held-out digits, mean ± standard deviation over draws:", counts(rows)]
-    parts += ["Squared 2-Wasserstein distances, mean over draws:", transport(rows)]
+        n = next(row.n for row in rows if (row.disturbance, row.features) == (PLAIN, features))
+        parts += [f"**In features of `{features}`, n = {n:,}.**", disturbances(rows, features)]
+    parts += ["**n undisturbed digits**, mean ± standard deviation over draws.", counts(rows)]
+    parts += ["**1,500 undisturbed digits against 1,500 real ones.**", control(rows)]
+    parts += ["**Squared 2-Wasserstein distances**, mean over draws.", transport(rows)]
     return "\n\n".join(parts)
 
 
@@ -53,29 +51,33 @@ def disturbances(rows: Sequence[Row], features: str) -> str:
     return _table(["disturbance", *HEADS.values()], lines)
 
 
-def control(rows: Sequence[Row]) -> str:
-    lines = []
-    for name in ("against train", "against held out"):
-        own = {(row.features, row.measure): number(row.value) for row in rows if row.disturbance == name}
-        lines.append(
-            [name, *(own[features, kind] for features in FEATURES for kind in ("fd", "fd_infinity", "kid"))]
-        )
-    heads = [f"{kind}, {features}" for features in FEATURES for kind in ("Frechet", "Frechet ∞", "kernel")]
-    return _table(["real set", *heads], lines)
-
-
 def counts(rows: Sequence[Row]) -> str:
-    lines = []
     own = [row for row in rows if row.disturbance == "count"]
-    for n in dict.fromkeys(row.n for row in own):
-        drawn = [
-            [row.value for row in own if (row.n, row.features, row.measure) == (n, features, kind)]
-            for features in FEATURES
-            for kind in ("fd", "fd_infinity", "kid")
-        ]
-        lines.append([f"{n:,}", *map(_spread, drawn)])
-    heads = [f"{kind}, {features}" for features in FEATURES for kind in ("Frechet", "Frechet ∞", "kernel")]
-    return _table(["n", *heads], lines)
+    kinds = {"fd": "Frechet", "fd_infinity": "Frechet ∞", "kid": "kernel"}
+    lines = [
+        [f"{n:,}", *_drawn([row for row in own if row.n == n], kinds)]
+        for n in dict.fromkeys(row.n for row in own)
+    ]
+    return _table(["n", *_heads(kinds)], lines)
+
+
+def control(rows: Sequence[Row]) -> str:
+    kinds = {"fd": "Frechet", "kid": "kernel"}
+    names = ("train, equal classes", "held out, equal classes", "train, random classes")
+    lines = [[name, *_drawn([row for row in rows if row.disturbance == name], kinds)] for name in names]
+    return _table(["against", *_heads(kinds)], lines)
+
+
+def _heads(kinds: Mapping[str, str]) -> list[str]:
+    return [f"{kind}, {features}" for features in FEATURES for kind in kinds.values()]
+
+
+def _drawn(rows: Sequence[Row], kinds: Mapping[str, str]) -> list[str]:
+    return [
+        _spread([row.value for row in rows if (row.features, row.measure) == (features, kind)])
+        for features in FEATURES
+        for kind in kinds
+    ]
 
 
 def transport(rows: Sequence[Row]) -> str:
@@ -83,18 +85,12 @@ def transport(rows: Sequence[Row]) -> str:
     lines = []
     for pair in dict.fromkeys(row.features for row in own):
         here = [row for row in own if row.features == pair]
-        exact: Mapping[str, str] = {row.measure: number(row.value) for row in here if not row.n}
-        for kind in ("transport", "moments"):
-            found = [(row.n, row.value) for row in here if row.measure == kind]
-            means = [fmean(value for m, value in found if m == n) for n in dict.fromkeys(n for n, _ in found)]
-            what = "optimal matching" if kind == "transport" else "formula on moments"
-            lines.append([pair, exact["known"], exact["formula"], what, *map(number, means)])
-    shown = dict.fromkeys(row.n for row in own if row.n)
-    return _table(["pair", "true", "formula", "of samples", *(f"n = {n}" for n in shown)], lines)
-
-
-def _plain(rows: Sequence[Row], features: str) -> Row:
-    return next(row for row in rows if (row.disturbance, row.features) == (PLAIN, features))
+        exact = {row.measure: number(row.value) for row in here if not row.n}
+        for kind, words in {"transport": "best matching", "moments": "formula on moments"}.items():
+            means = [number(row.value) for row in here if row.measure == kind]
+            lines.append([pair, exact["known"], exact["formula"], words, *means])
+    counts = dict.fromkeys(row.n for row in own if row.n)
+    return _table(["pair", "true", "formula", "of samples", *(f"n = {n:,}" for n in counts)], lines)
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ from condiff.reports.redact import escaped
 
 WIDTH, HEIGHT = 190, 165  # of a panel, with its margins
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 26, 36
-SIDE, LEGEND, LETTER = 26, 26, 7.2  # room for the name of a row, height of a legend, width of a letter
+SIDE, LEGEND, LETTER = 26, 26, 6.6  # room for the name of a row, height of a legend, width of a letter
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Line:
     name: str
     points: Sequence[tuple[float, float]]
     spread: Sequence[float] = ()  # half of an error bar at each point
-    dashed: bool = False
+    dashed: int = 0  # where the dashes begin, 6 pixels each, so that two lines at one place are both seen
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Band:
 
 def svg(bands: Sequence[Band]) -> str:
     columns = max(len(band.panels) for band in bands)
-    width, tall = SIDE + columns * WIDTH, LEGEND + HEIGHT
+    width, tall = SIDE + columns * WIDTH + RIGHT, LEGEND + HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {len(bands) * tall}" '
-        f'font-size="12" fill="#222" style="background:#fff;font-family:sans-serif">'
+        f'font-size="13" fill="#222" style="background:#fff;font-family:sans-serif">'
     ]
     for row, band in enumerate(bands):
         middle = LEGEND + (TOP + HEIGHT - BOTTOM) / 2
@@ -54,7 +54,7 @@ def svg(bands: Sequence[Band]) -> str:
         parts.append(
             _text(14, middle, band.name, f'text-anchor="middle" transform="rotate(-90 14 {middle})"')
         )
-        parts += _legend(band.panels[0])
+        parts += _legend(band)
         for column, panel in enumerate(band.panels):
             parts.append(f'<g transform="translate({SIDE + column * WIDTH} {LEGEND})">')
             parts += [*_frame(panel), *_lines(panel), "</g>"]
@@ -66,14 +66,21 @@ def _text(x: float, y: float, words: str, how: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" {how}>{escaped(words)}</text>'
 
 
-def _legend(panel: Panel) -> list[str]:
+def _legend(band: Band) -> list[str]:
+    """Each line that some panel has, once."""
+    lines = {
+        line.name: (line, panel.colour(k)) for panel in band.panels for k, line in enumerate(panel.lines)
+    }
     parts, left = [], SIDE + LEFT
-    for place, line in enumerate(panel.lines):
-        dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-        parts.append(f'<path d="M{left:.0f} 14h20" stroke-width="2.5" stroke="{panel.colour(place)}"{dash}/>')
+    for line, paint in lines.values():
+        parts.append(f'<path d="M{left:.0f} 14h20" stroke-width="2.5" stroke="{paint}"{_dash(line)}/>')
         parts.append(_text(left + 26, 18, line.name))
         left += 26 + LETTER * len(line.name) + 18
     return parts
+
+
+def _dash(line: Line) -> str:
+    return f' stroke-dasharray="6 6" stroke-dashoffset="{line.dashed}"' if line.dashed else ""
 
 
 def _axes(panel: Panel) -> tuple[Axis, Axis]:
@@ -90,12 +97,12 @@ def _frame(panel: Panel) -> list[str]:
     for y in up.ticks:
         parts.append(f'<path d="M{LEFT} {up.at(y):.1f}H{right}" stroke="#222" opacity=".13"/>')
         parts.append(
-            _text(LEFT - 6, up.at(y) + 4, short(y), 'text-anchor="end" opacity=".75" font-size="11"')
+            _text(LEFT - 6, up.at(y) + 4, short(y), 'text-anchor="end" opacity=".75" font-size="12"')
         )
     for x, words in panel.ticks:
-        how = 'text-anchor="middle" opacity=".75" font-size="11"'
+        how = 'text-anchor="middle" opacity=".75" font-size="12"'
         parts.append(_text(across.at(x), floor + 14, words, how))
-    parts.append(_text((LEFT + right) / 2, HEIGHT - 6, panel.x_label, 'text-anchor="middle" font-size="11"'))
+    parts.append(_text((LEFT + right) / 2, HEIGHT - 6, panel.x_label, 'text-anchor="middle" font-size="12"'))
     return parts
 
 
@@ -106,8 +113,7 @@ def _lines(panel: Panel) -> list[str]:
         paint = panel.colour(place)
         at = [(across.at(x), up.at(min(max(y, up.low), up.high))) for x, y in line.points]
         corners = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
-        dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-        parts.append(f'<path d="M{corners}" fill="none" stroke="{paint}" stroke-width="1.8"{dash}/>')
+        parts.append(f'<path d="M{corners}" fill="none" stroke="{paint}" stroke-width="1.8"{_dash(line)}/>')
         if not line.dashed:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{paint}"/>' for x, y in at]
         for (x, y), half in zip(line.points, line.spread, strict=False):
