@@ -1,6 +1,6 @@
 """The figures and the tables of the README, out of results.csv.
 
-    python experiments/what_fid_sees/draw.py
+python experiments/what_fid_sees/draw.py
 """
 
 import math

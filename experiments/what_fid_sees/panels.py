@@ -100,7 +100,7 @@ def _frame(panel: Panel) -> list[str]:
             _text(LEFT - 6, up.at(y) + 4, short(y), 'text-anchor="end" opacity=".75" font-size="12"')
         )
     for x, words in panel.ticks:
-        how = 'text-anchor="middle" opacity=".75" font-size="12"'
+        how = 'text-anchor="middle" opacity=".75" font-size="11"'
         parts.append(_text(across.at(x), floor + 14, words, how))
     parts.append(_text((LEFT + right) / 2, HEIGHT - 6, panel.x_label, 'text-anchor="middle" font-size="12"'))
     return parts
