@@ -19,7 +19,6 @@ from condiff.diffusion.guidance.intervals import LogSNRInterval, TrajectoryInter
 from condiff.diffusion.guidance.plusplus import ClassifierFreePlusPlus
 from condiff.diffusion.guidance.projected import AdaptiveProjected
 from condiff.diffusion.guidance.references import AutoGuidance
-from condiff.diffusion.guidance.schedules import Constant, Cosine, Linear, Monotone, Power, ScheduledScale
 from condiff.diffusion.guidance.zero_star import ClassifierFreeZeroStar
 from condiff.diffusion.parameterization import Prediction, V
 from condiff.diffusion.process import CosineVP, Process, RectifiedFlow
@@ -156,29 +155,6 @@ def test_the_pull_on_a_mean_is_the_gradient_at_x_t_or_at_that_mean(at):
     exactly(p.x0, x0_of(x_t, m, 2))
     where = mean if at == "mean" else x_t
     exactly(p.pull(mean), 2 * gradient(DATA.log_classifier, where, m, cond))
-
-
-@every_process
-@pytest.mark.parametrize(
-    ("schedule", "scales"),
-    [
-        (Constant(2.5), [2.5, 2.5, 2.5, 2.5, 2.5]),
-        (Linear(1.0, 3.0), [1.0, 1.5, 2.0, 2.5, 3.0]),
-        (Cosine(1.0, 3.0), [1.0, 2 - 0.5**0.5, 2.0, 2 + 0.5**0.5, 3.0]),
-        (Power(1.0, 5.0, power=2.0), [1.0, 1.25, 2.0, 3.25, 5.0]),
-        (Monotone([1.0, 2.0, 5.0]), [1.0, 1.5, 2.0, 3.5, 5.0]),
-        (Monotone([4.0, 1.0]), [4.0, 3.25, 2.5, 1.75, 1.0]),
-    ],
-)
-def test_a_schedule_gives_its_scale_at_each_share_of_the_way(process, schedule, scales):
-    u = torch.tensor([1.0, 0.75, 0.5, 0.25, 1e-9], dtype=torch.float64)
-    m = process.at(process.clock(u))
-    x_t = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(2)).double() * (m.alpha + m.sigma)
-    cond = labelled(DATA, [0, 1, 0, 1, 0])
-    own, free = x0_of(x_t, m, cond.label), x0_of(x_t, m, 2)
-    p = ScheduledScale(schedule)(Models(ideal(DATA, process, V())))(x_t, m, cond)
-    expected = free + torch.tensor(scales).double().view(-1, 1, 1, 1) * (own - free)
-    torch.testing.assert_close(p.x0, expected, atol=1e-7, rtol=1e-7)
 
 
 @every_process
