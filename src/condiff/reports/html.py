@@ -106,8 +106,7 @@ def _facts(report: Report) -> str:
         if not name.endswith(FLOOR)
     ]
     guidance = report.guidance
-    scale = "–" if guidance.scale is None else f"{guidance.scale:.6g}"
-    first = _fact("guidance scale", scale, guidance.name, guidance.strength())
+    first = _fact("guidance scale", guidance.shown(), guidance.name, guidance.strength())
     return f'<dl class="facts">\n{first}\n{"".join(facts)}</dl>'
 
 
