@@ -58,6 +58,16 @@ def test_a_right_command_gives_its_canonical_config(conf):
         ("++guidance.scal=2", "guidance.scal: no such argument of ClassifierFree; did you mean 'scale'?"),
         ("gudance=cfg", "gudance: a run has no such part; did you mean 'guidance'?"),
         ("+gudance.scale=2", "gudance: a run has no such part; did you mean 'guidance'?"),
+        ("experment=small", "experment: a run has no such part; did you mean 'experiment'?"),
+        (
+            "guidance=chain guidance.links=[]",
+            "guidance.links: must name at least one guidance, got []",
+        ),
+        ("metrics.every=-5", "metrics.every: must be an integer >= 0, got -5; 0 measures once, at the end"),
+        (
+            "metrics.every=often",
+            "metrics.every: must be an object with a _target_ or an integer, got '",
+        ),
         ("guidance=cgf", "guidance=cgf: no such choice; did you mean 'cfg'? there are: cfg, chain, none"),
         ("guidance=null", "guidance=null: no such choice; there are: cfg, chain, none"),
         ("sampler=zzz", "sampler=zzz: no such choice; there are: ddim, heun"),
@@ -98,7 +108,7 @@ def test_a_right_command_gives_its_canonical_config(conf):
     ],
 )
 def test_a_mistake_is_one_line_with_its_key(conf, override, line):
-    lines = told(conf, STUDY, override)
+    lines = told(conf, STUDY, *override.split(" "))
     assert len(lines) == 1
     assert lines[0].startswith(line)
     assert "\n" not in lines[0]

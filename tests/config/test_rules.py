@@ -284,9 +284,14 @@ def test_a_size_is_halved_evenly_by_the_networks_beside_the_denoiser_too():
             "plusplus.ClassifierFreePlusPlus",
             "samplers.DDIM",
             "samplers.Heun",
-            "sampler=ddim, ddpm, euler or dpmpp_2m",
+            "adds another noise again than it takes away; use sampler=ddim, ddpm, euler or dpmpp_2m",
         ),
-        ("classifier.ClassifierMean", "ancestral.AncestralLarge", "samplers.DDIM", "sampler=ancestral"),
+        (
+            "classifier.ClassifierMean",
+            "ancestral.AncestralLarge",
+            "samplers.DDIM",
+            "moves the mean of an ancestral step; use sampler=ancestral, or guidance=classifier",
+        ),
     ],
 )
 def test_a_sampler_that_cannot_follow_a_guidance_is_refused_with_one_that_can(guidance, good, bad, hint):
@@ -294,7 +299,7 @@ def test_a_sampler_that_cannot_follow_a_guidance_is_refused_with_one_that_can(gu
     assert told(guidance=asked, sampler=of("diffusion", good, steps=9), conditioner=LABEL) == []
     (line,) = told(guidance=asked, sampler=of("diffusion", bad, steps=9), conditioner=LABEL)
     assert line == (
-        f"guidance: {guidance.split('.')[1]} cannot be followed by {bad.split('.')[1]}; use {hint}"
+        f"guidance: {guidance.split('.')[1]} cannot be followed by {bad.split('.')[1]}: it {hint}"
     )
 
 
@@ -337,6 +342,8 @@ def test_a_learned_variance_needs_a_network_that_learns_one():
 def test_the_one_number_among_the_metrics_is_how_often_they_are_taken():
     accuracy = of("evaluation.accuracy", "ClassAccuracy")
     assert told(metrics={"every": 50, "class_accuracy": accuracy}) == []
+    (line,) = told(metrics={"every": -5, "class_accuracy": accuracy})
+    assert line == "metrics.every: must be an integer >= 0, got -5; 0 measures once, at the end"
     (line,) = told(metrics={"evry": 50})
     assert line == "metrics.evry: must be an object with a _target_, got 50; a number is metrics.every"
     weaker = of("diffusion.guidance.references", "AutoGuidance", scale=2.0)

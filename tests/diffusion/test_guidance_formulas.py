@@ -19,7 +19,6 @@ from condiff.diffusion.guidance.intervals import LogSNRInterval, TrajectoryInter
 from condiff.diffusion.guidance.plusplus import ClassifierFreePlusPlus
 from condiff.diffusion.guidance.projected import AdaptiveProjected
 from condiff.diffusion.guidance.references import AutoGuidance
-from condiff.diffusion.guidance.schedules import Constant, Cosine, Linear, Monotone, Power, ScheduledScale
 from condiff.diffusion.guidance.zero_star import ClassifierFreeZeroStar
 from condiff.diffusion.parameterization import Prediction, V
 from condiff.diffusion.process import CosineVP, Process, RectifiedFlow
@@ -159,29 +158,6 @@ def test_the_pull_on_a_mean_is_the_gradient_at_x_t_or_at_that_mean(at):
 
 
 @every_process
-@pytest.mark.parametrize(
-    ("schedule", "scales"),
-    [
-        (Constant(2.5), [2.5, 2.5, 2.5, 2.5, 2.5]),
-        (Linear(1.0, 3.0), [1.0, 1.5, 2.0, 2.5, 3.0]),
-        (Cosine(1.0, 3.0), [1.0, 2 - 0.5**0.5, 2.0, 2 + 0.5**0.5, 3.0]),
-        (Power(1.0, 5.0, power=2.0), [1.0, 1.25, 2.0, 3.25, 5.0]),
-        (Monotone([1.0, 2.0, 5.0]), [1.0, 1.5, 2.0, 3.5, 5.0]),
-        (Monotone([4.0, 1.0]), [4.0, 3.25, 2.5, 1.75, 1.0]),
-    ],
-)
-def test_a_schedule_gives_its_scale_at_each_share_of_the_way(process, schedule, scales):
-    u = torch.tensor([1.0, 0.75, 0.5, 0.25, 1e-9], dtype=torch.float64)
-    m = process.at(process.clock(u))
-    x_t = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(2)).double() * (m.alpha + m.sigma)
-    cond = labelled(DATA, [0, 1, 0, 1, 0])
-    own, free = x0_of(x_t, m, cond.label), x0_of(x_t, m, 2)
-    p = ScheduledScale(schedule)(Models(ideal(DATA, process, V())))(x_t, m, cond)
-    expected = free + torch.tensor(scales).double().view(-1, 1, 1, 1) * (own - free)
-    torch.testing.assert_close(p.x0, expected, atol=1e-7, rtol=1e-7)
-
-
-@every_process
 @pytest.mark.parametrize("phi", [0.0, 0.7, 1.0])
 def test_rescale_matches_the_spread_of_each_sample(process, phi):
     x_t, m, cond, s = setting(process)
@@ -254,17 +230,6 @@ def test_cfg_zero_star_is_that_of_diffusers(process):
     p = ClassifierFreeZeroStar(s, zero=0.0)(Models(ideal(DATA, process, V())))(x_t, m, cond)
     exactly(p.eps - p.x0, best * v_free + s * (v - best * v_free))
     exactly(m.alpha * p.x0 + m.sigma * p.eps, x_t)
-
-
-@pytest.mark.parametrize(("steps", "still"), [(50, 2), (25, 1), (100, 4)])
-def test_cfg_zero_star_stands_still_over_the_first_part_of_the_way(steps, still):
-    process = RectifiedFlow()
-    guided = ClassifierFreeZeroStar(2.0, zero=0.0399)(Models(ideal(DATA, process, V())))
-    nodes = DDIM(steps).nodes(process, torch.zeros(B, 2, 3, 3).double())[:-1]
-    x_t, cond = torch.randn(B, 2, 3, 3).double(), labelled(DATA, [0, 1] * 3)
-    answers = [guided(x_t, node.marginal, cond) for node in nodes]
-    moves = [bool((p.eps - p.x0).abs().max() > 1e-9) for p in answers]
-    assert moves == [False] * still + [True] * (steps - still)
 
 
 @every_process

@@ -82,6 +82,19 @@ def test_it_says_what_it_lacks():
         built(size=9)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_a_smoothed_label_is_shared_out_evenly_among_all_classes(smoothing):
+    net, label, logits = built(), torch.tensor([0, 2, 2, 1]), torch.tensor([1.0, -0.5, 2.0])
+    torch.nn.init.zeros_(net.pool.head.weight)
+    net.pool.head.bias.data = logits  # the same of every picture
+    method = NoisyClassifier(net, CosineVP(), AdamW(lr=1e-3), Training(1, 4), 0, smoothing=smoothing)
+    found = method.loss({"image": torch.zeros(4, 2, 8, 8), "label": label}, Draws(0, 0, 4, slice(None)))
+    surprise = logits.exp().sum().log() - logits  # -log p of each class
+    own, all_classes = surprise[label].mean(), surprise.mean()
+    assert torch.allclose(found["loss"], (1 - smoothing) * own + smoothing * all_classes, atol=1e-6)
+    assert found["accuracy"] == 0.5
+
+
 def test_it_learns_the_posterior_of_two_gaussians_at_every_noise_level():
     data, process = gaussians(-1.0, 1.0, std=0.5), CosineVP()
     torch.manual_seed(0)

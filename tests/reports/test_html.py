@@ -13,7 +13,7 @@ from PIL import Image
 from condiff.reports.curves import Curve, Series, loss_curves
 from condiff.reports.grid import grid
 from condiff.reports.html import config_text, data_uri, page, render
-from condiff.reports.report import Figure, Guided, Panel, Report, StageRow
+from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -64,7 +64,7 @@ def report(word: str = "word") -> Report:
         name=word,
         question=word,
         command=word,
-        guidance=Guided(word, 2.0),
+        guidance=Guided(word, [Scale([2.0])]),
         stages=[StageRow(word, word, "run", word, 12.3), StageRow("data", "3f2a9c", "cached", "", 0.0)],
         metrics={
             word: {"value": 6.0, "n": 500, "protocol": word, "interval": [5.0, 7.0]},
@@ -121,9 +121,17 @@ def test_metrics_stand_beside_the_floor_of_real_data():
 
 
 def test_guidance_is_told_in_both_conventions():
-    assert Guided("ClassifierFree", 1.1).strength() == "s = 1.1, w = s − 1 = 0.1"
+    assert Guided("ClassifierFree", [Scale([1.1])]).strength() == "s = 1.1, w = s − 1 = 0.1"
     assert "s = 2, w = s − 1 = 1" in Page(render(report())).text
-    assert Guided("Unguided").strength() == ""
+    assert (Guided("Unguided").shown(), Guided("Unguided").strength()) == ("–", "")
+
+
+def test_a_scale_on_its_way_is_told_by_its_ends_and_several_by_their_names():
+    way = Guided("ScheduledScale", [Scale([1.0, 2.5, 4.0], course="cosine")])
+    assert (way.shown(), way.strength()) == ("1 to 4", "s = 1 to 4 (cosine), w = s − 1 = 0 to 3")
+    assert Scale([2.0], course="constant").strength() == "s = 2 (constant), w = s − 1 = 1"
+    two = Guided("TextAndImage", [Scale([7.5], "text scale"), Scale([1.5, -1.0], "scales")])
+    assert (two.shown(), two.strength()) == ("7.5; 1.5, -1", "text scale 7.5; scales 1.5, -1")
 
 
 def test_pictures_are_whole_and_neighbours_keep_one_scale():
@@ -172,7 +180,14 @@ def test_a_run_of_500_samples_fits_in_one_and_a_half_megabytes():
     sheet = grid(digits, 50, [str(k) for k in range(10)], scale=2)
     rows = [{"stage": s, "step": k, "loss": rng.random()} for s in "abc" for k in range(10_000)]
     full = Report(
-        "s", "q", "c", Guided("g", 2.0), [], {}, [Figure("f", "", [Panel("p", sheet)])], loss_curves(rows)
+        "s",
+        "q",
+        "c",
+        Guided("g", [Scale([2.0])]),
+        [],
+        {},
+        [Figure("f", "", [Panel("p", sheet)])],
+        loss_curves(rows),
     )
     assert len(render(full).encode()) < 1_500_000
 

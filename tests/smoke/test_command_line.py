@@ -78,6 +78,14 @@ BAD = {
     "label": (3, ["data=image_folder", "data.path=../labels", "data.num_classes=2"], ["label 7", "0..1"]),
     "class": (2, ["guidance=negative", "guidance.label=10"], ["guidance.label", "0..9", "got 10"]),
     "picture": (2, ["guidance=text_and_image"], ["guidance", "concat", "ClassLabel"]),
+    "study": (2, ["experment=cfg_latent"], ["experment", "did you mean 'experiment'?"]),
+    "no link": (
+        2,
+        ["guidance=chain", "guidance.links=[]"],
+        ["guidance.links", "at least one", "guidance=none"],
+    ),
+    "no effect": (2, ["weaker=narrow"], ["weaker=narrow", "no effect", "guidance=autoguidance"]),
+    "how often": (2, ["metrics.every=-5"], ["metrics.every", ">= 0", "got -5"]),
     "class null": (2, ["guidance=negative", "guidance.label=null"], ["guidance.label: is null"]),
     "classes": (2, ["guidance=composition", "guidance.scales=[1.0,2.0]"], ["guidance.labels", "as many as"]),
     "rise": (

@@ -11,7 +11,7 @@ from condiff.autoencoders.space import LatentSpace
 from condiff.data.edits import Edits
 from condiff.data.prepare import prepare
 from condiff.diffusion.process import CosineVP
-from condiff.stages import classifier, report, samples
+from condiff.stages import classifier, samples
 from condiff.stages.driver import failed
 from condiff.stages.latents import encoded_source
 from condiff.stages.stage import Artifact, Runtime
@@ -77,15 +77,6 @@ def test_a_classifier_is_measured_from_data_to_noise(monkeypatch):
     assert found["noise_left"] == pytest.approx([0.05 + 0.1 * i for i in range(10)])
     assert found["accuracy"] == [1.0] * 5 + [0.0] * 5
     assert found["n"] == 6
-
-
-def test_a_report_names_every_rule_of_a_chain_and_the_scale_of_the_first_that_has_one():
-    free = {"_target_": "condiff.diffusion.guidance.ClassifierFree", "scale": 2.0}
-    inside = {"_target_": "condiff.diffusion.guidance.Interval", "inner": free}
-    cut = {"_target_": "x.Rescale", "inner": {"_target_": "x.NoGuidance"}}
-    told = report._guided({"_target_": "x.Chain", "links": [cut, inside]})
-    assert (told.name, told.scale) == ("Rescale of NoGuidance, then Interval of ClassifierFree", 2.0)
-    assert told.strength() == "s = 2, w = s − 1 = 1"
 
 
 def test_a_bug_is_told_with_its_place_and_how_to_see_more():

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from condiff.config.command_line import MAX_RUNS, Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
+from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.schema import REQUIRED, defaults
 from condiff.config.validate import validate
 from condiff.errors import ConfigError
@@ -56,9 +57,12 @@ class _Preflight:
         settings = read_settings(self.flags.overrides, self.composer.loader, self.mistakes, self.blind)
         found = [self._study(run) for run in self._runs(settings)]
         self._want_plus()
+        studies = [cfg for cfg in found if cfg is not None]
+        if not self.mistakes:
+            self._want_effect(settings, studies)
         if self.mistakes:
             raise ConfigError(*dict.fromkeys(self.mistakes))
-        return [cfg for cfg in found if cfg is not None]
+        return studies
 
     def _runs(self, settings: list[Setting]) -> list[list[Setting]]:
         """The settings of each run: one, or the points of a sweep."""
@@ -125,6 +129,17 @@ class _Preflight:
         for text, key in self.composer.unnamed.items():
             if not any(_is_about(line, key) for line in self.mistakes):
                 self.mistakes.append(f"{key}: is not in the config yet; to add it, write +{text}")
+
+    def _want_effect(self, settings: list[Setting], studies: list[dict[str, Any]]) -> None:
+        """A second model that was asked for by name must be trained in one of the runs at least."""
+        trained = {stage for cfg in studies for stage in cfg["stages"]}
+        for setting in settings:
+            part = setting.key.split(".")[0]
+            if part in SECOND_MODELS and part not in trained and not setting.parsed.is_delete():
+                self.mistakes.append(
+                    f"{setting.text}: has no effect, as this study draws no samples that need stage {part};"
+                    f" use {SECOND_MODELS[part]}, or leave {part} out"
+                )
 
     def _no_study(self) -> str:
         names = self.composer.loader.get_group_options("experiment")

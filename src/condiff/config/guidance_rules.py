@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from condiff.config.kinds import objects
-from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.nodes import Config, argument, at, attribute, class_of, module_constant, words
 
-_FOLLOWED_BY = {"renoise": "sampler=ddim, ddpm, euler or dpmpp_2m", "pull": "sampler=ancestral"}
+# The parts that a study has for its guidance alone, each trained by the stage of its name.
+SECOND_MODELS = {"weaker": "guidance=autoguidance", "classifier": "guidance=classifier"}
 
 
 def guidance_has_its_null(cfg: Config) -> Iterator[str]:
@@ -51,16 +52,11 @@ def guidance_fits_the_study(cfg: Config) -> Iterator[str]:
 
 def sampler_can_follow(cfg: Config) -> Iterator[str]:
     """Some guidances ask for more of a step than x0 and eps."""
-    sampler = at(cfg, "sampler")
+    sampler, asides = at(cfg, "sampler"), module_constant("condiff.diffusion.samplers", "ASIDES")
     for path, node in objects(at(cfg, "guidance"), "guidance"):
         asked = attribute(node, "asks")
-        if (
-            asked in _FOLLOWED_BY
-            and "_target_" in sampler
-            and asked not in (attribute(sampler, "reads") or ())
-        ):
-            use = _FOLLOWED_BY[asked]
-            yield f"{path}: {class_of(node)} cannot be followed by {class_of(sampler)}; use {use}"
+        if asked in asides and "_target_" in sampler and asked not in (attribute(sampler, "reads") or ()):
+            yield f"{path}: {class_of(node)} cannot be followed by {class_of(sampler)}: it {asides[asked]}"
 
 
 def learned_variance_is_learned(cfg: Config) -> Iterator[str]:
@@ -88,6 +84,9 @@ def guidance_is_given_its_settings(cfg: Config) -> Iterator[str]:
         asked = attribute(node, "names_classes")
         if asked is not None and argument(node, asked) is None:
             yield f"{path}.{asked}: is null; say which classes, e.g. {path}.{asked}={_EXAMPLE[asked]}"
+        for name, what in _AT_LEAST_ONE.items():
+            if argument(node, name) == [] and not attribute(node, "one_way"):
+                yield f"{path}.{name}: must name at least one {what}"
         scales, labels = argument(node, "scales"), argument(node, "labels")
         if isinstance(scales, list) and isinstance(labels, list) and len(scales) != len(labels):
             yield f"{path}.labels: must be as many as {path}.scales={scales}, got {labels}"
@@ -96,6 +95,11 @@ def guidance_is_given_its_settings(cfg: Config) -> Iterator[str]:
 
 
 _EXAMPLE = {"label": "0", "labels": "[0]"}
+_AT_LEAST_ONE = {
+    "links": "guidance, got []; for no guidance use guidance=none",
+    "layers": "part of the name of a layer, got []; for the middle of the U-Net use [mid]",
+    "scales": "scale of another class, got []; for the sample's own class alone use guidance=cfg",
+}
 
 
 def _one_way(values: list[Any]) -> bool:

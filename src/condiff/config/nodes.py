@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from condiff.config.annotations import read_constant
 from condiff.config.signatures import TargetError, class_attribute, signature_of
+from condiff.config.sources import read_module
 
 Config = Mapping[str, Any]
 
@@ -41,3 +43,10 @@ def attribute(node: Config, name: str) -> Any:
         return class_attribute(str(node.get("_target_")), name)
     except ValueError:
         return None
+
+
+def module_constant(module: str, name: str) -> Any:
+    """A literal at the top level of a module of this package, read from its source."""
+    source = read_module(module)
+    assert source is not None
+    return read_constant(source.constants[name], source)

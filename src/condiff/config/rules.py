@@ -92,6 +92,8 @@ def metrics_are_objects(cfg: Config) -> Iterator[str]:
     for name, node in metrics.items():
         if type(node) is int and name != "every":
             yield f"metrics.{name}: must be an object with a _target_, got {node}; a number is metrics.every"
+        elif type(node) is int and node < 0:
+            yield f"metrics.every: must be an integer >= 0, got {node}; 0 measures once, at the end"
     for _, node in objects(at(cfg, "guidance"), "guidance"):
         second = attribute(node, "needs_stage")
         if metrics.get("every") and second:

@@ -13,6 +13,9 @@ from condiff.ranges import Count, Natural, Positive
 
 REQUIRED: Any = "???"  # a value the study or the command line must give
 
+# The group of the studies, whose choice sets keys and is none itself.
+STUDIES = "experiment"
+
 # Plain arguments that Python fills in, mostly from the data: a config may leave them out.
 FILLED_IN = frozenset(
     {"channels", "concat_channels", "num_classes", "num_labels", "seed", "size", "with_null"}
@@ -95,7 +98,7 @@ class Run:
     sampler: Wired | None = None
     images: str | None = None  # what task=evaluate measures
     reference: str | None = None  # and against what: a folder, an .npz, or data
-    metrics: dict[str, Wired | Natural] | None = None  # every: steps between measurings while training
+    metrics: dict[str, Wired | int] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)
     logger: Logger = field(default_factory=Logger)
 

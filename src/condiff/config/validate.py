@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import is_dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from condiff.config.hints import nearest
 from condiff.config.needed_stages import with_needed_stages
 from condiff.config.rules import RULES, unknown_stages
-from condiff.config.schema import FILLED_IN, NESTED, REQUIRED, Run, keys_of
+from condiff.config.schema import FILLED_IN, NESTED, REQUIRED, STUDIES, Run, keys_of
 from condiff.config.signatures import Signature, TargetError, signature_of
 from condiff.config.values import MisfitError, fit, is_plain
 from condiff.errors import ConfigError
@@ -45,7 +45,8 @@ class _Check:
         """A mapping whose keys are the fields of a dataclass; what is left out takes its default."""
         keys = keys_of(part)
         of = f"no such key of {path}" if path else "a run has no such part"
-        self.mistakes += [f"{_below(path, key)}: {of}{nearest(key, keys)}" for key in node if key not in keys]
+        near = keys if path else [*keys, STUDIES]
+        self.mistakes += [f"{_below(path, key)}: {of}{nearest(key, near)}" for key in node if key not in keys]
         given = {name: node.get(name, key.default) for name, key in keys.items()}
         return {name: self.value(given[name], keys[name].annotation, _below(path, name)) for name in keys}
 
@@ -56,6 +57,9 @@ class _Check:
         part = _part_in(annotation)
         if part is not None and isinstance(value, Mapping) and "_target_" not in value:
             return self.part(value, part, path)
+        inside = _inside(annotation)
+        if inside is not None and isinstance(value, Mapping) and "_target_" not in value:
+            return {str(key): self.value(item, inside, _below(path, key)) for key, item in value.items()}
         before = len(self.mistakes)
         value = self.nested(value, path)
         if len(self.mistakes) > before:
@@ -120,3 +124,9 @@ def _part_in(annotation: Any) -> type | None:
     """The dataclass of the schema that an annotation names, alone or in a union."""
     members = (annotation, *get_args(annotation))
     return next((kind for kind in members if isinstance(kind, type) and is_dataclass(kind)), None)
+
+
+def _inside(annotation: Any) -> Any:
+    """What each value must be of a mapping that an annotation names, alone or in a union; else None."""
+    members = (annotation, *get_args(annotation))
+    return next((get_args(kind)[1] for kind in members if get_origin(kind) is dict), None)

@@ -50,10 +50,10 @@ class Seen:
 
 Predict = Callable[[Tensor, Node], Prediction]
 Past = list[Seen]
-# What a guidance may ask of the step itself, and the samplers that can do it.
+# What a guidance may ask of the step itself, and the samplers that can do it; the config reads it too.
 ASIDES = {
-    "renoise": "adds another noise again than it takes away: use sampler=ddim, ddpm, euler or dpmpp_2m",
-    "pull": "moves the mean of an ancestral step: use sampler=ancestral, or guidance=classifier",
+    "renoise": "adds another noise again than it takes away; use sampler=ddim, ddpm, euler or dpmpp_2m",
+    "pull": "moves the mean of an ancestral step; use sampler=ancestral, or guidance=classifier",
 }
 
 

@@ -108,8 +108,7 @@ def _facts(report: Report) -> str:
     guidance = report.guidance
     if guidance is None:
         return f'<dl class="facts">\n{"".join(facts)}</dl>' if facts else ""
-    scale = "–" if guidance.scale is None else f"{guidance.scale:.6g}"
-    first = _fact("guidance scale", scale, guidance.name, guidance.strength())
+    first = _fact("guidance scale", guidance.shown(), guidance.name, guidance.strength())
     return f'<dl class="facts">\n{first}\n{"".join(facts)}</dl>'
 
 

@@ -50,15 +50,41 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Guided:
-    """The guidance of a study, by its class and scale (None where it has none)."""
+class Scale:
+    """How strongly a rule guides: one number, several, or the first and the last of a ``course``."""
 
-    name: str
-    scale: float | None = None
+    values: Sequence[float]
+    name: str = ""  # where a rule has more than one, such as "text scale"
+    course: str = ""  # how it changes on the way, such as "cosine"
+
+    def shown(self, less: float = 0.0) -> str:
+        numbers = [f"{value - less:.6g}" for value in self.values]
+        if not self.course:
+            return ", ".join(numbers)
+        first, last = numbers[0], numbers[-1]
+        return first if first == last else f"{first} to {last}"
 
     def strength(self) -> str:
-        """Both ways to count: s of this package, w of the paper (Ho 2022, eq. 6); empty without a scale."""
-        return "" if self.scale is None else f"s = {self.scale:.6g}, w = s − 1 = {self.scale - 1:.6g}"
+        """Both ways to count: s of this package and, of a scale that stands alone, w (Ho 2022, eq. 6)."""
+        if self.name:
+            return f"{self.name} {self.shown()}"
+        course = f" ({self.course})" if self.course else ""
+        return f"s = {self.shown()}{course}, w = s − 1 = {self.shown(less=1)}"
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The guidance of a study, by its classes and their scales, in the order in which they are applied."""
+
+    name: str
+    scales: Sequence[Scale] = ()
+
+    def shown(self) -> str:
+        return "; ".join(scale.shown() for scale in self.scales) or "–"
+
+    def strength(self) -> str:
+        """Empty without a scale."""
+        return "; ".join(scale.strength() for scale in self.scales)
 
 
 @dataclass(frozen=True)

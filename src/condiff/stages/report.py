@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
+from condiff.config.nodes import argument, attribute, class_of
 from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.files import read_json
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
-from condiff.reports.report import Figure, Guided, Panel, Report, StageRow
+from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
 from condiff.stages.stage import LOG, Artifact
 from condiff.stages.study import Step, environment
 
@@ -67,16 +68,31 @@ def metrics_in(done: Mapping[str, Artifact]) -> dict[str, Any]:
 
 
 def _guided(node: Mapping[str, Any]) -> Guided:
-    """The rule and its scale, of itself or of the first rule inside it that has one."""
-    name = node["_target_"].rpartition(".")[2]
+    """The rule with its scales, and the rules inside it with theirs."""
     links = [_guided(link) for link in node.get("links", [])]
     if links:
-        scales = (link.scale for link in links if link.scale is not None)
-        return Guided(", then ".join(link.name for link in links), next(scales, None))
+        return Guided(
+            ", then ".join(link.name for link in links), [scale for link in links for scale in link.scales]
+        )
     if node.get("inner"):
         inner = _guided(node["inner"])
-        return Guided(f"{name} of {inner.name}", inner.scale)
-    return Guided(name, node.get("scale"))
+        return Guided(f"{class_of(node)} of {inner.name}", [*_scales(node), *inner.scales])
+    return Guided(class_of(node), _scales(node))
+
+
+def _scales(node: Mapping[str, Any]) -> list[Scale]:
+    """The numbers of a node that its class calls scales; those of a schedule are one scale on its way."""
+    if node.get("schedule"):
+        inside = _scales(node["schedule"])
+        values = [value for scale in inside for value in scale.values]
+        return [Scale(values, course=class_of(node["schedule"]).lower())]
+    names = attribute(node, "called_scales") or ("scale",)
+    found = {name: argument(node, name) for name in names}
+    return [
+        Scale(value if isinstance(value, list) else [value], name.replace("_", " ") if names[1:] else "")
+        for name, value in found.items()
+        if value is not None
+    ]
 
 
 def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:

@@ -37,8 +37,9 @@ class Guidance(Protocol):
     """A rule that makes one denoiser out of the models of a study.
 
     It may also say ``needs_flow`` (works on straight processes only), ``needs_pixels`` (not on latents),
-    ``needs_stage`` (trains its other model), ``needs_condition`` (fields that the conditioner must give), or
-    what of the ``samplers.ASIDES`` it ``asks`` of a sampler.
+    ``needs_stage`` (trains its other model), ``needs_condition`` (fields that the conditioner must give),
+    what of the ``samplers.ASIDES`` it ``asks`` of a sampler, or ``called_scales``: which of its arguments a
+    report shows as its scales, where that is not ``scale``.
     """
 
     needs_null: ClassVar[bool]  # compares with the null condition, so the model must know it

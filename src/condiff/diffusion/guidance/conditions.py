@@ -49,6 +49,7 @@ class Composition:
 
     needs_null: ClassVar[bool] = True
     names_classes: ClassVar[str] = "labels"
+    called_scales: ClassVar[tuple[str, ...]] = ("own_scale", "scales")
 
     @checked
     def __init__(
@@ -85,6 +86,7 @@ class TextAndImage:
 
     needs_null: ClassVar[bool] = True
     needs_condition: ClassVar[tuple[str, ...]] = ("concat",)
+    called_scales: ClassVar[tuple[str, ...]] = ("text_scale", "image_scale")
 
     @checked
     def __init__(self, text_scale: NonNegative, image_scale: NonNegative) -> None:

@@ -38,6 +38,8 @@ class Constant(Schedule):
 class Linear(Schedule):
     """On a line from ``start`` to ``end`` (Wang 2024, sec. 4)."""
 
+    called_scales: ClassVar[tuple[str, ...]] = ("start", "end")
+
     @checked
     def __init__(self, start: NonNegative, end: NonNegative) -> None:
         self.start, self.end = start, end
@@ -73,6 +75,7 @@ class Monotone(Schedule):
     """Through given scales at even distances, with lines between them; they only rise or only fall."""
 
     one_way: ClassVar[bool] = True
+    called_scales: ClassVar[tuple[str, ...]] = ("scales",)
 
     @checked
     def __init__(self, scales: list[NonNegative]) -> None:

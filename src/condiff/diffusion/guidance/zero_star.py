@@ -12,6 +12,8 @@ from condiff.diffusion.parameterization import Prediction, Velocity
 from condiff.diffusion.process import Marginal
 from condiff.ranges import Fraction, NonNegative, checked
 
+ROUNDING = 1e-4  # of zero: a step that starts where it ends moves, on whichever side its time is rounded
+
 
 class ClassifierFreeZeroStar:
     """s* null + scale (cond - s* null) on a flow's velocity, which starts at zero (Fan 2025, alg. 1).
@@ -46,7 +48,7 @@ class ClassifierFreeZeroStar:
             dot = torch.linalg.vecdot(v.flatten(1), v_free.flatten(1))
             best = (dot / (v_free.square().flatten(1).sum(1) + 1e-8)).view(m.sigma.shape)
             guided = best * v_free + self.scale * (v - best * v_free)
-            still = 1 - process.noise_left(m.t) < self.zero
+            still = 1 - process.noise_left(m.t) < self.zero * (1 - ROUNDING)
             p = target.read(torch.where(still, torch.zeros_like(guided), guided), x_t, m)
             return asked.moved(p.x0, x_t, m)
 
