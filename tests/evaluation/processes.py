@@ -15,8 +15,9 @@ from condiff.evaluation.inception_score import InceptionScore
 from condiff.evaluation.kernel import GaussianDistance, KernelDistance, SubsetKernelDistance
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.memorisation import Memorisation
+from condiff.evaluation.pairwise import PairwiseDiversity
 from condiff.evaluation.precision_recall import PrecisionRecall
-from tests.evaluation.pictures import Pixels, drawn
+from tests.evaluation.pictures import PixelDistance, Pixels, drawn
 
 DIM = 6
 
@@ -36,6 +37,7 @@ def measurements() -> dict[str, Measurement]:
         "prdc": PrecisionRecall(pixels),
         "vendi": VendiScore(pixels),
         "memorisation": Memorisation(pixels),
+        "pairwise": PairwiseDiversity(PixelDistance(), pairs=20),
     }
 
 

@@ -94,3 +94,20 @@ def test_a_networks_own_file_is_told_under_the_key_of_its_metric(monkeypatch):
 
 def _absent(self, path):
     raise ValueError("absent")
+
+
+def test_a_distance_of_two_metrics_is_built_once_and_measures_the_samples(monkeypatch):
+    monkeypatch.setattr(stage, "load_judge", lambda *_: Judge(channels=3, num_classes=4, size=32))
+    distance = {
+        "_target_": "condiff.evaluation.features.perceptual.EfficientNetLite0Distance",
+        "resolution": 32,
+    }
+    node = {"_target_": "condiff.evaluation.pairwise.PairwiseDiversity", "distance": distance}
+    nodes = {"diversity": node, "diversity_floor": {**node, "fake": "held_out"}}
+    metrics = metrics_of(nodes, {"judge": None, "data": None}, torch.device("cpu"))
+    assert metrics["diversity"].distance is metrics["diversity_floor"].distance
+    for side in ("samples", "held_out"):
+        update(metrics, side, pictures(8, 32, 32), torch.arange(8) % 4)
+    found = entries_of(metrics)
+    assert found["diversity"]["value"] == found["diversity_floor"]["value"] > 0
+    assert "held_out, mean over disjoint pairs" in found["diversity_floor"]["protocol"]

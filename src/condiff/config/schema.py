@@ -17,7 +17,7 @@ REQUIRED: Any = "???"  # a value the study or the command line must give
 FILLED_IN = frozenset({"channels", "num_classes", "num_labels", "seed", "size", "with_null"})
 
 # Objects that only a config can give, inside the object that they are arguments of.
-NESTED = frozenset({"clip", "inner", "links", "schedule"})
+NESTED = frozenset({"clip", "distance", "inner", "links", "schedule"})
 
 
 @dataclass

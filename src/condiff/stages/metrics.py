@@ -1,6 +1,6 @@
 """Measure the samples against the data."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,20 +93,26 @@ def _told_of(name: str) -> Iterator[None]:
         raise DataError(f"metrics.{name}: {error}") from error
 
 
-def _built(node: Config, path: str, judge: _Once, own: dict[str, _Once]) -> Measurement:
+def _built(node: Config, path: str, judge: _Once, own: dict[str, Any]) -> Measurement:
     """A metric with the networks it asks for: its config's, each of them built once, or else the judge."""
     asked = [name for name in ("judge", "extractor") if name in signature_of(node["_target_"]).parameters]
     networks = {
-        name: _network(node[name], f"{path}.{name}", own) if name in node else judge for name in asked
+        name: _network(node[name], f"{path}.{name}", own, _Once) if name in node else judge for name in asked
     }
+    if "distance" in node:
+        networks["distance"] = _network(node["distance"], f"{path}.distance", own, _itself)
     return build({key: value for key, value in node.items() if key not in networks}, path, **networks)
 
 
-def _network(node: Config, path: str, own: dict[str, _Once]) -> _Once:
+def _network(node: Config, path: str, own: dict[str, Any], shared: Callable[[Any], Any]) -> Any:
     key = digest(node)
     if key not in own:
-        own[key] = _Once(build(node, path))
+        own[key] = shared(build(node, path))
     return own[key]
+
+
+def _itself(distance: Any) -> Any:
+    return distance  # no two metrics show it the same pairs
 
 
 def _pictures(
