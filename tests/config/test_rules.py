@@ -373,15 +373,29 @@ def test_fid_and_sfid_are_names_of_the_inception_of_2015_only():
         )
 
 
+def test_lpips_is_the_name_of_the_distance_on_vgg16_only():
+    pairwise = of("evaluation.pairwise", "PairwiseDiversity")
+    published = {**pairwise, "distance": of(f"{FEATURES}.perceptual", "LPIPS")}
+    kin = {**pairwise, "distance": of(f"{FEATURES}.perceptual", "EfficientNetLite0Distance")}
+    assert told(metrics={"lpips_diversity_floor": published, "diversity_lite0": kin}) == []
+    assert told(metrics={"lpips_diversity": kin}) == [
+        "metrics.lpips_diversity: only a distance in the features of VGG16 is called lpips;"
+        " give it the distance of metrics=lpips, or call it diversity_..."
+    ]
+
+
 def test_a_metric_looks_through_a_network_of_features_and_asks_a_classifier():
     frechet, score = of("evaluation.frechet", "FrechetDistance"), of("evaluation.accuracy", "ClassAccuracy")
     dinov2 = of(f"{FEATURES}.dinov2", "DINOv2", preprocess=of("evaluation.accuracy", "ClassAccuracy"))
     cfg = {"metrics": {"fd": {**frechet, "extractor": score}, "accuracy": {**score, "judge": dinov2}}}
+    cfg["metrics"]["diversity"] = {**of("evaluation.pairwise", "PairwiseDiversity"), "distance": score}
     assert list(wrong_kinds(cfg)) == [
         "metrics.fd.extractor._target_: must be a FrozenFeatures, got"
         " condiff.evaluation.accuracy.ClassAccuracy",
         "metrics.accuracy.judge._target_: must be a FrozenClassifier, got"
         " condiff.evaluation.features.dinov2.DINOv2",
         "metrics.accuracy.judge.preprocess._target_: must be a Preprocess, got"
+        " condiff.evaluation.accuracy.ClassAccuracy",
+        "metrics.diversity.distance._target_: must be a PerceptualDistance, got"
         " condiff.evaluation.accuracy.ClassAccuracy",
     ]

@@ -23,6 +23,15 @@ class Pixels:
         return 10 * images.flatten(1)
 
 
+class PixelDistance:
+    """The sum of squared differences of two pictures."""
+
+    name = "pixels"
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).square().flatten(1).sum(1)
+
+
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 

@@ -16,8 +16,9 @@ from condiff.evaluation.kernel import GaussianDistance, KernelDistance, SubsetKe
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.memorisation import Memorisation
 from condiff.evaluation.paired import ColourError, EdgeF1, MaskIoU, PeakSignalNoise
+from condiff.evaluation.pairwise import PairwiseDiversity
 from condiff.evaluation.precision_recall import PrecisionRecall
-from tests.evaluation.pictures import Pixels, drawn
+from tests.evaluation.pictures import PixelDistance, Pixels, drawn
 
 DIM = 6
 
@@ -41,6 +42,7 @@ def measurements() -> dict[str, Measurement]:
         "colour": ColourError(),
         "mask": MaskIoU(),
         "edges": EdgeF1(),
+        "pairwise": PairwiseDiversity(PixelDistance(), pairs=20),
     }
 
 

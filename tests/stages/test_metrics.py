@@ -114,3 +114,20 @@ def test_the_judge_refuses_pictures_of_another_size(metrics):
 def test_without_a_judge_there_are_the_metrics_that_bring_their_own():
     own = {name: NODES[name] for name in ("fd", "kid")}
     assert [*metrics_of(own, {}, torch.device("cpu"))] == ["fd", "kid"]
+
+
+def test_a_distance_of_two_metrics_is_built_once_and_measures_the_samples(monkeypatch, tmp_path):
+    monkeypatch.setattr(stage, "load_judge", lambda *_: Judge(channels=3, num_classes=4, size=32))
+    distance = {
+        "_target_": "condiff.evaluation.features.perceptual.EfficientNetLite0Distance",
+        "resolution": 32,
+    }
+    node = {"_target_": "condiff.evaluation.pairwise.PairwiseDiversity", "distance": distance}
+    nodes = {"diversity": node, "diversity_floor": {**node, "fake": "held_out"}}
+    metrics = metrics_of(nodes, made(tmp_path), torch.device("cpu"))
+    assert metrics["diversity"].distance is metrics["diversity_floor"].distance
+    for side in ("samples", "held_out"):
+        update(metrics, side, pictures(8, 32, 32), torch.arange(8) % 4)
+    found = entries_of(metrics)
+    assert found["diversity"]["value"] == found["diversity_floor"]["value"] > 0
+    assert "held_out, mean over disjoint pairs" in found["diversity_floor"]["protocol"]

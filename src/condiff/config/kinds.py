@@ -27,6 +27,7 @@ _BASES = {
     "extractor": "FrozenFeatures",
     "judge": "FrozenClassifier",  # where a metric is given its own
     "clip": "Clip",
+    "distance": "PerceptualDistance",
     "preprocess": "Preprocess",
     "quantize": "Quantize",
 }

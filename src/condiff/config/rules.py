@@ -44,6 +44,12 @@ _ORDERED = (
     ("s_min", "s_max"),
     ("start", "stop"),
 )
+# A name, the part of a metric that earns it, in whose features, and the name without it.
+_EARNED = (
+    ("fid", "extractor", "Inception 2015", "fd"),
+    ("sfid", "extractor", "Inception 2015", "fd"),
+    ("lpips", "distance", "VGG16", "diversity"),
+)
 
 
 def unknown_stages(cfg: Config, known: Collection[str]) -> Iterator[str]:
@@ -185,14 +191,14 @@ def samples_are_enough(cfg: Config) -> Iterator[str]:
 
 
 def names_are_earned(cfg: Config) -> Iterator[str]:
-    """FID and sFID are numbers of the Inception of 2015; in other features it is a Frechet distance."""
+    """FID and sFID are numbers of the Inception of 2015, LPIPS of VGG16; others have other names."""
     for name, node in at(cfg, "metrics").items():
-        for word in ("fid", "sfid"):
-            called = attribute(at(node, "extractor"), "called") if isinstance(node, dict) else None
+        for word, part, features, other in _EARNED:
+            called = attribute(at(node, part), "called") if isinstance(node, dict) else None
             if word in str(name).split("_") and called != word:
                 yield (
-                    f"metrics.{name}: only a distance in the features of Inception 2015 is called {word};"
-                    f" give it the extractor of metrics={word}, or call it fd_..."
+                    f"metrics.{name}: only a distance in the features of {features} is called {word};"
+                    f" give it the {part} of metrics={word}, or call it {other}_..."
                 )
 
 

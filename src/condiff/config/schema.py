@@ -22,7 +22,7 @@ FILLED_IN = frozenset(
 )
 
 # Objects that only a config can give, inside the object that they are arguments of.
-NESTED = frozenset({"clip", "inner", "links", "schedule"})
+NESTED = frozenset({"clip", "distance", "inner", "links", "schedule"})
 
 
 @dataclass

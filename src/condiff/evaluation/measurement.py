@@ -25,6 +25,14 @@ class Classifier(Protocol):
     def logits(self, images: Tensor) -> Tensor: ...
 
 
+class PairDistance(Protocol):
+    """How unlike the pictures of two batches are, one by one: [B, C, H, W] in [-1, 1], twice, to [B]."""
+
+    name: str
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor: ...
+
+
 class Measurement(Metric):
     """A torchmetrics metric over named sets of pictures, its ``sides``."""
 

@@ -33,7 +33,7 @@ from condiff.stages.wandb_log import WandbLog
 log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
 MEASURING = ("metrics", "evaluation", "statistics")
-NETWORKS = ("extractor", "judge", "clip")  # what a metric may be given to look through
+NETWORKS = ("extractor", "judge", "clip", "distance")  # what a metric may be given to look through
 
 
 def run_study(

@@ -96,11 +96,12 @@ def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
 class _Once:
     """A network that several metrics ask about the same pictures, and that looks once.
 
+    identity: of its weights, where it does not know that itself.
     info: of the data that it was trained on, where it knows pictures of one size only.
     """
 
-    def __init__(self, network: Any, identity: str, info: DataInfo | None = None) -> None:
-        self.network, self.identity = network, identity
+    def __init__(self, network: Any, identity: str = "", info: DataInfo | None = None) -> None:
+        self.network, self.identity = network, identity or network.identity
         self.shape = None if info is None else [info.channels, info.size, info.size]
         self.name, self.feature_dim = network.name, network.feature_dim
         self.seen: Tensor | None = None
@@ -128,21 +129,26 @@ def _told_of(name: str) -> Iterator[None]:
         raise DataError(f"metrics.{name}: {error}") from error
 
 
-def _built(node: Config, path: str, judge: _Once | None, own: dict[str, _Once]) -> Measurement:
+def _built(node: Config, path: str, judge: _Once | None, own: dict[str, Any]) -> Measurement:
     """A metric with the networks it asks for: its config's, each of them built once, or else the judge."""
     asked = [name for name in ("judge", "extractor") if name in signature_of(node["_target_"]).parameters]
     networks = {
-        name: _network(node[name], f"{path}.{name}", own) if name in node else judge for name in asked
+        name: _network(node[name], f"{path}.{name}", own, _Once) if name in node else judge for name in asked
     }
+    if "distance" in node:
+        networks["distance"] = _network(node["distance"], f"{path}.distance", own, _itself)
     return build({key: value for key, value in node.items() if key not in networks}, path, **networks)
 
 
-def _network(node: Config, path: str, own: dict[str, _Once]) -> _Once:
+def _network(node: Config, path: str, own: dict[str, Any], shared: Callable[[Any], Any]) -> Any:
     key = digest(node)
     if key not in own:
-        network = build(node, path)
-        own[key] = _Once(network, network.identity)
+        own[key] = shared(build(node, path))
     return own[key]
+
+
+def _itself(distance: Any) -> Any:
+    return distance  # no two metrics show it the same pairs
 
 
 def _real(data: Artifact, split: str, place: torch.device) -> Pictures:

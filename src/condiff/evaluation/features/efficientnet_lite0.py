@@ -3,6 +3,8 @@
 It is EfficientNet-B0 (Tan & Le 2019, table 1) without squeezing and with ReLU6, padded as TensorFlow pads.
 """
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
@@ -28,6 +30,7 @@ STAGES = (
     (4, 192, 2, 5, 6),
     (1, 320, 1, 3, 6),
 )
+LAST_OF_A_SIZE = (0, 1, 2, 4, 6)  # the stages that the next halving, or nothing, follows
 
 
 class EfficientNetLite0(FrozenClassifier):
@@ -78,17 +81,26 @@ class Lite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        narrow, blocks = 32, []
+        narrow, blocks, ends = 32, [], []
         for number, wide, stride, kernel, expansion in STAGES:
             for place in range(number):
                 blocks.append(_Block(narrow, wide, kernel, 1 if place else stride, expansion))
                 narrow = wide
+            ends.append(blocks[-1])
         self.body = nn.Sequential(*_conv(3, 32, 3, stride=2), *blocks)
+        self.ends = {[*self.body].index(ends[stage]) for stage in LAST_OF_A_SIZE}
         self.top = nn.Sequential(*_conv(320, 1280, 1))
         self.fc = nn.Linear(1280, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.top(self.body(x)).mean((2, 3))
+
+    def scales(self, x: Tensor) -> Iterator[Tensor]:
+        """The last map of each size, [B, C, H / s, W / s] for s = 2, 4, 8, 16 and 32."""
+        for place, layer in enumerate(self.body):
+            x = layer(x)
+            if place in self.ends:
+                yield x
 
 
 class _Block(nn.Module):

@@ -1,6 +1,7 @@
 """Networks that are only looked through."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,13 +11,27 @@ from condiff.evaluation.features.preprocess import Preprocess
 from condiff.files import digest
 
 
-class FrozenFeatures(ABC):
-    """Images, [B, C, H, W] in [-1, 1], to features, [B, feature_dim], of a network that never trains.
+class Frozen:
+    """A network that never trains, under a name.
 
-    It is no module, so that no checkpoint, average or copy of a model holds its weights. It follows the
-    pictures to their device, and computes in float32 whatever surrounds it.
+    It is no module, so that no checkpoint, average or copy of a model holds its weights.
 
     ``name`` says all that the numbers depend on; ``identity`` is a hash of it and of the weights.
+    """
+
+    def __init__(self, network: nn.Module, described: str, content: Sequence[Any]) -> None:
+        self.network = network.float().eval().requires_grad_(False)
+        self.identity = digest([described, *content])[:12]
+        self.name = f"{described}, {self.identity}"
+
+    def __deepcopy__(self, memo: Any) -> "Frozen":
+        return self  # nothing in it changes
+
+
+class FrozenFeatures(Frozen, ABC):
+    """Images, [B, C, H, W] in [-1, 1], to features, [B, feature_dim].
+
+    It follows the pictures to their device, and computes in float32 whatever surrounds it.
     """
 
     at_once = 50  # pictures: memory does not grow with the batch
@@ -24,11 +39,8 @@ class FrozenFeatures(ABC):
     def __init__(
         self, network: nn.Module, preprocess: Preprocess, size: int, what: str, dim: int, weights: str
     ) -> None:
-        self.network = network.float().eval().requires_grad_(False)
+        super().__init__(network, f"{what}, {preprocess.described(size)}", [dim, weights])
         self.preprocess, self.size, self.feature_dim = preprocess, size, dim
-        described = f"{what}, {preprocess.described(size)}"
-        self.identity = digest([described, dim, weights])[:12]
-        self.name = f"{described}, {self.identity}"
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -40,9 +52,6 @@ class FrozenFeatures(ABC):
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """[B, feature_dim] of x, [B, 3, size, size], as the preprocessing leaves it."""
-
-    def __deepcopy__(self, memo: Any) -> "FrozenFeatures":
-        return self  # nothing in it changes
 
 
 class FrozenClassifier(FrozenFeatures):

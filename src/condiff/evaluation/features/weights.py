@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 PLACES = ("~/.cache/condiff/weights", "~/.cache/torch/hub/checkpoints")
-PACKAGED = "models"  # the folder inside a package that brings a file
 
 
 @dataclass(frozen=True)
@@ -18,12 +17,13 @@ class WeightFile:
     """A file that is known by its content.
 
     names: what it is called; published under two names, it may lie under either.
-    package: an importable package that brings it, and ``extra`` what to install for it.
+    package: an importable package that brings it, in ``folder``, and ``extra`` what to install for it.
     """
 
     names: tuple[str, ...]
     sha256: str
     package: str = ""
+    folder: str = "models"
     extra: str = ""
 
     def find(self, path: str | None = None) -> Path:
@@ -33,7 +33,7 @@ class WeightFile:
         folders = [Path(place).expanduser() for place in PLACES]
         spec = importlib.util.find_spec(self.package) if self.package else None
         if spec is not None and spec.origin is not None:
-            folders.insert(0, Path(spec.origin).parent / PACKAGED)
+            folders.insert(0, Path(spec.origin).parent / self.folder)
         found = (folder / name for folder in folders for name in self.names if (folder / name).is_file())
         file = next(found, None)
         if file is None:
