@@ -154,7 +154,7 @@ def guided(name: str, device: str = "meta") -> tuple[Sampler, Denoiser]:
     shape = {"channels": CHANNELS, "size": SIZE, "widths": [8, 16], "attention": [False, True]}
 
     def network() -> NetworkDenoiser:
-        return NetworkDenoiser(UNet(num_labels=3, **shape).eval().to(device), process, V())
+        return NetworkDenoiser(UNet(num_labels=3, concat_channels=1, **shape).eval().to(device), process, V())
 
     classifier = HalfUNet(num_classes=2, **shape).eval().requires_grad_(False).to(device)
     models = Models(network(), classifier.log_probability, network())
