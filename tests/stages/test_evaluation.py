@@ -100,6 +100,29 @@ def test_what_cannot_be_served_is_left_out_and_told(folders, caplog):
         measured(folders, "fake", "real", fd_floor=FLOOR)
 
 
+PSNR = {"_target_": "condiff.evaluation.paired.PeakSignalNoise"}
+
+
+def test_pictures_of_one_name_in_two_folders_are_pairs(folders):
+    for i in (5, 6):
+        (folders / "real" / f"{i}.png").unlink()
+    Image.open(folders / "real" / "0.png").save(folders / "real" / "0.webp", lossless=True)
+    (folders / "real" / "0.png").unlink()
+    images = [np.load(folders / f"{name}.npz")["arr_0"][:5] / 255 for name in ("fake", "real")]
+    expected = -10 * np.log10(((images[0] - images[1]) ** 2).mean())
+    found = told(measured(folders, "fake", "real", psnr=PSNR))
+    assert found["psnr"]["value"] == pytest.approx(expected, rel=1e-5)
+    assert found["psnr"]["n"] == 5
+
+
+def test_a_picture_without_a_pair_is_named(folders, caplog):
+    with pytest.raises(DataError, match=r"paired by name, and 5 is in .*real only \(2 such\)"):
+        measured(folders, "fake", "real", psnr=PSNR)
+    caplog.set_level("WARNING")
+    measured(folders, "fake.npz", "real.npz", psnr=PSNR, fd=FD)
+    assert caplog.messages == ["left out: metrics.psnr needs targets pictures"]
+
+
 def test_statistics_of_other_features_are_refused_by_name(folders):
     np.savez(folders / "other.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     with pytest.raises(DataError, match=r"reference: for metrics\.fd, .*has mu of \[2048\]"):

@@ -25,6 +25,7 @@ class PictureSet(ABC):
 
     count: int
     where: str  # for a report
+    names: list[str] | None = None  # of the pictures, without extension and in order, where they have any
 
     def labelled(self, classes: Sequence[str]) -> bool:
         """Whether every picture has one of these classes."""
@@ -61,11 +62,14 @@ class Folder(PictureSet):
     """Every png, jpg, jpeg and webp in a folder and below; the first folder on the way is a class."""
 
     def __init__(self, root: Path) -> None:
-        found = (path for path in sorted(root.rglob("*")) if path.suffix[1:].lower() in EXTENSIONS)
-        hidden = ((path, path.relative_to(root).parts) for path in found)
-        self.root = root
-        self.files = [path for path, parts in hidden if not any(part.startswith(".") for part in parts)]
-        self.count, self.where = len(self.files), str(root)
+        self.root, self.where = root, str(root)
+        found = (path for path in root.rglob("*") if path.suffix[1:].lower() in EXTENSIONS)
+        plain = (
+            path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)
+        )
+        named = sorted((path.relative_to(root).with_suffix("").as_posix(), path) for path in plain)
+        self.names, self.files = [name for name, _ in named], [path for _, path in named]
+        self.count = len(self.files)
         if not self.files:
             raise DataError(f"{root} holds no picture")
 

@@ -38,7 +38,10 @@ class Paired(Measurement):
 
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         check_pictures(self, side, images)
-        (self.fake_rows if side == self.fake else self.real_rows).append(self.seen(images))
+        rows, seen = (self.fake_rows if side == self.fake else self.real_rows), self.seen(images)
+        if len(rows) and rows[0].shape[1:] != seen.shape[1:]:
+            raise ValueError(f"{type(self).__name__} needs {side} pictures of one size, got several")
+        rows.append(seen)
 
     def seen(self, images: Tensor) -> Tensor:
         """What is kept of images, [B, C, H, W] in [-1, 1]."""

@@ -1,6 +1,7 @@
 """Measure pictures that are there already against others: of two folders, or of whatever program."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 
 from condiff.data.picture_sets import PictureSet, open_pictures
 from condiff.data.pictures import Square
-from condiff.errors import ConfigError
+from condiff.errors import ConfigError, DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.statistics import write_statistics
 from condiff.files import write_json, written_whole
@@ -33,9 +34,14 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     against = reference_of(cfg["reference"], inputs, runtime)
     metrics = metrics_of(cfg["metrics"], inputs, device(runtime))
     against.give(metrics)
-    metrics = _served(metrics, {"samples", *against.sides}, images.labelled(classes), cfg["reference"])
+    sides = {"samples", *against.sides}
+    if any("targets" in metric.sides for metric in metrics.values()):
+        sides |= {"targets"} if _paired(images, against.pictures) else set()
+    metrics = _served(metrics, sides, images.labelled(classes), cfg["reference"])
     against.show(metrics)
     take_in(metrics, {"samples": partial(shown, images, classes, device(runtime))})
+    if "targets" in sides and against.pictures is not None:
+        take_in(metrics, {"targets": partial(shown, against.pictures, classes, device(runtime))})
     told = f"samples: {images.count:,} of {images.where}, train: {against.told()}"
     entries = entries_of(metrics)
     write_json(
@@ -65,6 +71,21 @@ def moments(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     for features, name in wanted.items():
         with written_whole(out / f"{name}.npz") as temporary:
             write_statistics(temporary, chosen[name].real_statistics(), features)
+
+
+def _paired(images: PictureSet, reference: PictureSet | None) -> bool:
+    """Whether each picture has one of its name in the reference; DataError where only some have."""
+    if reference is None or images.names is None or reference.names is None:
+        return False
+    names = Counter(images.names), Counter(reference.names)
+    alone = sorted([*(names[0] - names[1]).elements(), *(names[1] - names[0]).elements()])
+    if alone and names[0] & names[1]:
+        has = images if names[0][alone[0]] > names[1][alone[0]] else reference
+        raise DataError(
+            f"reference: pictures are paired by name, and {alone[0]} is in {has.where} only"
+            f" ({len(alone)} such); each needs one of its name in the other folder"
+        )
+    return not alone
 
 
 def _served(

@@ -21,6 +21,7 @@ from condiff.stages.study import Step, environment
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
+GAP = 24  # pixels between pictures side by side
 SHOWN = 64  # pixels that a small picture is enlarged to
 
 
@@ -35,10 +36,26 @@ def log_rows(done: Mapping[str, Artifact]) -> list[dict[str, Any]]:
 
 
 def samples_grid(done: Mapping[str, Artifact]) -> Image.Image:
-    """Samples by class, a class a row, with its name on the left."""
+    """Samples by class, a class a row, with its name on the left; between sources and answers if any."""
+    panels = samples_panels(done)
+    width = sum(panel.image.width for panel in panels) + GAP * (len(panels) - 1)
+    whole, left = Image.new("RGBA", (width, max(panel.image.height for panel in panels))), 0
+    for panel in panels:
+        whole.paste(panel.image, (left, 0))
+        left += panel.image.width + GAP
+    return whole
+
+
+def samples_panels(done: Mapping[str, Artifact]) -> list[Panel]:
+    """The samples, and where they are made from pictures these and the true answers, by class."""
+    info = DataInfo.read(done["data"].path)
     stored = load_file(done["samples"].path / "samples.safetensors")
-    images = np.moveaxis(stored["image"], 1, -1)
-    return _by_class(images, stored["label"], DataInfo.read(done["data"].path))
+    words = {"source": "what to change", "image": "samples", "target": "the true answer"}
+    return [
+        Panel(text, _by_class(np.moveaxis(stored[name], 1, -1), stored["label"], info))
+        for name, text in words.items()
+        if name in stored
+    ]
 
 
 def report(
@@ -98,28 +115,16 @@ def _scales(node: Mapping[str, Any]) -> list[Scale]:
 def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
     if "samples" not in done:
         return []
-    info = DataInfo.read(done["data"].path)
-    stored = load_file(done["samples"].path / "samples.safetensors")
-    if "source" in stored:
-        names = {"source": "what to change", "image": "samples", "target": "the true answer"}
+    panels = samples_panels(done)
+    if len(panels) > 1:
         caption = "Each row one class: what was to be done. None of these pictures was trained on."
-        return [
-            Figure("Samples beside their sources", caption, [_panel(stored, *n, info) for n in names.items()])
-        ]
-    shards = Shards.open(done["data"].path, "held_out")
+        return [Figure("Samples beside their sources", caption, panels)]
+    info, shards = DataInfo.read(done["data"].path), Shards.open(done["data"].path, "held_out")
     real = np.stack([_pixels(shards.read(i, "png")) for i in range(len(shards.keys))])
     label = np.array(shards.labels) if info.num_classes else np.zeros(len(real), dtype=np.int64)
-    return [
-        Figure(
-            "Samples by class",
-            "Each row one class, as asked for; beside them real pictures that no stage was trained on.",
-            [Panel("samples", samples_grid(done)), Panel("held-out real", _by_class(real, label, info))],
-        )
-    ]
-
-
-def _panel(stored: Mapping[str, np.ndarray], which: str, words: str, info: DataInfo) -> Panel:
-    return Panel(words, _by_class(np.moveaxis(stored[which], 1, -1), stored["label"], info))
+    panels.append(Panel("held-out real", _by_class(real, label, info)))
+    caption = "Each row one class, as asked for; beside them real pictures that no stage was trained on."
+    return [Figure("Samples by class", caption, panels)]
 
 
 def _evaluated_figure(done: Mapping[str, Artifact]) -> list[Figure]:
