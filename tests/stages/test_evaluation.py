@@ -100,6 +100,17 @@ def test_what_cannot_be_served_is_left_out_and_told(folders, caplog):
         measured(folders, "fake", "real", fd_floor=FLOOR)
 
 
+def test_statistics_serve_the_metrics_whose_features_they_are_of_and_the_others_are_told(folders, caplog):
+    measured(folders, "", "real", fd=FD)
+    other = {**FD, "extractor": {**BODY, "resolution": 64}}
+    caplog.set_level("WARNING")
+    found = told(measured(folders, "fake", "out/fd.npz", fd=FD, other=other))
+    assert [name.partition("_")[0] for name in found] == ["fd"]
+    assert "reference: for metrics.other" in caplog.messages[0]
+    assert "has the statistics of other features" in caplog.messages[0]
+    assert caplog.messages[1] == "left out: metrics.other needs train pictures"
+
+
 PSNR = {"_target_": "condiff.evaluation.paired.PeakSignalNoise"}
 
 

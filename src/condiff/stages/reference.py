@@ -1,5 +1,6 @@
 """What pictures are compared with in an evaluation: the study's data, other pictures, or their statistics."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ from condiff.stages.pictures import from_uint8, to_uint8
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.statistics import keep, recall
 
+log = logging.getLogger(__name__)
 Metrics = Mapping[str, Measurement]
 FILE = "an .npz with mu and sigma"
 
@@ -158,10 +160,17 @@ def _kind(path: str) -> type[Reference]:
 
 
 def _read(path: str, metrics: Metrics) -> None:
+    """Give each metric its statistics; DataError where the file has them of no metric's features."""
+    taken, refused = 0, []
     for name, metric in metrics.items():
         wanted = metric.wanted_real()
         if wanted is not None and wanted[0] == "train":
             try:
                 metric.take_real(read_statistics(Path(path), wanted[1]))
+                taken += 1
             except ValueError as error:
-                raise DataError(f"reference: for metrics.{name}, {error}") from error
+                refused.append(f"reference: for metrics.{name}, {error}")
+    if refused and not taken:
+        raise DataError(*refused)
+    for line in refused:
+        log.warning(line)
