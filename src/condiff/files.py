@@ -3,12 +3,27 @@
 import hashlib
 import json
 import os
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from condiff.errors import EnvironmentFault
+
+# What reading an .npz raises where its bytes are not what they were.
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextmanager

@@ -136,3 +136,21 @@ def test_every_sampler_has_at_most_the_steps_of_a_chain(process, sampler, steps)
     accepted, runs = told(process=chain, sampler=of(sampler, steps), network=network)
     assert accepted == (steps <= 6)
     assert runs or not accepted  # some grids could be asked between the steps
+
+
+EVERYWHERE = ("none", "cfg", "cfg_interval", "cfg_rescale", "apg", "pag", "autoguidance", "classifier")
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_guidance_goes_with_every_study_or_says_what_to_use(experiment, guidance):
+    told, argv = [], [f"experiment={experiment}", f"guidance={guidance}"]
+    try:
+        (cfg,) = check(argv, CONF, NAMES) or [{}]
+    except ConfigError as error:
+        told = error.lines
+    else:
+        assert cfg["guidance"]["_target_"] == GUIDANCES[guidance]["_target_"]
+    assert all("use " in line or "say which" in line for line in told), told
+    assert not told or guidance not in EVERYWHERE

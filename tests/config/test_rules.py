@@ -384,6 +384,23 @@ def test_lpips_is_the_name_of_the_distance_on_vgg16_only():
     ]
 
 
+def test_fid_after_another_resize_has_another_name():
+    def named(name, way):
+        resize = of(f"{FEATURES}.preprocess", way)
+        pool3 = of(f"{FEATURES}.inception", "Inception", preprocess=resize)
+        return told(metrics={name: of("evaluation.frechet", "FrechetDistance", extractor=pool3)})
+
+    assert (
+        named("fid", "Fid")
+        == named("clean_fid", "CleanFid")
+        == named("torchmetrics_fid", "Torchmetrics")
+        == []
+    )
+    for name, way in (("fid", "CleanFid"), ("clean_fid", "Torchmetrics"), ("fid_floor", "Bicubic")):
+        (line,) = named(name, way)
+        assert line.startswith(f"metrics.{name}: FID after another resize is another number; call it ")
+
+
 def test_a_metric_looks_through_a_network_of_features_and_asks_a_classifier():
     frechet, score = of("evaluation.frechet", "FrechetDistance"), of("evaluation.accuracy", "ClassAccuracy")
     dinov2 = of(f"{FEATURES}.dinov2", "DINOv2", preprocess=of("evaluation.accuracy", "ClassAccuracy"))

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from condiff.data import picture_sets
 from condiff.data.picture_sets import open_pictures
+from condiff.data.source import DataInfo
 from condiff.errors import DataError
 
 
@@ -67,15 +69,45 @@ def test_a_finished_run_gives_its_samples_with_their_classes(tmp_path):
     run.mkdir()
     images, label = torch.from_numpy(numbered(5)).movedim(-1, 1).contiguous(), torch.arange(5) % 2
     save_file({"image": images, "label": label}, stage / "samples.safetensors")
-    (run / "stages.json").write_text(json.dumps({"samples": {"path": str(stage)}}))
+    DataInfo(2, ["cat", "dog"], 3, 4, 8, 8, False, "none", []).write(stage)
+    (run / "stages.json").write_text(json.dumps({key: {"path": str(stage)} for key in ("data", "samples")}))
     found = open_pictures(str(run), "images")
     parts = [*found.batches(2)]
     assert torch.equal(torch.cat([part for part, _ in parts]), images)
     assert torch.equal(torch.cat([said for _, said in parts]), label)
     assert found.where == str(run)
+    assert found.labelled(["cat", "dog"])
+    assert not found.labelled(["dog", "cat"])  # the same numbers of another study mean something else
+    assert not found.labelled([])
     (stage / "samples.safetensors").unlink()
     with pytest.raises(DataError, match=r"images: .*run: its samples are no longer in the cache"):
         open_pictures(str(run), "images")
+
+
+def test_pictures_of_many_sizes_do_not_all_wait_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(picture_sets, "_WAITING", 1000)
+    for i in range(20):
+        save(tmp_path / f"{i:02}.png", numbered(1, 8 + i, 8)[0])
+    found = open_pictures(str(tmp_path), "images")
+    assert not found.uniform()
+    decode, decoded = picture_sets._decoded, []
+    monkeypatch.setattr(picture_sets, "_decoded", lambda path: decoded.append(path) or decode(path))
+    monkeypatch.setattr(picture_sets, "in_order", map)
+    batches = found.batches(50)
+    first = next(batches)[0]
+    assert (len(first), len(decoded)) == (1, 5)  # 24 bytes a row: 8 to 12 rows are over 1000
+    assert 1 + sum(len(images) for images, _ in batches) == 20
+
+
+def test_a_damaged_npz_is_the_datas_fault(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", arr_0=numbered(500))
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[:2000] + bytes(200) + whole[2200:])
+    with pytest.raises(DataError, match=r"a\.npz"):
+        list(open_pictures(str(tmp_path / "a.npz"), "images").batches(100))
+    np.savez(tmp_path / "flat.npz", arr_0=np.zeros((2, 0, 4, 3), np.uint8))
+    with pytest.raises(DataError, match=r"must be \[N, H, W, C\] uint8"):
+        open_pictures(str(tmp_path / "flat.npz"), "images")
 
 
 def test_what_holds_no_pictures_is_refused_under_its_key(tmp_path):

@@ -51,7 +51,9 @@ def test_files_of_other_programs_are_read_and_do_not_say_of_how_many_pictures(tm
     np.savez(tmp_path / "adm.npz", arr_0=np.zeros(3), mu=mean, sigma=cov, mu_s=np.zeros(9), sigma_s=np.eye(9))
     metric = measured(pictures, statistics=str(tmp_path / "adm.npz"))
     assert float(metric.compute()) == pytest.approx(float(measured(pictures).compute()), rel=1e-12)
-    assert "of how many pictures the statistics are is not known" in metric.entries("fd")["fd"]["protocol"]
+    protocol = metric.entries("fd")["fd"]["protocol"]
+    assert "the file does not say of which features its statistics are, nor after which resize" in protocol
+    assert "nor of how many pictures" in protocol
     spatial = read_statistics(tmp_path / "adm.npz", Pixels(9))
     assert torch.equal(spatial.cov, torch.eye(9).double())
 
@@ -67,7 +69,7 @@ WRONG = {
     "size": ({"mu": np.zeros(4), "sigma": np.eye(4)}, r"has mu of \[4\]; pixels features need mu of \[6\]"),
     "covariance's size": (
         {"mu": np.zeros(6), "sigma": np.eye(5)},
-        r"sigma must be \[6, 6\] and finite, got \[5, 5\]",
+        r"sigma must be floats of \[6, 6\], got float64 of \[5, 5\]",
     ),
     "nan": ({"mu": np.full(6, np.nan), "sigma": np.eye(6)}, "finite"),
     "not symmetric": ({"mu": np.zeros(6), "sigma": np.triu(np.ones((6, 6)))}, "is no covariance"),
@@ -76,6 +78,13 @@ WRONG = {
         {"mu": np.zeros(6), "sigma": np.eye(6), "features": np.array("inception")},
         "has the statistics of other features, inception; wanted are pixels",
     ),
+    "indefinite": (
+        {"mu": np.zeros(6), "sigma": np.eye(6) + 5 * np.eye(6)[::-1]},
+        "with a negative eigenvalue",
+    ),
+    "complex": ({"mu": np.zeros(6), "sigma": 1j * np.eye(6)}, "must be floats"),
+    "no count": ({"mu": np.zeros(6), "sigma": np.eye(6), "count": np.array([3, 4])}, r"got \[3, 4\]"),
+    "count of one": ({"mu": np.zeros(6), "sigma": np.eye(6), "count": np.array(1)}, "of 2 or more, got 1"),
     "nothing": ({"other": np.zeros(6)}, "has no mu and sigma"),
     "pickle": ({"mu": np.array([{}], dtype=object), "sigma": np.eye(6)}, "cannot be read as .npz"),
 }
@@ -95,3 +104,16 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
     assert not has_statistics(tmp_path / "file.npz")
     with pytest.raises(ValueError, match=r"cannot be read as \.npz"):
         read_statistics(tmp_path / "file.npz", Pixels(6))
+
+
+def test_bytes_that_are_not_what_they_were_are_an_error_of_the_file(tmp_path):
+    np.savez_compressed(tmp_path / "file.npz", mu=np.random.default_rng(0).random(6), sigma=np.eye(6))
+    whole = (tmp_path / "file.npz").read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 7):
+        (tmp_path / "file.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            read_statistics(tmp_path / "file.npz", Pixels(6))
+        except ValueError:
+            refused += 1
+    assert refused > 10

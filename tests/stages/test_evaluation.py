@@ -11,8 +11,11 @@ from condiff.errors import ConfigError, DataError
 from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0Body
 from condiff.evaluation.frechet import frechet_distance, moments
 from condiff.stages import reference as stage
+from condiff.stages import statistics
 from condiff.stages.evaluation import measure
 from condiff.stages.evaluation import moments as write_moments
+from condiff.stages.fingerprint import reached
+from condiff.stages.metrics import metrics_of
 from condiff.stages.outside import of_evaluation
 from condiff.stages.stage import Runtime
 
@@ -67,7 +70,7 @@ def test_a_folder_and_an_npz_of_the_same_pictures_are_measured_alike_and_as_by_h
     (entry,) = (entry for name, entry in by_folder.items() if name.startswith("fd"))
     assert entry["value"] == pytest.approx(expected, rel=1e-6)
     assert entry["n"] == 5
-    assert entry["protocol"].endswith(f"samples: 5 of {folders / 'fake'}, train: 7 of {folders / 'real'}")
+    assert entry["protocol"].endswith(f"; samples: 5 of {folders / 'fake'}; train: 7 of {folders / 'real'}")
 
 
 def test_statistics_stand_for_the_pictures_they_are_of(folders):
@@ -95,8 +98,8 @@ def test_what_cannot_be_served_is_left_out_and_told(folders, caplog):
     caplog.set_level("WARNING")
     found = told(measured(folders, "fake", "real", fd=FD, fd_floor=FLOOR))
     assert [name.partition("_")[0] for name in found] == ["fd"]
-    assert caplog.messages == ["left out: metrics.fd_floor needs held_out pictures"]
-    with pytest.raises(ConfigError, match=r"serves none of the metrics; metrics\.fd_floor needs held_out"):
+    assert caplog.messages == ["left out: metrics.fd_floor needs held_out pictures (reference=data has them)"]
+    with pytest.raises(ConfigError, match=r"serves none of them; metrics\.fd_floor needs held_out"):
         measured(folders, "fake", "real", fd_floor=FLOOR)
 
 
@@ -131,7 +134,9 @@ def test_a_picture_without_a_pair_is_named(folders, caplog):
         measured(folders, "fake", "real", psnr=PSNR)
     caplog.set_level("WARNING")
     measured(folders, "fake.npz", "real.npz", psnr=PSNR, fd=FD)
-    assert caplog.messages == ["left out: metrics.psnr needs targets pictures"]
+    assert caplog.messages == [
+        "left out: metrics.psnr needs targets pictures (two folders whose pictures have the same names)"
+    ]
 
 
 def test_statistics_of_other_features_are_refused_by_name(folders):
@@ -156,3 +161,78 @@ def test_an_evaluation_is_known_by_the_content_of_what_it_measures(folders):
     second = of_evaluation(cfg, folders / "cache")
     (folders / "real" / "6.png").unlink()
     assert len({first, second, of_evaluation(cfg, folders / "cache")}) == 3
+
+
+def test_a_folder_that_is_called_data_is_a_folder_where_pictures_are_asked_for(folders, monkeypatch):
+    monkeypatch.chdir(folders)
+    (folders / "fake").rename(folders / "data")
+    cfg = {"images": "data", "reference": "real", "metrics": {}}
+    first = of_evaluation(cfg, folders / "cache")
+    (folders / "data" / "0.png").unlink()
+    assert of_evaluation(cfg, folders / "cache") != first
+
+
+def test_stored_moments_are_of_the_code_that_looks_now(folders, monkeypatch):
+    runtime = Runtime(accelerator="cpu", statistics=folders / "cache" / "moments")
+    measured(folders, "fake", "real", runtime, fd=FD)
+    (stored,) = (folders / "cache" / "moments").glob("*.npz")
+    monkeypatch.setattr(statistics, "fingerprint", lambda *modules: "another")
+    measured(folders, "fake", "real", runtime, fd=FD)
+    assert len([*(folders / "cache" / "moments").glob("*.npz")]) == 2
+    stored.write_bytes(b"damaged")
+    monkeypatch.undo()
+    measured(folders, "fake", "real", runtime, fd=FD)
+    assert stored.read_bytes() != b"damaged"
+
+
+def test_the_code_of_moments_is_that_of_network_resize_and_reading():
+    modules = []
+    extractor = metrics_of({"fd": FD}, {}, torch.device("cpu"))["fd"].extractor
+    modules = reached(*extractor.code, *statistics._READERS)
+    for module in ("features.preprocess", "features.efficientnet_lite0", "frechet"):
+        assert f"condiff.evaluation.{module}" in modules
+    assert "condiff.data.pictures" in modules
+
+
+def test_pictures_of_several_sizes_have_distances_and_no_pairs(folders, caplog):
+    Image.fromarray(np.zeros((9, 20, 3), np.uint8)).save(folders / "fake" / "5.png")
+    diversity = {
+        "_target_": "condiff.evaluation.pairwise.PairwiseDiversity",
+        "distance": {
+            "_target_": "condiff.evaluation.features.perceptual.EfficientNetLite0Distance",
+            "resolution": 32,
+        },
+    }
+    caplog.set_level("WARNING")
+    found = told(measured(folders, "fake", "real", fd=FD, diversity=diversity))
+    assert next(iter(found.values()))["n"] == 6
+    assert caplog.messages == ["left out: metrics.diversity needs pictures of one size"]
+
+
+def test_one_picture_is_no_reference(folders):
+    for i in range(1, 7):
+        (folders / "real" / f"{i}.png").unlink()
+    runtime = Runtime(accelerator="cpu", statistics=folders / "cache" / "moments")
+    for images in ("fake", ""):
+        with pytest.raises(DataError, match=r"metrics\.fd: .* needs at least 2 train pictures, got 1"):
+            measured(folders, images, "real", runtime, fd=FD)
+
+
+def test_pictures_stand_for_statistics_of_other_features_beside_them(folders, caplog):
+    expected = told(measured(folders, "fake", "real", fd=FD))
+    np.savez(
+        folders / "adm.npz", arr_0=np.load(folders / "real.npz")["arr_0"], mu=np.zeros(9), sigma=np.eye(9)
+    )
+    caplog.set_level("WARNING")
+    found = told(measured(folders, "fake", "adm.npz", fd=FD))
+    assert [e["value"] for e in found.values()] == pytest.approx(
+        [e["value"] for e in expected.values()], rel=1e-9
+    )
+    assert "its pictures are measured instead" in caplog.messages[0]
+
+
+def test_a_metric_with_statistics_of_its_own_does_not_claim_the_reference(folders):
+    out = measured(folders, "", "real", fd=FD)
+    own = {**FD, "statistics": str(out / "fd.npz")}
+    (entry,) = told(measured(folders, "fake", "real", fd=own)).values()
+    assert entry["protocol"].endswith(f"; samples: 5 of {folders / 'fake'}")

@@ -106,7 +106,7 @@ def _absent(self, path):
 
 def test_the_judge_refuses_pictures_of_another_size(metrics):
     with pytest.raises(
-        DataError, match=r"metrics\.fd_judge: the judge sees pictures of \[3, 32, 32\], got \[3, 16, 16\]"
+        DataError, match=r"metrics\.fd_judge: the judge \S+ sees pictures of \[3, 32, 32\], got \[3, 16, 16\]"
     ):
         update({"fd_judge": metrics["fd_judge"]}, "samples", pictures(2, 16, 16), None)
 

@@ -19,6 +19,7 @@ TOLD = {
     "classifier": ("Classifier", "s = 1, w = s − 1 = 0"),
     "composition": ("Composition", "own scale 2; scales -1"),
     "none": ("NoGuidance", ""),
+    "text_and_image_digits": ("TextAndImage", "text scale 1.5; image scale 1.5"),
     "text_and_image": ("TextAndImage", "text scale 7.5; image scale 1.5"),
 }
 CHOICES = choices("guidance")

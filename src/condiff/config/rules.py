@@ -175,7 +175,10 @@ def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
         if is_asked and given is None:
             yield f"{key}: is required; give a folder or an .npz, {key}=..."
         elif given is not None and not is_asked and given != "???":
-            yield f"{key}: has no effect here, only with task=evaluate; leave it out"
+            yield f"{key}: has no effect here, only with {_TASKS[key]}; leave it out"
+
+
+_TASKS = {"images": "task=evaluate", "reference": "task=evaluate or statistics"}
 
 
 def samples_are_enough(cfg: Config) -> Iterator[str]:
@@ -193,9 +196,15 @@ def samples_are_enough(cfg: Config) -> Iterator[str]:
 def names_are_earned(cfg: Config) -> Iterator[str]:
     """FID and sFID are numbers of the Inception of 2015, LPIPS of VGG16; others have other names."""
     for name, node in at(cfg, "metrics").items():
+        way, said = (
+            attribute(at(cfg, "metrics", name, "extractor", "preprocess"), "called"),
+            str(name).split("_"),
+        )
+        if way and "fid" in said and way not in said:
+            yield f"metrics.{name}: FID after another resize is another number; call it {way}_fid"
         for word, part, features, other in _EARNED:
             called = attribute(at(node, part), "called") if isinstance(node, dict) else None
-            if word in str(name).split("_") and called != word:
+            if word in said and called != word:
                 yield (
                     f"metrics.{name}: only a distance in the features of {features} is called {word};"
                     f" give it the {part} of metrics={word}, or call it {other}_..."

@@ -12,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from condiff.data.memo import in_order
-from condiff.data.pictures import EXTENSIONS, Unreadable, decode
-from condiff.errors import DataError
-from condiff.files import read_json
+from condiff.data.pictures import EXTENSIONS, Unreadable, decode, looks_like
+from condiff.data.source import DataInfo
+from condiff.errors import ArtifactError, DataError
+from condiff.files import DAMAGED, read_json
 
+_WAITING = 2**28  # bytes of pictures that wait for others of their size
 _PIXELS = 2**25  # of a batch: 384 MiB of three channels once they are floats
 Pictures = tuple[Tensor, Sequence[str | None] | Tensor]  # [B, C, H, W] uint8, and class names or labels [B]
 
@@ -26,6 +28,10 @@ class PictureSet(ABC):
     count: int
     where: str  # for a report
     names: list[str] | None = None  # of the pictures, without extension and in order, where they have any
+
+    def uniform(self) -> bool:
+        """Whether all have one size and number of channels, as far as can be told without decoding them."""
+        return True
 
     def labelled(self, classes: Sequence[str]) -> bool:
         """Whether every picture has one of these classes."""
@@ -83,7 +89,12 @@ class Folder(PictureSet):
             alike.append((image, self._class(path)))
             if len(alike) == _at_once(most, image.shape):
                 yield _stacked(waiting.pop(image.shape))
+            elif sum(len(rest) * rest[0][0].size for rest in waiting.values()) > _WAITING:
+                yield _stacked(waiting.pop(next(iter(waiting))))  # the one that has waited longest
         yield from map(_stacked, waiting.values())
+
+    def uniform(self) -> bool:
+        return len({looks_like(path) for path in self.files}) == 1
 
     def some(self, count: int) -> list[np.ndarray]:
         places = np.linspace(0, self.count - 1, min(count, self.count)).round().astype(int)
@@ -116,15 +127,15 @@ class Npz(PictureSet):
 
 
 class Samples(PictureSet):
-    """What a run has drawn, with the classes that it asked for."""
+    """What a run has drawn, with the classes that it asked for: those of its own data, by ``class_names``."""
 
-    def __init__(self, run: Path, path: Path) -> None:
-        self.path, self.where = path, str(run)
+    def __init__(self, run: Path, path: Path, class_names: list[str]) -> None:
+        self.path, self.where, self.class_names = path, str(run), class_names
         with safe_open(path, "pt") as stored:
             self.count = stored.get_slice("image").get_shape()[0]
 
     def labelled(self, classes: Sequence[str]) -> bool:
-        return True
+        return bool(classes) and self.class_names == [*classes]
 
     def batches(self, most: int) -> Iterator[Pictures]:
         with safe_open(self.path, "pt") as stored:
@@ -149,13 +160,15 @@ class _Member:
             self.archive = zipfile.ZipFile(self.path)
             self.file: IO[bytes] = self.archive.open(self.name)
             version = np.lib.format.read_magic(self.file)
-            read = np.lib.format.read_array_header_1_0
-            self.shape, fortran, dtype = (read if version == (1, 0) else _header_2)(self.file)
+            headers = {(1, 0): np.lib.format.read_array_header_1_0}
+            read = headers.get(version, np.lib.format.read_array_header_2_0)
+            self.shape, fortran, dtype = read(self.file)
         except KeyError as error:
             raise DataError(f"{self.path} has no arr_0") from error
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise DataError(f"{self.path} cannot be read as .npz ({error})") from error
-        if fortran or dtype != np.uint8 or len(self.shape) != 4 or self.shape[3] not in (1, 3):
+        fits = len(self.shape) == 4 and min(self.shape) > 0 and self.shape[3] in (1, 3)
+        if fortran or dtype != np.uint8 or not fits:
             raise DataError(
                 f"{self.path}: arr_0 must be [N, H, W, C] uint8 with C 1 or 3, got {[*self.shape]} {dtype}"
             )
@@ -166,24 +179,24 @@ class _Member:
 
     def next(self, count: int) -> np.ndarray:
         size = count * int(np.prod(self.shape[1:]))
-        data = self.file.read(size)
+        try:
+            data = self.file.read(size)
+        except DAMAGED as error:
+            raise DataError(f"{self.path}: arr_0 is damaged ({error})") from error
         if len(data) < size:
             raise DataError(f"{self.path}: arr_0 ends before its {self.shape[0]} pictures do")
         return np.frombuffer(bytearray(data), np.uint8).reshape(count, *self.shape[1:])
 
 
-def _header_2(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    return np.lib.format.read_array_header_2_0(file)
-
-
 def _of_run(folder: Path) -> PictureSet:
     """The samples that a run folder tells of."""
     try:
-        stage = read_json(folder / "stages.json")["samples"]
-        return Samples(folder, Path(stage["path"]) / "samples.safetensors")
+        stages = read_json(folder / "stages.json")
+        classes = DataInfo.read(Path(stages["data"]["path"])).class_names
+        return Samples(folder, Path(stages["samples"]["path"]) / "samples.safetensors", classes)
     except KeyError as error:
         raise DataError(f"{folder} is a run without samples") from error
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError, ArtifactError) as error:
         raise DataError(f"{folder}: its samples are no longer in the cache ({error})") from error
 
 

@@ -3,6 +3,7 @@
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -63,6 +64,15 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except Exception as error:  # decoders raise nearly every type on damaged bytes
         what = " ".join(str(error).split()) or type(error).__name__
         raise Unreadable(f"cannot be decoded ({what}); a whole png, jpg, jpeg or webp is needed") from error
+
+
+def looks_like(path: Path) -> tuple[tuple[int, int], bool] | None:
+    """Size and whether it is grey, as a picture's header has it; None where that cannot be read."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as opened:
+            return opened.size, opened.mode in _GREY or opened.mode.startswith("I")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def to_png(image: np.ndarray) -> bytes:

@@ -71,8 +71,11 @@ class FrechetDistance(TwoSets):
         return Statistics(*self._sums("real"), int(self.real_count))  # pyright: ignore[reportArgumentType]
 
     def caveat(self) -> str:
-        unknown = self.known and self.known.count is None
-        told = ["of how many pictures the statistics are is not known"] if unknown else []
+        told = []
+        if self.known and not self.known.known:
+            told += ["the file does not say of which features its statistics are, nor after which resize"]
+        if self.known and self.known.count is None:
+            told += ["nor of how many pictures" if told else "the file does not say of how many pictures"]
         told += ["no more pictures than features: the covariance is singular"] if self.suffix() else []
         return "; ".join(told)
 

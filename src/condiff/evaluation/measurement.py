@@ -39,6 +39,7 @@ class Measurement(Metric):
     full_state_update = False
     higher_is_better: bool | None = None
     needs_label = False  # whether it asks what samples were to show
+    one_size = False  # whether pictures of several sizes cannot be measured together
     protocol: str  # what was compared with what, in which features
 
     @property

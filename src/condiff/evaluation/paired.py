@@ -15,6 +15,7 @@ from condiff.ranges import Fraction, Natural, checked
 class Paired(Measurement):
     """The mean over pairs of a picture of one set and the picture at the same place of another."""
 
+    one_size = True
     what: str  # in words, for the protocol
     fake_rows: list[Tensor]
     real_rows: list[Tensor]

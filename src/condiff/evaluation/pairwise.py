@@ -30,6 +30,7 @@ class PairwiseDiversity(Measurement):
     """
 
     higher_is_better = True
+    one_size = True
     images: list[Tensor]
     label: list[Tensor]
 
@@ -58,6 +59,8 @@ class PairwiseDiversity(Measurement):
 
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         check_pictures(self, side, images)
+        if len(self.images) and self.images[0].shape[1:] != images.shape[1:]:
+            raise ValueError(f"PairwiseDiversity needs {side} pictures of one size, got several")
         self.images.append(Rounded()(images.float()).to(torch.uint8))
         unlabelled = torch.full((len(images),), _UNLABELLED, device=images.device)
         self.label.append(unlabelled if label is None else label)

@@ -1,6 +1,5 @@
 """Moments of the features of a set of pictures, and the .npz files they are exchanged in."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,13 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condiff.files import DAMAGED
+
 _LAYOUTS = (("mu", "sigma"), ("mu_s", "sigma_s"))  # ADM's files hold the spatial features beside the others
 
 
 class FeatureExtractor(Protocol):
     """Images, [B, C, H, W] in [-1, 1], to features, [B, feature_dim]."""
 
-    name: str
+    name: str  # all that the features depend on but code: weights and resize, too
     feature_dim: int
 
     def __call__(self, images: Tensor) -> Tensor: ...
@@ -28,6 +29,7 @@ class Statistics:
     mean: Tensor  # [D] float64
     cov: Tensor  # [D, D] float64, unbiased (n - 1)
     count: int | None
+    known: bool = True  # whether it is sure which features they are of, and after which resize
 
 
 def read_statistics(path: str | Path, extractor: FeatureExtractor) -> Statistics:
@@ -48,13 +50,19 @@ def read_statistics(path: str | Path, extractor: FeatureExtractor) -> Statistics
     if not fitting:
         found = ", ".join(f"{mean} of {[*arrays[mean].shape]}" for mean, _ in there)
         raise ValueError(f"{file} has {found}; {extractor.name} features need mu of [{dim}], sigma beside it")
-    mean, cov = (arrays[name].astype(np.float64) for name in fitting[0])
-    if cov.shape != (dim, dim) or not (np.isfinite(mean).all() and np.isfinite(cov).all()):
-        raise ValueError(f"{file}: {fitting[0][1]} must be [{dim}, {dim}] and finite, got {[*cov.shape]}")
-    if not np.allclose(cov, cov.T, rtol=1e-4, atol=1e-6 * np.abs(cov).max()) or cov.diagonal().min() < 0:
-        raise ValueError(f"{file}: {fitting[0][1]} is no covariance: it is not symmetric, or negative")
-    count = int(arrays["count"]) if "count" in arrays else None
-    return Statistics(torch.from_numpy(mean), torch.from_numpy(cov), count)
+    mean, cov = (arrays[name] for name in fitting[0])
+    if cov.shape != (dim, dim) or mean.dtype.kind != "f" or cov.dtype.kind != "f":
+        raise ValueError(
+            f"{file}: {fitting[0][1]} must be floats of [{dim}, {dim}], got {cov.dtype} of {[*cov.shape]}"
+        )
+    mean, cov = mean.astype(np.float64), cov.astype(np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
+        raise ValueError(f"{file}: {' and '.join(fitting[0])} must be finite, got NaN or infinity")
+    if not _is_covariance(cov):
+        raise ValueError(
+            f"{file}: {fitting[0][1]} is no covariance: not symmetric, or with a negative eigenvalue"
+        )
+    return Statistics(torch.from_numpy(mean), torch.from_numpy(cov), _count(arrays, file), said is not None)
 
 
 def has_statistics(path: str | Path) -> bool:
@@ -83,12 +91,28 @@ def stored_moments(file: Path) -> dict[str, np.ndarray]:
             if not hasattr(stored, "files"):
                 raise ValueError("a single array")
             arrays = {name: stored[name] for name in stored.files if name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{file} cannot be read as .npz ({reason}); mu and sigma are needed") from error
     if not _layouts(arrays):
         raise ValueError(f"{file} has no mu and sigma")
     return arrays
+
+
+def _is_covariance(cov: np.ndarray) -> bool:
+    largest = np.abs(cov).max()
+    if not np.allclose(cov, cov.T, rtol=1e-4, atol=1e-6 * largest):
+        return False
+    return float(torch.linalg.eigvalsh(torch.from_numpy(cov)).min()) >= -1e-4 * largest
+
+
+def _count(arrays: dict[str, np.ndarray], file: Path) -> int | None:
+    count = arrays.get("count")
+    if count is None:
+        return None
+    if count.shape or count.dtype.kind not in "iu" or count < 2:
+        raise ValueError(f"{file}: count must be an integer of 2 or more, got {count.tolist()}")
+    return int(count)
 
 
 def _layouts(arrays: dict[str, np.ndarray]) -> list[tuple[str, str]]:

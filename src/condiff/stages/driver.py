@@ -25,6 +25,7 @@ from condiff.reports.html import render
 from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
+from condiff.stages.outside import DATA
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.study import Step, plan, run
@@ -67,7 +68,7 @@ def run_study(
         checkpoint_seconds=settings["checkpoint_seconds"],
         log=tell,
         interrupts=interrupts,
-        statistics=cache.root / "statistics",
+        statistics=cache.root / "moments",
     )
     done: dict[str, Artifact] = {}
     trains = any(step.stage.name == "denoiser" and step.status != "cached" for step in steps)
@@ -127,8 +128,13 @@ def can_be_measured(cfg: Config, seen: set[str]) -> None:
     if all(step.status == "cached" for step in measuring):
         return
     for key in ("images", "reference"):
-        if cfg[key] is not None:
-            importlib.import_module("condiff.stages.reference").find(cfg[key], key)
+        given = cfg[key]
+        if given is not None and given != DATA and not Path(given).expanduser().exists():
+            raise DataError(
+                f"{key}: {given} does not exist; give a folder of pictures, an .npz, or a finished run"
+            )
+        if given is not None:
+            importlib.import_module("condiff.stages.reference").find(given, key)
     for name, metric in cfg["metrics"].items():
         for path, node in objects(metric, f"metrics.{name}"):
             if path.rpartition(".")[2] in NETWORKS and digest(node) not in seen:

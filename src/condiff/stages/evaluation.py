@@ -18,8 +18,8 @@ from condiff.evaluation.statistics import write_statistics
 from condiff.files import write_json, written_whole
 from condiff.reports.grid import grid
 from condiff.stages.device import device
-from condiff.stages.metrics import entries_of, metrics_of, take_in
-from condiff.stages.reference import class_names, reference_of, shown
+from condiff.stages.metrics import entries_of, metrics_of, take_in, told_of
+from condiff.stages.reference import Reference, class_names, reference_of, shown
 from condiff.stages.stage import Artifact, Config, Runtime
 
 log = logging.getLogger(__name__)
@@ -33,21 +33,22 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     images, classes = open_pictures(cfg["images"], "images"), class_names(inputs)
     against = reference_of(cfg["reference"], inputs, runtime)
     metrics = metrics_of(cfg["metrics"], inputs, device(runtime))
+    told = {name: _told(metric, images, against) for name, metric in metrics.items()}
     against.give(metrics)
     sides = {"samples", *against.sides}
     if any("targets" in metric.sides for metric in metrics.values()):
         sides |= {"targets"} if _paired(images, against.pictures) else set()
-    metrics = _served(metrics, sides, images.labelled(classes), cfg["reference"])
+    metrics = _served(metrics, sides, images, classes, cfg["reference"])
     against.show(metrics)
     take_in(metrics, {"samples": partial(shown, images, classes, device(runtime))})
     if "targets" in sides and against.pictures is not None:
         take_in(metrics, {"targets": partial(shown, against.pictures, classes, device(runtime))})
-    told = f"samples: {images.count:,} of {images.where}, train: {against.told()}"
-    entries = entries_of(metrics)
-    write_json(
-        out / "metrics.json",
-        {name: {**entry, "protocol": f"{entry['protocol']}; {told}"} for name, entry in entries.items()},
-    )
+    entries = {
+        name: {**entry, "protocol": f"{entry['protocol']}{told[metric]}"}
+        for metric in metrics
+        for name, entry in entries_of({metric: metrics[metric]}).items()
+    }
+    write_json(out / "metrics.json", entries)
     for name, pictures in (("images", images), ("reference", against.pictures)):
         if pictures is not None:
             _look(pictures, out / f"{name}.png")
@@ -64,13 +65,23 @@ def moments(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
         if want is not None and want[0] == "train" and want[1].name not in wanted:
             wanted[want[1].name] = name
     if not wanted:
-        raise ConfigError("metrics: none of them is a distance to the statistics of a set; use metrics=fid")
+        raise ConfigError(
+            "metrics: none of them is a distance to statistics that are yet to be made;"
+            " use metrics=fid, without metrics.NAME.statistics"
+        )
     chosen = {name: metrics[name] for name in wanted.values()}
     against.give(chosen)
     against.show(chosen)
     for features, name in wanted.items():
-        with written_whole(out / f"{name}.npz") as temporary:
+        with told_of(name), written_whole(out / f"{name}.npz") as temporary:
             write_statistics(temporary, chosen[name].real_statistics(), features)
+
+
+def _told(metric: Measurement, images: PictureSet, against: Reference) -> str:
+    """Which pictures the sets of a metric are."""
+    sets = {"samples": f"{images.count:,} of {images.where}"}
+    sets |= dict.fromkeys(("train", "targets"), against.told())
+    return "".join(f"; {side}: {sets[side]}" for side in metric.sides if side in sets)
 
 
 def _paired(images: PictureSet, reference: PictureSet | None) -> bool:
@@ -89,21 +100,34 @@ def _paired(images: PictureSet, reference: PictureSet | None) -> bool:
 
 
 def _served(
-    metrics: Mapping[str, Measurement], there: set[str], labelled: bool, reference: str
+    metrics: Mapping[str, Measurement],
+    there: set[str],
+    images: PictureSet,
+    classes: list[str],
+    reference: str,
 ) -> dict[str, Measurement]:
     """The metrics for which all is there; ConfigError if that is none of them."""
+    labelled, uniform = images.labelled(classes), images.uniform()
     lacking = {
-        name: [f"{side} pictures" for side in sorted({*metric.sides} - there)]
-        + (["labels"] if metric.needs_label and not labelled else [])
+        name: [f"{side} pictures{_HINTS.get(side, '')}" for side in sorted({*metric.sides} - there)]
+        + (["labels" if classes else "labels and data=..."] if metric.needs_label and not labelled else [])
+        + (["pictures of one size"] if metric.one_size and not uniform else [])
         for name, metric in metrics.items()
     }
     why = "; ".join(f"metrics.{name} needs {' and '.join(what)}" for name, what in lacking.items() if what)
     served = {name: metric for name, metric in metrics.items() if not lacking[name]}
     if not served:
-        raise ConfigError(f"reference: {reference} serves none of the metrics; {why}")
+        raise ConfigError(f"metrics: reference={reference} serves none of them; {why}")
     if why:
         log.warning("left out: %s", why)
     return served
+
+
+_HINTS = {
+    "held_out": " (reference=data has them)",
+    "targets": " (two folders whose pictures have the same names)",
+    "sources": " (a study of edits has them)",
+}
 
 
 def _look(pictures: PictureSet, path: Path) -> None:

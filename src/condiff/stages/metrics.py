@@ -80,7 +80,7 @@ def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
 def update(metrics: Mapping[str, Measurement], side: str, images: Tensor, label: Tensor | None) -> None:
     for name, metric in metrics.items():
         if side in metric.sides:
-            with _told_of(name):
+            with told_of(name):
                 metric.update(side, images, label)
 
 
@@ -88,7 +88,7 @@ def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
     """What they say, as it stands in metrics.json."""
     entries: dict[str, Any] = {}
     for name, metric in track(metrics.items(), len(metrics), "computing"):
-        with _told_of(name):
+        with told_of(name):
             entries |= metric.entries(name)
     return entries
 
@@ -96,14 +96,16 @@ def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
 class _Once:
     """A network that several metrics ask about the same pictures, and that looks once.
 
-    identity: of its weights, where it does not know that itself.
+    key: of the artifact that it is from, where its name does not say what weights it has.
     info: of the data that it was trained on, where it knows pictures of one size only.
     """
 
-    def __init__(self, network: Any, identity: str = "", info: DataInfo | None = None) -> None:
-        self.network, self.identity = network, identity or network.identity
+    def __init__(self, network: Any, key: str = "", info: DataInfo | None = None) -> None:
+        self.network = network
+        parts = (network, getattr(network, "preprocess", None))
+        self.code = [type(part).__module__ for part in parts if part is not None]
         self.shape = None if info is None else [info.channels, info.size, info.size]
-        self.name, self.feature_dim = network.name, network.feature_dim
+        self.name, self.feature_dim = f"{network.name} {key[:6]}".rstrip(), network.feature_dim
         self.seen: Tensor | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -121,7 +123,7 @@ class _Once:
 
 
 @contextmanager
-def _told_of(name: str) -> Iterator[None]:
+def told_of(name: str) -> Iterator[None]:
     """What a metric refuses to measure is told in one line."""
     try:
         yield

@@ -1,5 +1,6 @@
 """What a config names that lies outside the project, by its content; asked for before anything runs."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,21 @@ DATA = "data"  # a reference that is the study's own data
 
 def of_metrics(cfg: Config, cache: Path) -> str | None:
     """The weights and statistics that metrics are given."""
-    named = [node.get(key) for _, node in objects(cfg["metrics"], "metrics") for key in _GIVEN]
+    nodes = [node for _, node in objects(cfg["metrics"], "metrics")]
+    named = [node.get(key) for node in nodes for key in _GIVEN]
+    named += [_revision(node["model"]) for node in nodes if node.get("model") and not node.get("path")]
     return content([name for name in named if isinstance(name, str)], cache)
 
 
-def of_evaluation(cfg: Config, cache: Path) -> str | None:
-    """The pictures to be measured and those they are compared with, too."""
-    named = [cfg[key] for key in ("images", "reference") if cfg[key] not in (DATA, None)]
+def of_statistics(cfg: Config, cache: Path) -> str:
+    """The pictures whose statistics are taken, too; the study's own data have a key of their own."""
+    named = [] if cfg["reference"] == DATA else [cfg["reference"]]
     return digest([content(named, cache), of_metrics(cfg, cache)])
+
+
+def of_evaluation(cfg: Config, cache: Path) -> str:
+    """The pictures to be measured and those they are compared with, too."""
+    return digest([content([cfg["images"]], cache), of_statistics(cfg, cache)])
 
 
 def content(names: list[Any], cache: Path) -> str | None:
@@ -34,6 +42,13 @@ def content(names: list[Any], cache: Path) -> str | None:
     found = memo.look(files, _digest, "reading", folder)
     memo.save(folder)
     return digest([[str(file), found_there] for file, found_there in zip(files, found, strict=True)])
+
+
+def _revision(model: str) -> str:
+    """The file in the hub's local cache that says which revision of a model lies there."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    return str(hub / f"models--{model.replace('/', '--')}" / "refs" / "main")
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -77,9 +77,9 @@ class Others(Reference):
 
     def give(self, metrics: Metrics) -> None:
         if has_statistics(self.path):  # ADM's files hold both: moments of all, and some of the pictures
-            _read(self.path, metrics)
-        else:
-            recall(metrics, self.key, self.runtime.statistics)
+            for line in _read(self.path, metrics)[1]:
+                log.warning("%s; its pictures are measured instead", line)
+        recall(metrics, self.key, self.runtime.statistics)
 
     def show(self, metrics: Metrics) -> None:
         assert self.pictures is not None
@@ -94,7 +94,11 @@ class StatisticsFile(Reference):
     sides = ()
 
     def give(self, metrics: Metrics) -> None:
-        _read(self.path, metrics)
+        taken, refused = _read(self.path, metrics)
+        if refused and not taken:
+            raise DataError(*refused)
+        for line in refused:
+            log.warning(line)
 
     def show(self, metrics: Metrics) -> None:
         pass  # there are none
@@ -159,8 +163,8 @@ def _kind(path: str) -> type[Reference]:
         raise DataError(*(f"{line}; or {FILE}, or data" for line in error.lines)) from error
 
 
-def _read(path: str, metrics: Metrics) -> None:
-    """Give each metric its statistics; DataError where the file has them of no metric's features."""
+def _read(path: str, metrics: Metrics) -> tuple[int, list[str]]:
+    """Give each metric its statistics: how many have taken them, and a line for each that could not."""
     taken, refused = 0, []
     for name, metric in metrics.items():
         wanted = metric.wanted_real()
@@ -170,7 +174,4 @@ def _read(path: str, metrics: Metrics) -> None:
                 taken += 1
             except ValueError as error:
                 refused.append(f"reference: for metrics.{name}, {error}")
-    if refused and not taken:
-        raise DataError(*refused)
-    for line in refused:
-        log.warning(line)
+    return taken, refused

@@ -3,32 +3,39 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import torch
 
 from condiff.errors import ConfigError
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.statistics import read_statistics, stored_moments, write_statistics
 from condiff.files import digest, written_whole
+from condiff.stages.fingerprint import fingerprint
+
+_READERS = ("condiff.data.dataset", "condiff.data.picture_sets", "condiff.evaluation.frechet")
 
 
-def recall(metrics: Mapping[str, Measurement], data: str, folder: Path | None) -> None:
+def recall(metrics: Mapping[str, Measurement], pictures: str, folder: Path | None) -> None:
     """Give each metric the moments it wants, where an earlier run has left them in ``folder``.
 
-    data: the key of the artifact the pictures are of. It covers their content, split, crop and size, and
-    the identity of the features their weights and resize.
+    pictures: a key or hash that covers what the pictures are and how they are cropped and resized.
     """
-    for metric, file, extractor in _wanted(metrics, data, folder):
-        with suppress(ValueError):  # a missing or damaged file only costs time
+    for metric, file, extractor in _wanted(metrics, pictures, folder):
+        try:
             metric.take_real(read_statistics(file, extractor))
+        except ValueError:  # a missing or damaged file only costs time
+            file.unlink(missing_ok=True)
 
 
-def keep(metrics: Mapping[str, Measurement], data: str, folder: Path | None) -> None:
+def keep(metrics: Mapping[str, Measurement], pictures: str, folder: Path | None) -> None:
     """Leave the moments of what the metrics have seen for the next run."""
-    for metric, file, extractor in _wanted(metrics, data, folder):
-        if not file.is_file():
+    for metric, file, extractor in _wanted(metrics, pictures, folder):
+        with suppress(ValueError):  # of too few pictures there are none; the metric itself tells
+            statistics = metric.real_statistics()
             file.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(file) as temporary:
-                write_statistics(temporary, metric.real_statistics(), extractor.name)
+                write_statistics(temporary, statistics, extractor.name)
 
 
 def find(file: str, path: str) -> None:
@@ -40,11 +47,18 @@ def find(file: str, path: str) -> None:
 
 
 def _wanted(
-    metrics: Mapping[str, Measurement], data: str, folder: Path | None
+    metrics: Mapping[str, Measurement], pictures: str, folder: Path | None
 ) -> Iterator[tuple[Measurement, Path, Any]]:
-    for metric in metrics.values() if folder is not None else ():
+    """The metrics that need no more than moments, and the file that theirs are in.
+
+    Its name covers the pictures, the weights and resize of the extractor, and the code of all of it.
+    """
+    if folder is None:
+        return
+    for metric in metrics.values():
         wanted = metric.wanted_real()
-        if wanted is not None and folder is not None:
-            side, extractor = wanted
-            identity = [data, side, extractor.name, getattr(extractor, "identity", "")]
-            yield metric, folder / f"{digest(identity)[:16]}.npz", extractor
+        if wanted is not None:
+            side, extractor = wanted[0], cast(Any, wanted[1])  # one that the stage metrics has built
+            code = fingerprint(*extractor.code, *_READERS)
+            name = digest([pictures, side, extractor.name, code, torch.__version__])[:16]
+            yield metric, folder / f"{name}.npz", extractor

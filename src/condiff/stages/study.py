@@ -75,8 +75,8 @@ STAGES = (
         "statistics",
         "condiff.stages.evaluation:moments",
         takes=("data", "judge"),
-        reads=("images", "reference", "metrics"),
-        source="condiff.stages.outside:of_evaluation",
+        reads=("reference", "metrics"),
+        source="condiff.stages.outside:of_statistics",
     ),
 )
 

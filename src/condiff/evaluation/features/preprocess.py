@@ -58,6 +58,7 @@ class Preprocess(ABC):
     """
 
     name: str  # the protocol, and its resize
+    called = ""  # what an FID after it must be called beside, since it is another number
     centre = 127.5  # of the bytes b: the network sees (b - centre) / centre
 
     def __init__(self, quantize: Quantize | None = None) -> None:
@@ -88,6 +89,7 @@ class Fid(Preprocess):
 class PytorchFid(Preprocess):
     """pytorch-fid's: half-pixel centres and no antialiasing, and another scale than the graph's."""
 
+    called = "pytorch"
     name = "pytorch_fid: bilinear"
 
     def resized(self, pixels: Tensor, size: int) -> Tensor:
@@ -97,6 +99,7 @@ class PytorchFid(Preprocess):
 class CleanFid(Preprocess):
     """Antialiased bicubic as Pillow's, in floats and not rounded after (Parmar 2022, sec. 3)."""
 
+    called = "clean"
     name = "clean_fid: antialiased bicubic"
     centre = 128.0
 
@@ -107,6 +110,7 @@ class CleanFid(Preprocess):
 class Torchmetrics(Preprocess):
     """torchmetrics' since 1.9, where antialiasing became the default."""
 
+    called = "torchmetrics"
     name = "torchmetrics: antialiased bilinear"
     centre = 128.0
 
@@ -117,6 +121,7 @@ class Torchmetrics(Preprocess):
 class Bilinear(Preprocess):
     """For networks without an established protocol."""
 
+    called = "bilinear"
     name = "antialiased bilinear"
 
     def resized(self, pixels: Tensor, size: int) -> Tensor:
@@ -126,6 +131,7 @@ class Bilinear(Preprocess):
 class Bicubic(Preprocess):
     """What the processors of CLIP and DINOv2 do, but in floats."""
 
+    called = "bicubic"
     name = "antialiased bicubic"
 
     def resized(self, pixels: Tensor, size: int) -> Tensor:
