@@ -78,6 +78,8 @@ def told(error: BaseException, whose: str = "") -> int:
 
 if __name__ == "__main__":
     INTERRUPTS.install()
+    # argparse takes values only before or only after its flags: -m may stand anywhere.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     try:
         preflight()
         main()

@@ -36,7 +36,9 @@ def test_eps_is_refused_where_no_signal_is_left():
 
 def test_a_metric_gets_the_samples_that_it_needs():
     kid = of("evaluation.kernel", "SubsetKernelDistance", subset_size=100)
-    assert told(num_samples=50, metrics={"kid": kid}, stages=["evaluation"], images="a", reference="b") == []
+    assert (
+        told(num_samples=50, metrics={"kid": kid}, stages=["evaluation"], images="a", reference="data") == []
+    )
     (line,) = told(num_samples=50, metrics={"kid": kid})
     assert line == "num_samples: must be at least metrics.kid.subset_size=100, got 50"
     assert told(num_samples=100, metrics={"kid": kid}) == []
@@ -242,6 +244,33 @@ def test_metrics_bring_the_judge_where_one_of_them_looks_through_it():
     for metrics in ({"a": own, "every": 0}, {"a": unjudged}, {}, None):
         assert with_needed_stages({"stages": study, "metrics": metrics}) == study
     assert with_needed_stages({"stages": ["denoiser"], "metrics": {"a": judged}}) == ["denoiser"]
+
+
+def test_no_judge_is_trained_on_data_that_nobody_measures():
+    def about(**cfg):
+        return [line for line in told(**cfg) if line.startswith("metrics.a")]
+
+    judged, own = of("evaluation.frechet", "FrechetDistance"), of("evaluation.paired", "EdgeF1")
+    for stages in (["evaluation"], ["statistics"]):
+        (line,) = about(stages=stages, images="x", reference="y", metrics={"a": judged})
+        assert line.endswith("use reference=data data=NAME, or metrics=efficientnet_lite0")
+        assert about(stages=stages, images="x", reference="data", metrics={"a": judged}) == []
+        assert about(stages=stages, images="x", reference="y", metrics={"a": own}) == []
+
+
+def test_pairs_are_measured_where_there_are_some():
+    def about(conditioner, *stages):
+        metrics = {"a": of("evaluation.paired", "EdgeF1"), "b": of("evaluation.frechet", "FrechetDistance")}
+        lines = told(stages=[*stages], conditioner=conditioner, metrics=metrics)
+        return [line for line in lines if line.startswith(("metrics.a", "metrics.b"))]
+
+    label = of("conditioners.label", "ClassLabel")
+    (line,) = about(label, "samples", "metrics")
+    assert line == (
+        "metrics.a: compares targets, which only a study of edits has; use experiment=instruct_pix2pix, or"
+        " metrics=judged"
+    )
+    assert about(of("conditioners.label_and_picture", "LabelAndPicture"), "samples", "metrics") == []
 
 
 @pytest.mark.parametrize("task", ["evaluation", "statistics"])

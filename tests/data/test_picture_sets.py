@@ -114,6 +114,10 @@ def test_what_holds_no_pictures_is_refused_under_its_key(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "stages.json").write_text("{}")
+    for name, file in (("sweep", "multirun.yaml"), ("failed", "overrides.json")):
+        save(tmp_path / name / "samples.png", numbered(1)[0])
+        (tmp_path / name / file).write_text("")
+    np.savez(tmp_path / "moments.npz", mu=np.zeros(3), sigma=np.eye(3))
     np.savez(tmp_path / "floats.npz", arr_0=np.zeros((2, 4, 4, 3)))
     np.savez(tmp_path / "first.npz", arr_0=np.zeros((2, 3, 4, 4), np.uint8))
     np.savez(tmp_path / "else.npz", images=numbered(2))
@@ -122,6 +126,9 @@ def test_what_holds_no_pictures_is_refused_under_its_key(tmp_path):
     said = {
         "empty": "holds no picture",
         "run": "is a run without samples",
+        "sweep": "is the folder of a sweep; give one of its runs, such as .*0",
+        "failed": "is a run that did not finish",
+        "moments.npz": "has no arr_0; it holds statistics, which are a reference",
         "floats.npz": r"must be \[N, H, W, C\] uint8 with C 1 or 3, got \[2, 4, 4, 3\] float64",
         "first.npz": r"got \[2, 3, 4, 4\] uint8",
         "else.npz": "has no arr_0",

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from condiff.reports import html
 from condiff.reports.curves import Curve, Series, loss_curves
 from condiff.reports.grid import grid
 from condiff.reports.html import config_text, data_uri, page, render
@@ -111,6 +112,19 @@ def test_no_secret_reaches_the_page():
     nested = {"logger": {"api_key": canary, "urls": [f"https://u:{canary}@h"]}, "token": canary}
     page_of = Report("s", "q", "c", Guided("g"), [], {}, config=nested, environment=nested)
     assert canary not in render(page_of)
+
+
+def test_a_floor_of_few_pictures_is_the_floor_all_the_same():
+    def entry(value, n):
+        return {"value": value, "n": n, "protocol": "", "interval": None}
+
+    metrics = {
+        "fd_biased_n100": entry(30.0, 100),
+        "fd_biased_n180_floor": entry(10.0, 180),
+        "kid": entry(1, 9),
+    }
+    assert html._context("fd_biased_n100", metrics) == ["n = 100", "3 × the floor of 10 (n = 180)"]
+    assert html._context("kid", metrics) == ["n = 9"]
 
 
 def test_metrics_stand_beside_the_floor_of_real_data():

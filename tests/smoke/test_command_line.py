@@ -221,6 +221,28 @@ def test_pictures_that_are_there_are_measured_like_the_samples_of_the_study(tmp_
     assert f"statistics: {tmp_path / 'moments' / 'fd_judge.npz'}" in out
 
 
+def test_a_finished_edit_is_measured_against_its_own_answers(tmp_path):
+    argv = ["experiment=instruct_pix2pix", "data=edits", "data.size=32", "data.held_out_per_class=1"]
+    code, _, err = told(tmp_path, *tiny(tmp_path, *argv, "metrics=paired", "hydra.run.dir=run"))
+    assert code == 0, err
+    evaluate = ["task=evaluate", "images=run", "reference=run", "metrics=paired", "logger.wandb=off"]
+    code, _, err = told(tmp_path, *evaluate, f"runtime.cache={tmp_path / 'cache'}", "hydra.run.dir=again")
+    assert code == 0, err
+    expected, found = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "again")
+    )
+    assert {name: entry["value"] for name, entry in found.items()} == {
+        name: entry["value"] for name, entry in expected.items() if name != "class_accuracy"
+    }
+    assert found["psnr"]["protocol"].endswith("; samples: 20 of run; targets: 20 of run, targets")
+
+
+def test_the_flag_of_a_sweep_may_stand_anywhere(tmp_path):
+    code, _, err = told(tmp_path, "experiment=cfg_latent", "-m", "guidance.scal=1,2", torch=False)
+    assert code == 2
+    assert "did you mean 'scale'" in err
+
+
 EVALUATIONS = {
     "no images": ("images: is required; give a folder or an .npz, images=...", ["reference=."], 2),
     "no such folder": ("reference: gone does not exist; give a folder", ["images=.", "reference=gone"], 3),

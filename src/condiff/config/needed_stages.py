@@ -17,13 +17,13 @@ def with_needed_stages(cfg: Config) -> Any:
     if "samples" in named:
         needed += [attribute(node, "needs_stage") for _, node in objects(at(cfg, "guidance"), "guidance")]
     if any(stage in named for stage in _MEASURING):
-        needed += ["data", "judge"] if any(map(_is_judged, at(cfg, "metrics").values())) else []
+        needed += ["data", "judge"] if any(map(is_judged, at(cfg, "metrics").values())) else []
     if {"evaluation", "statistics"} & {*named} and cfg.get("reference") == "data":
         needed += ["data"]
     return list(dict.fromkeys([*named, *filter(None, needed)])) if needed else stages
 
 
-def _is_judged(metric: Any) -> bool:
+def is_judged(metric: Any) -> bool:
     """Whether a metric looks through a network that its config does not give it."""
     if not isinstance(metric, dict) or "_target_" not in metric:
         return False

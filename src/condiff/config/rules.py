@@ -16,6 +16,7 @@ from condiff.config.guidance_rules import (
 )
 from condiff.config.hints import nearest
 from condiff.config.kinds import objects, wrong_kinds
+from condiff.config.needed_stages import is_judged
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
 Rule = Callable[[Config], Iterator[str]]
@@ -100,6 +101,8 @@ def metrics_are_objects(cfg: Config) -> Iterator[str]:
             yield f"metrics.{name}: must be an object with a _target_, got {node}; a number is metrics.every"
         elif type(node) is int and node < 0:
             yield f"metrics.every: must be an integer >= 0, got {node}; 0 measures once, at the end"
+    if metrics.get("every") and "evaluation" in words(cfg.get("stages")):
+        yield "metrics.every: has no effect here, where nothing is trained; leave it out"
     for _, node in objects(at(cfg, "guidance"), "guidance"):
         second = attribute(node, "needs_stage")
         if metrics.get("every") and second:
@@ -178,6 +181,25 @@ def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
             yield f"{key}: has no effect here, only with {_TASKS[key]}; leave it out"
 
 
+def metrics_have_what_they_look_at(cfg: Config) -> Iterator[str]:
+    """A judge is trained on the data that are measured, and pairs come with a study of edits."""
+    stages, edits = words(cfg.get("stages")), attribute(at(cfg, "conditioner"), "needs_source")
+    others = cfg.get("reference") not in (None, "data") and {"evaluation", "statistics"} & {*stages}
+    for name, node in at(cfg, "metrics").items():
+        if others and is_judged(node):
+            yield (
+                f"metrics.{name}: looks through a judge, which is trained on the data, and these are not the"
+                " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
+            )
+        sides = [argument(node, side) for side in ("fake", "real")] if isinstance(node, dict) else []
+        paired = " and ".join(side for side in ("sources", "targets") if side in sides)
+        if paired and "metrics" in stages and not edits:
+            yield (
+                f"metrics.{name}: compares {paired}, which only a study of edits has; use"
+                " experiment=instruct_pix2pix, or metrics=judged"
+            )
+
+
 _TASKS = {"images": "task=evaluate", "reference": "task=evaluate or statistics"}
 
 
@@ -229,6 +251,7 @@ RULES: tuple[Rule, ...] = (
     grid_fits_the_process,
     samples_are_enough,
     pictures_are_for_an_evaluation,
+    metrics_have_what_they_look_at,
     names_are_earned,
 )
 

@@ -37,6 +37,14 @@ class PictureSet(ABC):
         """Whether every picture has one of these classes."""
         return False
 
+    def classes(self) -> list[str]:
+        """Of its own, where every picture has one."""
+        return []
+
+    def beside(self) -> "dict[str, PictureSet]":
+        """Other sets that go with it picture by picture: "sources" and "targets"."""
+        return {}
+
     @abstractmethod
     def batches(self, most: int) -> Iterator[Pictures]:
         """Every picture once, at most so many of one size and mode at a time."""
@@ -52,6 +60,10 @@ def open_pictures(path: str, key: str) -> PictureSet:
     try:
         if (place / "stages.json").is_file():
             return _of_run(place)
+        if (place / "multirun.yaml").is_file():
+            raise DataError(f"{place} is the folder of a sweep; give one of its runs, such as {place / '0'}")
+        if (place / "overrides.json").is_file():
+            raise DataError(f"{place} is a run that did not finish")
         if place.is_dir():
             return Folder(place)
         if place.suffix == ".npz" and place.is_file():
@@ -81,6 +93,9 @@ class Folder(PictureSet):
 
     def labelled(self, classes: Sequence[str]) -> bool:
         return {*map(self._class, self.files)} <= {*classes}
+
+    def classes(self) -> list[str]:
+        return sorted({name for path in self.files if (name := self._class(path)) is not None})
 
     def batches(self, most: int) -> Iterator[Pictures]:
         waiting: dict[tuple[int, ...], list[tuple[np.ndarray, str | None]]] = {}
@@ -129,24 +144,30 @@ class Npz(PictureSet):
 class Samples(PictureSet):
     """What a run has drawn, with the classes that it asked for: those of its own data, by ``class_names``."""
 
-    def __init__(self, run: Path, path: Path, class_names: list[str]) -> None:
-        self.path, self.where, self.class_names = path, str(run), class_names
+    def __init__(self, run: Path, path: Path, class_names: list[str], which: str = "image") -> None:
+        self.run, self.path, self.class_names, self.which = run, path, class_names, which
+        self.where = str(run) if which == "image" else f"{run}, {which}s"
         with safe_open(path, "pt") as stored:
-            self.count = stored.get_slice("image").get_shape()[0]
+            self.count = stored.get_slice(which).get_shape()[0]
 
     def labelled(self, classes: Sequence[str]) -> bool:
         return bool(classes) and self.class_names == [*classes]
 
+    def beside(self) -> dict[str, PictureSet]:
+        with safe_open(self.path, "pt") as stored:
+            there = [which for which in ("source", "target") if which in stored.keys()]  # noqa: SIM118
+        return {f"{which}s": Samples(self.run, self.path, self.class_names, which) for which in there}
+
     def batches(self, most: int) -> Iterator[Pictures]:
         with safe_open(self.path, "pt") as stored:
-            images, labels = stored.get_slice("image"), stored.get_slice("label")
+            images, labels = stored.get_slice(self.which), stored.get_slice("label")
             step = _at_once(most, images.get_shape()[1:])
             for start in range(0, self.count, step):
                 yield images[start : start + step], labels[start : start + step]
 
     def some(self, count: int) -> list[np.ndarray]:
         with safe_open(self.path, "pt") as stored:
-            return [*stored.get_slice("image")[:count].movedim(1, -1).numpy()]
+            return [*stored.get_slice(self.which)[:count].movedim(1, -1).numpy()]
 
 
 class _Member:
@@ -164,7 +185,10 @@ class _Member:
             read = headers.get(version, np.lib.format.read_array_header_2_0)
             self.shape, fortran, dtype = read(self.file)
         except KeyError as error:
-            raise DataError(f"{self.path} has no arr_0") from error
+            hint = (
+                "; it holds statistics, which are a reference" if "mu.npy" in self.archive.namelist() else ""
+            )
+            raise DataError(f"{self.path} has no arr_0{hint}") from error
         except DAMAGED as error:
             raise DataError(f"{self.path} cannot be read as .npz ({error})") from error
         fits = len(self.shape) == 4 and min(self.shape) > 0 and self.shape[3] in (1, 3)

@@ -18,6 +18,7 @@ from condiff.reports.tables import duration, interval_of, number
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 FLOOR = "_floor"
 KEY_LETTERS = 10
+_OF_FEW = re.compile(r"_biased_n\d+")
 
 _PLAIN_YAML = re.compile(r"(?!(?i:true|false|null|yes|no|on|off)\Z)[A-Za-z_/][\w./+-]*(?: [\w./+-]+)*\Z")
 
@@ -118,12 +119,19 @@ def _fact(name: str, value: str, *context: str) -> str:
 
 
 def _context(name: str, metrics: Metrics) -> list[str]:
-    metric, floor = metrics[name], metrics.get(name + FLOOR)
+    metric, floor = metrics[name], _floor(name, metrics)
     lines = [] if metric["interval"] is None else [interval_of(metric)]
     lines.append(f"n = {metric['n']}")
     if floor is not None and floor["value"] > 0:
-        lines.append(f"{metric['value'] / floor['value']:.2g} × the floor of {number(floor['value'])}")
+        count = "" if floor["n"] == metric["n"] else f" (n = {floor['n']})"
+        lines.append(f"{metric['value'] / floor['value']:.2g} × the floor of {number(floor['value'])}{count}")
     return lines
+
+
+def _floor(name: str, metrics: Metrics) -> Metric | None:
+    """What real data reaches, whose name may say that it was of few pictures, too."""
+    floors = {_OF_FEW.sub("", key): metric for key, metric in metrics.items() if key.endswith(FLOOR)}
+    return floors.get(_OF_FEW.sub("", name) + FLOOR)
 
 
 def _figure(figure: Figure) -> str:

@@ -33,16 +33,15 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     images, classes = open_pictures(cfg["images"], "images"), class_names(inputs)
     against = reference_of(cfg["reference"], inputs, runtime)
     metrics = metrics_of(cfg["metrics"], inputs, device(runtime))
-    told = {name: _told(metric, images, against) for name, metric in metrics.items()}
+    beside = images.beside()
+    if "targets" not in beside and any("targets" in metric.sides for metric in metrics.values()):
+        beside |= _paired(images, against.pictures)
+    told = {name: _told(metric, {"samples": images, **beside}, against) for name, metric in metrics.items()}
     against.give(metrics)
-    sides = {"samples", *against.sides}
-    if any("targets" in metric.sides for metric in metrics.values()):
-        sides |= {"targets"} if _paired(images, against.pictures) else set()
-    metrics = _served(metrics, sides, images, classes, cfg["reference"])
+    metrics = _served(metrics, {"samples", *against.sides, *beside}, images, classes, cfg["reference"])
     against.show(metrics)
-    take_in(metrics, {"samples": partial(shown, images, classes, device(runtime))})
-    if "targets" in sides and against.pictures is not None:
-        take_in(metrics, {"targets": partial(shown, against.pictures, classes, device(runtime))})
+    for side, pictures in {"samples": images, **beside}.items():
+        take_in(metrics, {side: partial(shown, pictures, classes, device(runtime))})
     entries = {
         name: {**entry, "protocol": f"{entry['protocol']}{told[metric]}"}
         for metric in metrics
@@ -77,17 +76,17 @@ def moments(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
             write_statistics(temporary, chosen[name].real_statistics(), features)
 
 
-def _told(metric: Measurement, images: PictureSet, against: Reference) -> str:
+def _told(metric: Measurement, there: Mapping[str, PictureSet], against: Reference) -> str:
     """Which pictures the sets of a metric are."""
-    sets = {"samples": f"{images.count:,} of {images.where}"}
-    sets |= dict.fromkeys(("train", "targets"), against.told())
+    sets = {side: f"{pictures.count:,} of {pictures.where}" for side, pictures in there.items()}
+    sets["train"] = against.told()
     return "".join(f"; {side}: {sets[side]}" for side in metric.sides if side in sets)
 
 
-def _paired(images: PictureSet, reference: PictureSet | None) -> bool:
-    """Whether each picture has one of its name in the reference; DataError where only some have."""
+def _paired(images: PictureSet, reference: PictureSet | None) -> dict[str, PictureSet]:
+    """The reference as targets, if each picture has one of its name there; DataError where only some have."""
     if reference is None or images.names is None or reference.names is None:
-        return False
+        return {}
     names = Counter(images.names), Counter(reference.names)
     alone = sorted([*(names[0] - names[1]).elements(), *(names[1] - names[0]).elements()])
     if alone and names[0] & names[1]:
@@ -96,7 +95,7 @@ def _paired(images: PictureSet, reference: PictureSet | None) -> bool:
             f"reference: pictures are paired by name, and {alone[0]} is in {has.where} only"
             f" ({len(alone)} such); each needs one of its name in the other folder"
         )
-    return not alone
+    return {} if alone else {"targets": reference}
 
 
 def _served(

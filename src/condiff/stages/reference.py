@@ -137,7 +137,8 @@ def find(path: str, key: str) -> None:
 def shown(
     pictures: PictureSet, classes: Sequence[str], place: torch.device
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Images, [B, C, H, W] in [-1, 1], and labels, [B], where every picture has one of the classes."""
+    """Images, [B, C, H, W] in [-1, 1], and labels, [B]: of the classes, or of classes of the set's own."""
+    classes = classes if pictures.labelled(classes) else pictures.classes()
     index = {name: number for number, name in enumerate(classes)}
     labelled = pictures.labelled(classes)
     for images, said in pictures.batches(BATCH):
