@@ -14,6 +14,7 @@ from condiff.callbacks.steps import FiniteSteps
 from condiff.callbacks.watch import MetricsWhileTraining
 from condiff.errors import ArtifactError, DivergedError
 from condiff.interrupts import Interrupted, Interrupts
+from condiff.networks.unet import UNet
 
 
 class Line(LightningModule):
@@ -185,3 +186,11 @@ def test_metrics_while_training_are_of_the_averaged_weights_on_a_copy():
     plain = Line()
     fit(plain, [Ema(plain, 0.5)], steps=6)
     assert torch.equal(plain.w.weight, module.w.weight)
+
+
+def test_the_average_of_a_widened_network_begins_without_effect_too():
+    net = UNet(channels=4, num_labels=3, size=8, widths=[16], attention=[False], concat_channels=4)
+    ema = Ema(net, 0.99)
+    ema.on_fit_start(None, None)  # pyright: ignore[reportArgumentType]
+    assert not ema.weights()["net.conv_in.weight"][:, 4:].any()
+    assert ema.weights()["net.conv_in.weight"][:, :4].any()

@@ -48,6 +48,24 @@ def test_a_metric_gets_the_samples_that_it_needs():
     assert len(told(num_samples=9, metrics={"fd": frechet, "is": score})) == 2
 
 
+def test_an_extrapolation_gets_more_samples_than_features():
+    infinity = of("evaluation.frechet_infinity", "FrechetInfinity", smallest=0.5)
+    judge = {"network": of("evaluation.judge", "Judge", feature_dim=64)}
+
+    def about(num_samples, metric=infinity):
+        lines = told(num_samples=num_samples, metrics={"fd": metric}, judge=judge)
+        return [line for line in lines if line.startswith("num_samples")]
+
+    (line,) = about(129)
+    assert line == (
+        "num_samples: must leave more than the judge's 64 features in metrics.fd.smallest=0.5 of it, got 129;"
+        " use 130 or more"
+    )
+    assert about(130) == []
+    body = of("evaluation.features.efficientnet_lite0", "EfficientNetLite0Body")
+    assert about(9, {**infinity, "extractor": body}) == []
+
+
 def guided(guidance: dict[str, Any], drop: float, conditioner: Any = LABEL) -> list[str]:
     method = of("methods.diffusion", "Diffusion", drop_condition=drop)
     return told(guidance=guidance, method=method, conditioner=conditioner)

@@ -215,13 +215,26 @@ def samples_are_enough(cfg: Config) -> Iterator[str]:
                 yield f"num_samples: must be at least {path}.{name}={least}, got {given}"
 
 
+def extrapolations_have_more_samples_than_features(cfg: Config) -> Iterator[str]:
+    """The smallest part of an extrapolation still has more pictures than the judge has features."""
+    given, features = cfg.get("num_samples"), argument(at(cfg, "judge", "network"), "feature_dim")
+    for path, node in objects(at(cfg, "metrics"), "metrics"):
+        smallest = argument(node, "smallest")
+        if not (isinstance(smallest, float) and isinstance(given, int) and isinstance(features, int)):
+            continue
+        if is_judged(node) and int(smallest * given) <= features:
+            enough = int(features / smallest) + 2
+            yield (
+                f"num_samples: must leave more than the judge's {features} features in"
+                f" {path}.smallest={smallest:g} of it, got {given}; use {enough} or more"
+            )
+
+
 def names_are_earned(cfg: Config) -> Iterator[str]:
     """FID and sFID are numbers of the Inception of 2015, LPIPS of VGG16; others have other names."""
     for name, node in at(cfg, "metrics").items():
-        way, said = (
-            attribute(at(cfg, "metrics", name, "extractor", "preprocess"), "called"),
-            str(name).split("_"),
-        )
+        way = attribute(at(cfg, "metrics", name, "extractor", "preprocess"), "called")
+        said = str(name).split("_")
         if way and "fid" in said and way not in said:
             yield f"metrics.{name}: FID after another resize is another number; call it {way}_fid"
         for word, part, features, other in _EARNED:
@@ -250,6 +263,7 @@ RULES: tuple[Rule, ...] = (
     sampler_has_no_more_steps_than_the_process,
     grid_fits_the_process,
     samples_are_enough,
+    extrapolations_have_more_samples_than_features,
     pictures_are_for_an_evaluation,
     metrics_have_what_they_look_at,
     names_are_earned,
