@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from condiff.config.needed_stages import is_judged
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError, DataError
 from condiff.evaluation.features import efficientnet_lite0
@@ -109,6 +110,13 @@ def test_the_judge_refuses_pictures_of_another_size(metrics):
         DataError, match=r"metrics\.fd_judge: the judge \S+ sees pictures of \[3, 32, 32\], got \[3, 16, 16\]"
     ):
         update({"fd_judge": metrics["fd_judge"]}, "samples", pictures(2, 16, 16), None)
+
+
+def test_a_network_that_is_null_is_the_judge_for_what_plans_and_for_what_builds(metrics, tmp_path):
+    node = {**FRECHET, "extractor": None}
+    assert is_judged(node)
+    (built,) = metrics_of({"fd": node}, made(tmp_path), torch.device("cpu")).values()
+    assert built.extractor.name == metrics["fd_judge"].extractor.name
 
 
 def test_without_a_judge_there_are_the_metrics_that_bring_their_own():

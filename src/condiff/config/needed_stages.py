@@ -7,7 +7,7 @@ from condiff.config.nodes import Config, at, attribute, words
 from condiff.config.signatures import TargetError, signature_of
 
 _MEASURING = ("metrics", "evaluation", "statistics")
-_NETWORKS = ("judge", "extractor")  # what a metric looks through: its own, or the study's judge
+JUDGED = ("judge", "extractor")  # what a metric looks through: its own, or the study's judge
 
 
 def with_needed_stages(cfg: Config) -> Any:
@@ -31,4 +31,4 @@ def is_judged(metric: Any) -> bool:
         asked = signature_of(str(metric["_target_"])).parameters
     except TargetError:
         return False
-    return any(name in asked and metric.get(name) is None for name in _NETWORKS)
+    return any(name in asked and metric.get(name) is None for name in JUDGED)

@@ -99,13 +99,16 @@ class Folder(PictureSet):
 
     def batches(self, most: int) -> Iterator[Pictures]:
         waiting: dict[tuple[int, ...], list[tuple[np.ndarray, str | None]]] = {}
+        held = 0
         for path, image in zip(self.files, in_order(_decoded, self.files), strict=True):
             alike = waiting.setdefault(image.shape, [])
             alike.append((image, self._class(path)))
-            if len(alike) == _at_once(most, image.shape):
-                yield _stacked(waiting.pop(image.shape))
-            elif sum(len(rest) * rest[0][0].size for rest in waiting.values()) > _WAITING:
-                yield _stacked(waiting.pop(next(iter(waiting))))  # the one that has waited longest
+            held += image.size
+            is_full = len(alike) == _at_once(most, image.shape)
+            if is_full or held > _WAITING:
+                batch = waiting.pop(image.shape if is_full else next(iter(waiting)))  # or the longest waiting
+                held -= len(batch) * batch[0][0].size
+                yield _stacked(batch)
         yield from map(_stacked, waiting.values())
 
     def uniform(self) -> bool:

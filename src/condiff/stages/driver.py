@@ -16,6 +16,7 @@ import yaml
 
 from condiff.config.build import build
 from condiff.config.kinds import objects
+from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
@@ -34,7 +35,7 @@ from condiff.stages.wandb_log import WandbLog
 log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
 MEASURING = ("metrics", "evaluation", "statistics")
-NETWORKS = ("extractor", "judge", "clip", "distance")  # what a metric may be given to look through
+NETWORKS = (*JUDGED, "clip", "distance")  # what a metric may be given to look through
 
 
 def run_study(

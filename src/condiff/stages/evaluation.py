@@ -48,9 +48,8 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
         for name, entry in entries_of({metric: metrics[metric]}).items()
     }
     write_json(out / "metrics.json", entries)
-    for name, pictures in (("images", images), ("reference", against.pictures)):
-        if pictures is not None:
-            _look(pictures, out / f"{name}.png")
+    for name, pictures in (("images", images), ("reference", against)):
+        _look(pictures.some(SHOWN), out / f"{name}.png")
 
 
 @torch.inference_mode()
@@ -106,7 +105,8 @@ def _served(
     reference: str,
 ) -> dict[str, Measurement]:
     """The metrics for which all is there; ConfigError if that is none of them."""
-    labelled, uniform = images.labelled(classes), images.uniform()
+    labelled = images.labelled(classes)
+    uniform = not any(metric.one_size for metric in metrics.values()) or images.uniform()
     lacking = {
         name: [f"{side} pictures{_HINTS.get(side, '')}" for side in sorted({*metric.sides} - there)]
         + (["labels" if classes else "labels and data=..."] if metric.needs_label and not labelled else [])
@@ -129,12 +129,13 @@ _HINTS = {
 }
 
 
-def _look(pictures: PictureSet, path: Path) -> None:
-    """A few of a set as a grid, cropped to squares and resized."""
+def _look(pictures: list[np.ndarray], path: Path) -> None:
+    """A grid of pictures, cropped to squares and resized; nothing where there are none."""
     square = Square(SIDE, 3)
-    small = [square.fit(_image(picture)) for picture in pictures.some(SHOWN)]
-    with written_whole(path) as temporary:
-        grid(np.stack(small), min(COLUMNS, len(small))).save(temporary, format="PNG")
+    small = [square.fit(_image(picture)) for picture in pictures]
+    if small:
+        with written_whole(path) as temporary:
+            grid(np.stack(small), min(COLUMNS, len(small))).save(temporary, format="PNG")
 
 
 def _image(picture: np.ndarray) -> Image.Image:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from condiff.config.build import build
+from condiff.config.needed_stages import JUDGED
 from condiff.config.signatures import signature_of
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import SPLITS, DataInfo
@@ -133,9 +134,10 @@ def told_of(name: str) -> Iterator[None]:
 
 def _built(node: Config, path: str, judge: _Once | None, own: dict[str, Any]) -> Measurement:
     """A metric with the networks it asks for: its config's, each of them built once, or else the judge."""
-    asked = [name for name in ("judge", "extractor") if name in signature_of(node["_target_"]).parameters]
+    asked = [name for name in JUDGED if name in signature_of(node["_target_"]).parameters]
     networks = {
-        name: _network(node[name], f"{path}.{name}", own, _Once) if name in node else judge for name in asked
+        name: judge if node.get(name) is None else _network(node[name], f"{path}.{name}", own, _Once)
+        for name in asked
     }
     if "distance" in node:
         networks["distance"] = _network(node["distance"], f"{path}.distance", own, _itself)

@@ -11,10 +11,15 @@ from condiff.files import written_whole
 
 
 def save_pictures(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Pictures, [N, C, H, W] in [-1, 1], as uint8; integers, such as labels, [N], as they are."""
-    plain = {name: to_uint8(value) if value.is_floating_point() else value for name, value in tensors.items()}
+    """What ``as_stored`` makes of them."""
+    plain = {name: value.cpu().contiguous() for name, value in as_stored(tensors).items()}
     with written_whole(path) as temporary:
-        save_file({name: value.cpu().contiguous() for name, value in plain.items()}, temporary)
+        save_file(plain, temporary)
+
+
+def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pictures, [N, C, H, W] in [-1, 1], as uint8; integers, such as labels, [N], as they are."""
+    return {name: to_uint8(value) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def load_pictures(path: Path) -> dict[str, Tensor]:

@@ -4,14 +4,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from condiff.data.dataset import ShardDataset
-from condiff.data.picture_sets import Pictures, PictureSet, open_pictures
+from condiff.data.picture_sets import PictureSet, open_pictures
 from condiff.data.source import DataInfo
 from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
@@ -29,7 +28,7 @@ FILE = "an .npz with mu and sigma"
 
 
 class Reference(ABC):
-    """Stands in the place of the training pictures; ``pictures`` are there to be looked at, or None."""
+    """Stands in the place of the training pictures; ``pictures`` are those of others, or None."""
 
     sides: tuple[str, ...] = ("train",)  # the sets of real pictures that it has
     pictures: PictureSet | None = None
@@ -45,9 +44,13 @@ class Reference(ABC):
     def show(self, metrics: Metrics) -> None:
         """Show the metrics the pictures that they still want to see."""
 
+    @abstractmethod
+    def some(self, count: int) -> list[np.ndarray]:
+        """A few of its pictures, [H, W, C] uint8, to be looked at."""
+
+    @abstractmethod
     def told(self) -> str:
-        assert self.pictures is not None
-        return f"{self.pictures.count:,} of {self.pictures.where}"
+        """What it is, for a report."""
 
 
 class StudyData(Reference):
@@ -57,7 +60,7 @@ class StudyData(Reference):
 
     def __init__(self, path: str, inputs: Mapping[str, Artifact], runtime: Runtime) -> None:
         super().__init__(path, inputs, runtime)
-        self.pictures = Prepared(inputs["data"])
+        self.train = ShardDataset(inputs["data"].path, "train")
 
     def give(self, metrics: Metrics) -> None:
         pass  # the moments of an earlier run are found when the pictures are shown
@@ -65,13 +68,23 @@ class StudyData(Reference):
     def show(self, metrics: Metrics) -> None:
         take_in_real(metrics, self.inputs, self.runtime)
 
+    def some(self, count: int) -> list[np.ndarray]:
+        return [*to_uint8(next(self.train.chunks(count))["image"]).movedim(1, -1).numpy()]
+
+    def told(self) -> str:
+        return f"{len(self.train):,} of {DataInfo.read(self.inputs['data'].path).source}"
+
 
 class Others(Reference):
     """A folder, an .npz of pictures, or a finished run."""
 
-    def __init__(self, path: str, inputs: Mapping[str, Artifact], runtime: Runtime) -> None:
+    pictures: PictureSet
+
+    def __init__(
+        self, path: str, inputs: Mapping[str, Artifact], runtime: Runtime, pictures: PictureSet
+    ) -> None:
         super().__init__(path, inputs, runtime)
-        self.pictures = open_pictures(path, "reference")
+        self.pictures = pictures
         folder = runtime.statistics
         self.key = "" if folder is None else str(content([path], folder.parent))
 
@@ -82,10 +95,15 @@ class Others(Reference):
         recall(metrics, self.key, self.runtime.statistics)
 
     def show(self, metrics: Metrics) -> None:
-        assert self.pictures is not None
         classes = class_names(self.inputs)
         take_in(metrics, {"train": partial(shown, self.pictures, classes, device(self.runtime))})
         keep(metrics, self.key, self.runtime.statistics)
+
+    def some(self, count: int) -> list[np.ndarray]:
+        return self.pictures.some(count)
+
+    def told(self) -> str:
+        return f"{self.pictures.count:,} of {self.pictures.where}"
 
 
 class StatisticsFile(Reference):
@@ -103,35 +121,33 @@ class StatisticsFile(Reference):
     def show(self, metrics: Metrics) -> None:
         pass  # there are none
 
+    def some(self, count: int) -> list[np.ndarray]:
+        return []
+
     def told(self) -> str:
         return f"statistics of {self.path}"
 
 
-class Prepared(PictureSet):
-    """The training pictures of the data."""
-
-    def __init__(self, data: Artifact) -> None:
-        self.dataset, self.where = ShardDataset(data.path, "train"), DataInfo.read(data.path).source
-        self.count = len(self.dataset)
-
-    def batches(self, most: int) -> Iterator[Pictures]:
-        for batch in self.dataset.chunks(most):
-            yield to_uint8(batch["image"]), batch.get("label", [None] * len(batch["image"]))
-
-    def some(self, count: int) -> list[np.ndarray]:
-        first = next(self.dataset.chunks(count))
-        return [*to_uint8(first["image"]).movedim(1, -1).numpy()]
-
-
 def reference_of(path: str, inputs: Mapping[str, Artifact], runtime: Runtime) -> Reference:
     """The reference that a config names; DataError where there is none."""
-    return _kind(path)(path, inputs, runtime)
+    if path == DATA:
+        return StudyData(path, inputs, runtime)
+    pictures = find(path, "reference")
+    if pictures is None:
+        return StatisticsFile(path, inputs, runtime)
+    return Others(path, inputs, runtime, pictures)
 
 
-def find(path: str, key: str) -> None:
-    """DataError unless there is something to measure, or to measure it against."""
-    if key != "reference" or _kind(path) is Others:
-        open_pictures(path, key)
+def find(path: str, key: str) -> PictureSet | None:
+    """The pictures at a path, None where a reference is the data or statistics; DataError without any."""
+    if key != "reference":
+        return open_pictures(path, key)
+    try:
+        return None if path == DATA else open_pictures(path, key)
+    except DataError as error:
+        if has_statistics(path):
+            return None
+        raise DataError(*(f"{line}; or {FILE}, or data" for line in error.lines)) from error
 
 
 def shown(
@@ -152,26 +168,17 @@ def class_names(inputs: Mapping[str, Artifact]) -> list[str]:
     return DataInfo.read(inputs["data"].path).class_names if "data" in inputs else []
 
 
-def _kind(path: str) -> type[Reference]:
-    if path == DATA:
-        return StudyData
-    try:
-        open_pictures(path, "reference")
-        return Others
-    except DataError as error:
-        if has_statistics(path):
-            return StatisticsFile
-        raise DataError(*(f"{line}; or {FILE}, or data" for line in error.lines)) from error
-
-
 def _read(path: str, metrics: Metrics) -> tuple[int, list[str]]:
     """Give each metric its statistics: how many have taken them, and a line for each that could not."""
-    taken, refused = 0, []
+    taken, refused, found = 0, [], {}
     for name, metric in metrics.items():
         wanted = metric.wanted_real()
         if wanted is not None and wanted[0] == "train":
+            extractor = wanted[1]
             try:
-                metric.take_real(read_statistics(Path(path), wanted[1]))
+                if extractor.name not in found:
+                    found[extractor.name] = read_statistics(path, extractor)
+                metric.take_real(found[extractor.name])
                 taken += 1
             except ValueError as error:
                 refused.append(f"reference: for metrics.{name}, {error}")

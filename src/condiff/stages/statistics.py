@@ -9,7 +9,7 @@ import torch
 
 from condiff.errors import ConfigError
 from condiff.evaluation.measurement import Measurement
-from condiff.evaluation.statistics import read_statistics, stored_moments, write_statistics
+from condiff.evaluation.statistics import Statistics, read_statistics, stored_moments, write_statistics
 from condiff.files import digest, written_whole
 from condiff.stages.fingerprint import fingerprint
 
@@ -21,9 +21,12 @@ def recall(metrics: Mapping[str, Measurement], pictures: str, folder: Path | Non
 
     pictures: a key or hash that covers what the pictures are and how they are cropped and resized.
     """
+    found: dict[Path, Statistics] = {}
     for metric, file, extractor in _wanted(metrics, pictures, folder):
         try:
-            metric.take_real(read_statistics(file, extractor))
+            if file not in found:
+                found[file] = read_statistics(file, extractor)
+            metric.take_real(found[file])
         except ValueError:  # a missing or damaged file only costs time
             file.unlink(missing_ok=True)
 
@@ -31,6 +34,8 @@ def recall(metrics: Mapping[str, Measurement], pictures: str, folder: Path | Non
 def keep(metrics: Mapping[str, Measurement], pictures: str, folder: Path | None) -> None:
     """Leave the moments of what the metrics have seen for the next run."""
     for metric, file, extractor in _wanted(metrics, pictures, folder):
+        if file.is_file():  # of another metric in the same features
+            continue
         with suppress(ValueError):  # of too few pictures there are none; the metric itself tells
             statistics = metric.real_statistics()
             file.parent.mkdir(parents=True, exist_ok=True)

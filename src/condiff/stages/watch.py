@@ -11,7 +11,7 @@ from condiff.evaluation.measurement import Measurement
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
 from condiff.stages.metrics import drawn_sets, entries_of, metrics_of, take_in, take_in_real
-from condiff.stages.pictures import to_uint8
+from condiff.stages.pictures import as_stored
 from condiff.stages.samples import drawn
 from condiff.stages.stage import Artifact, Config, Runtime
 
@@ -36,8 +36,7 @@ class Watch:
             averaged = NetworkDenoiser(network, denoiser.process, denoiser.parameterization)
             samples = drawn(self.cfg, self.done, (averaged, conditioner, shape), self.place)
             metrics = copy.deepcopy(self._ready())
-            stored = {k: to_uint8(v) if v.is_floating_point() else v for k, v in samples.items()}
-            take_in(metrics, drawn_sets(stored, self.place))
+            take_in(metrics, drawn_sets(as_stored(samples), self.place))
             return {name: entry["value"] for name, entry in entries_of(metrics).items()}
 
         return measure
