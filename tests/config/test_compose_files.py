@@ -47,7 +47,7 @@ def told(conf: Path, *argv: str) -> tuple[str, ...]:
         ("hydra:\n  searchpath: [pkg://this]", "config: .*searchpath"),
         (
             "hydra:\n  sweeper:\n    params: {_target_: os.system}",
-            "hydra.sweeper: must be .* alone, got .*os.system",
+            "hydra.sweeper: must be a choice of hydra/sweeper as it stands, got .*os.system",
         ),
         (
             "hydra:\n  launcher:\n    x: [{_target_: os.system}]",

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from condiff.config.build import build
 from condiff.config.command_line import read_flags, read_settings
-from condiff.config.compose import check, register
+from condiff.config.compose import check, read_command, register
 from condiff.config.composer import Composer
 from condiff.config.kinds import wrong_kinds
 from condiff.config.validate import check_parts
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
+PLUGINS = sorted(CONF.glob("hydra/*/*.yaml"))
 STUDIES = [path.name for path in FILES if path.parent.name == "experiment"]
 CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name != "experiment"]
 
@@ -19,7 +21,15 @@ CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name !=
 def test_there_are_configs():
     assert len(STUDIES) >= 1
     assert len(CHOICES) >= 30
-    assert len(FILES) == len([*CONF.glob("**/*.yaml")]) - 1  # depth two, and config.yaml
+    assert len(FILES) == len([*CONF.glob("**/*.yaml")]) - 1 - len(PLUGINS)  # and config.yaml
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_every_launcher_and_sweeper_can_be_chosen(path):
+    chosen = f"hydra/{path.parent.name}={path.stem}"
+    command = read_command(["-m", "experiment=cfg_latent", "guidance.scale=1,2", chosen], CONF)
+    assert command is not None
+    assert build(command.search.sweeper if command.search else command.launcher)
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -1,7 +1,7 @@
 """The command line as Hydra reads it: its flags, and the overrides with their mistakes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
 from hydra.errors import HydraException
 
 from condiff.config.hints import closest, no_such_choice
@@ -28,6 +28,7 @@ class Flags:
     extra: Path | None
     multirun: bool
     overrides: list[str]
+    words: list[str]  # those that chose where configs are, as they were given
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Setting:
         return self.parsed.is_sweep_override()
 
     @property
+    def is_interval(self) -> bool:
+        """A sweep over all numbers between two."""
+        return self.is_sweep and not self.parsed.is_discrete_sweep()
+
+    @property
     def is_plain(self) -> bool:
         """``key=value``, without a leading ``+`` or ``~``."""
         return not self.is_group and self.parsed.type == OverrideType.CHANGE
@@ -61,9 +67,24 @@ class Setting:
         """Itself, or for a sweep a setting for each of its values, cut after the limit."""
         if not self.is_sweep:
             return [self]
-        words = islice(self.parsed.sweep_string_iterator(), MAX_RUNS + 1)
-        texts = [f"{self.parsed.get_key_element()}={word}" for word in words]
-        parser = OverridesParser.create()
+        return self._each(islice(self.parsed.sweep_string_iterator(), MAX_RUNS + 1))
+
+    def ends(self) -> list["Setting"]:
+        """Those that show whether all are right: the ends of an interval or a range, or every choice."""
+        if self.is_interval:
+            interval = self.parsed.value()
+            assert isinstance(interval, IntervalSweep)
+            return self._each([str(interval.start), str(interval.end)])
+        points = self.points()
+        return [points[0], points[-1]] if self.parsed.is_range_sweep() else points
+
+    def to(self, word: str) -> "Setting":
+        """The same key with one value."""
+        return self._each([word])[0]
+
+    def _each(self, words: Iterable[str]) -> list["Setting"]:
+        parser, key = OverridesParser.create(), self.parsed.get_key_element()
+        texts = [f"{key}={word}" for word in words]
         return [Setting(text, parser.parse_override(text), self.is_group) for text in texts]
 
 
@@ -86,6 +107,12 @@ def read_flags(argv: list[str], conf: Path, config_name: str) -> Flags | None:
         extra=_folder("--config-dir", Path.cwd(), args.config_dir),
         multirun=args.multirun,
         overrides=args.overrides,
+        words=[
+            word
+            for flag in ("config_path", "config_name", "config_dir")
+            if (value := getattr(args, flag)) is not None
+            for word in (f"--{flag.replace('_', '-')}", value)
+        ],
     )
 
 
@@ -136,8 +163,8 @@ def _parsed(text: str, loader: ConfigLoaderImpl, mistakes: list[str]) -> Setting
     parsed.config_loader = loader  # asked for the choices of a glob
     key = parsed.key_or_group
     is_group = "." not in key and loader.repository.group_exists(key)
-    if parsed.is_sweep_override() and not parsed.is_discrete_sweep():
-        mistakes.append(f"{text}: a sweep takes values one by one; write {key}=1,2,3")
+    if is_group and parsed.is_sweep_override() and not parsed.is_discrete_sweep():
+        mistakes.append(f"{text}: the choices of a group have no interval; write {key}=ONE,OTHER")
         return None
     return Setting(text, parsed, is_group)
 

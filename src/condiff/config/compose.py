@@ -2,10 +2,9 @@
 
 import random
 import string
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,73 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from condiff.config.command_line import MAX_RUNS, Flags, Setting, read_flags, read_settings
+from condiff.config.command_line import Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.schema import REQUIRED, defaults
+from condiff.config.sweeping import axis_of, corners, every, plugins, without_effect
 from condiff.config.validate import validate
 from condiff.errors import ConfigError
 
 
-def check(
+@dataclass(frozen=True)
+class Planned:
+    """One run that a command asks for: what the command line says of it, and its canonical config."""
+
+    overrides: list[str]
+    cfg: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Everything that a command line asks for.
+
+    folder: of the run, or of the sweep that gives each of its runs a folder in it; from the current one.
+    is_named: whether the user chose that folder, rather than the config.
+    """
+
+    runs: list[Planned]
+    folder: str
+    is_named: bool
+    is_sweep: bool
+    launcher: Mapping[str, Any]  # a node to be built; empty for this process
+    search: "Search | None"  # where points of a space are tried, ``runs`` being its corners
+    flags: list[str]  # of the command line, those of a sweep apart
+
+
+class Search:
+    """A space that is searched: its axes, by what, and the run of any point in it."""
+
+    def __init__(self, sweeper: Mapping[str, Any], preflight: "_Preflight", settings: list[Setting]) -> None:
+        self.sweeper = sweeper
+        self.axes = [axis_of(setting) for setting in settings if setting.is_sweep]
+        self._preflight, self._settings = preflight, settings
+
+    def at(self, words: Mapping[str, str]) -> Planned:
+        """The run with these values, by the keys of the axes; ConfigError if there is none."""
+        keyed = [(setting.parsed.get_key_element(), setting) for setting in self._settings]
+        return self._preflight.at([s.to(words[key]) if s.is_sweep else s for key, s in keyed])
+
+
+def read_command(
     argv: list[str], conf: Path, stages: Collection[str] | None = None, config_name: str = "config"
-) -> list[dict[str, Any]] | None:
-    """The canonical config of each run that a command line asks for; ConfigError with every mistake.
+) -> Command | None:
+    """What a command line asks for, every run composed and checked; ConfigError with every mistake.
 
     ``conf`` is the folder of configs, ``stages`` the names a study may use. None for commands that
     only print, such as ``--help``. Nothing is written, and nothing heavy imported.
     """
     register()
     flags = read_flags(argv, conf, config_name)
-    return None if flags is None else _Preflight(flags, stages).configs()
+    return None if flags is None else _Preflight(flags, stages).command()
+
+
+def check(
+    argv: list[str], conf: Path, stages: Collection[str] | None = None, config_name: str = "config"
+) -> list[dict[str, Any]] | None:
+    """The canonical config of each run of ``read_command``."""
+    command = read_command(argv, conf, stages, config_name)
+    return None if command is None else [run.cfg for run in command.runs]
 
 
 def register() -> None:
@@ -53,54 +100,72 @@ class _Preflight:
         self.mistakes = self.composer.mistakes
         self.blind: set[str] = set()  # groups whose choice is unknown, so that their keys are too
 
-    def configs(self) -> list[dict[str, Any]]:
+    def command(self) -> Command:
         settings = read_settings(self.flags.overrides, self.composer.loader, self.mistakes, self.blind)
-        found = [self._study(run) for run in self._runs(settings)]
-        self._want_plus()
-        studies = [cfg for cfg in found if cfg is not None]
-        if not self.mistakes:
-            self._want_effect(settings, studies)
-        if self.mistakes:
-            raise ConfigError(*dict.fromkeys(self.mistakes))
-        return studies
-
-    def _runs(self, settings: list[Setting]) -> list[list[Setting]]:
-        """The settings of each run: one, or the points of a sweep."""
         master = self.composer.compose(settings, RunMode.MULTIRUN)
         if master is None:
-            return []
-        if not self.flags.multirun and master.hydra.mode != RunMode.MULTIRUN:
-            self.mistakes += [
-                f"{s.text}: several values are a sweep, which needs -m; a list is written {s.key}=[...]"
-                for s in settings
-                if s.is_sweep
-            ]
-            if "name" in master:
-                self._check_folder(master, "hydra.run.dir")
-            return [[s for s in settings if not s.is_sweep]]
-        self._check_folder(master, "hydra.sweep.dir")
-        swept = {s.parsed.get_key_element(): s for s in [*self._swept_by_file(master), *settings]}
-        points = [s.points() for s in swept.values()]
-        number = prod(map(len, points))
-        if number > MAX_RUNS:
-            raise ConfigError(*self.mistakes, f"sweep: at most {MAX_RUNS} runs at once, got {number} or more")
-        return [list(point) for point in product(*points)]
+            raise ConfigError(*dict.fromkeys(self.mistakes))
+        is_sweep = self.flags.multirun or master.hydra.mode == RunMode.MULTIRUN
+        launcher, sweeper = ({}, {}) if self.mistakes else plugins(master, self.mistakes)
+        swept = self._swept(settings, master) if is_sweep else self._unswept(settings)
+        points = corners(swept) if sweeper else every(swept, self.mistakes)
+        runs = [run for point in points if (run := self._planned(point)) is not None]
+        self._want_plus()
+        if not self.mistakes:
+            self._want_effect(settings, [run.cfg for run in runs])
+        key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+        folder = self._folder(master, key, is_sweep)
+        self.mistakes += without_effect(settings)
+        if self.mistakes:
+            raise ConfigError(*dict.fromkeys(self.mistakes))
+        named = any(setting.key == key for setting in settings)
+        search = Search(sweeper, self, swept) if sweeper and is_sweep else None
+        return Command(runs, folder, named, is_sweep, launcher, search, self.flags.words)
+
+    def _unswept(self, settings: list[Setting]) -> list[Setting]:
+        self.mistakes += [
+            f"{s.text}: several values are a sweep, which needs -m; a list is written {s.key}=[...]"
+            for s in settings
+            if s.is_sweep
+        ]
+        return [s for s in settings if not s.is_sweep]
+
+    def _swept(self, settings: list[Setting], master: DictConfig) -> list[Setting]:
+        """With what a file sweeps over, unless the command line says something else of it."""
+        every_one = [*self._swept_by_file(master), *settings]
+        return [*{s.parsed.get_key_element(): s for s in every_one}.values()]
+
+    def at(self, point: list[Setting]) -> Planned:
+        """The run of one more point; ConfigError if it has mistakes."""
+        run = self._planned(point)
+        if run is None:
+            raise ConfigError(*dict.fromkeys(self.mistakes))
+        return run
+
+    def _planned(self, point: list[Setting]) -> Planned | None:
+        cfg = self._study(point)
+        words = [setting.text for setting in point if not setting.key.startswith("hydra")]
+        return None if cfg is None else Planned(words, cfg)
 
     def _swept_by_file(self, master: DictConfig) -> list[Setting]:
         params = master.hydra.sweeper.get("params") or {}
         texts = [f"{key}={value}" for key, value in params.items()]
         return read_settings(texts, self.composer.loader, self.mistakes, self.blind)
 
-    def _check_folder(self, cfg: DictConfig, key: str) -> None:
-        """Where Hydra will put the run or the sweep must be known before it starts."""
+    def _folder(self, cfg: DictConfig, key: str, is_sweep: bool) -> str:
+        """Where the run or the sweep will lie must be known before it starts."""
+        if not is_sweep and "name" not in cfg:
+            return ""  # has its own line
         try:
             folder = OmegaConf.select(cfg, key, throw_on_missing=True)
-            if not isinstance(folder, str) or not folder:
-                self.mistakes.append(f"{key}: must be a folder, got {folder}")
+            if isinstance(folder, str) and folder:
+                return folder
+            self.mistakes.append(f"{key}: must be a folder, got {folder}")
         except OmegaConfBaseException as error:
-            is_swept = key == "hydra.sweep.dir" and "name" not in cfg
+            is_swept = is_sweep and "name" not in cfg
             hint = "name: a sweep over studies needs a name of its own; give name=..."
             self.mistakes.append(hint if is_swept else f"{key}: {str(error).splitlines()[0]}")
+        return ""
 
     def _study(self, settings: list[Setting]) -> dict[str, Any] | None:
         """The canonical config of one run; None if it has mistakes."""

@@ -8,7 +8,7 @@ import copy
 import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra import version
@@ -159,7 +159,8 @@ def _hydra_misuse(cfg: DictConfig) -> list[str]:
     lines = [] if OmegaConf.select(cfg, "hydra.mode") in (None, *RunMode) else ["hydra.mode: is no mode"]
     for key, allowed in _PLUGINS.items():
         targets = _targets(OmegaConf.select(cfg, f"hydra.{key}"))
-        lines += [f"hydra.{key}: must be {allowed} alone, got {targets}"] if targets != [allowed] else []
+        if len(targets) != 1 or targets[0] not in allowed:
+            lines.append(f"hydra.{key}: must be a choice of hydra/{key} as it stands, got {targets}")
     for key in ("job_logging", "hydra_logging"):
         own = _own_logging(key)
         if OmegaConf.select(cfg, f"hydra.{key}") not in own.values():
@@ -171,9 +172,21 @@ def _hydra_misuse(cfg: DictConfig) -> list[str]:
 
 
 _PLUGINS = {
-    "launcher": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "sweeper": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "launcher": {
+        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        *(f"condiff.sweeps.launchers.{name}" for name in ("InProcess", "Processes", "Slurm", "Ray")),
+    },
+    "sweeper": {
+        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "condiff.sweeps.search.Optuna",
+    },
 }
+
+
+def plugin(cfg: DictConfig, key: str) -> dict[str, Any]:
+    """What ``hydra.launcher`` or ``hydra.sweeper`` names, as a node to be built; Hydra's own is empty."""
+    node = cast(dict[str, Any], OmegaConf.to_container(cfg.hydra[key], resolve=True))
+    return {} if str(node["_target_"]).startswith("hydra.") else node
 
 
 def _targets(node: Any) -> list[Any]:

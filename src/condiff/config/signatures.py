@@ -19,6 +19,8 @@ from condiff.ranges import NonNegative, Positive, Probability
 ROOMS = (
     "diffusion", "networks", "conditioners", "autoencoders", "data", "methods", "evaluation", "callbacks",
 )  # fmt: skip
+# Where the jobs of a sweep run, and how it searches.
+MODULES = ("condiff.sweeps.launchers", "condiff.sweeps.search")
 _ADAM = {
     "lr": Positive,
     "betas": tuple[Probability, Probability],
@@ -106,7 +108,8 @@ def _find(target: str) -> SourceClass:
             raise TargetError(f"{target} is not installed")
         return found
     parts = target.split(".") if isinstance(target, str) and _NAME.fullmatch(target) else []
-    if len(parts) < 3 or parts[0] != "condiff" or parts[1] not in ROOMS:
+    in_room = len(parts) > 2 and parts[0] == "condiff" and parts[1] in ROOMS
+    if not in_room and ".".join(parts[:-1]) not in MODULES:
         raise TargetError(
             f"{target!r} may not be built; allowed are the classes of condiff.{{{','.join(ROOMS)}}}"
             f" and {', '.join(LIBRARY)}{nearest(target, LIBRARY)}"

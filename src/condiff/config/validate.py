@@ -35,6 +35,12 @@ def check_parts(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return check.part(cfg, Run, ""), check.mistakes
 
 
+def check_object(node: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[str]]:
+    """An object that is no part of a run by itself: the canonical node and its mistakes."""
+    check = _Check()
+    return check.target(node, path), check.mistakes
+
+
 class _Check:
     """One walk through a config; ``mistakes`` has a line for each one met."""
 

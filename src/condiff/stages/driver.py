@@ -6,7 +6,6 @@ import logging
 import shlex
 import shutil
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +18,14 @@ from condiff.config.kinds import objects
 from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
-from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
+from condiff.errors import ConfigError, DataError, EnvironmentFault
 from condiff.files import digest, write_json, written_whole
-from condiff.interrupts import Interrupts
+from condiff.interrupts import Interrupted, Interrupts
 from condiff.reports.html import render
 from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
+from condiff.stages.failures import Failures
 from condiff.stages.outside import DATA
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.stage import Artifact, Runtime
@@ -39,11 +39,17 @@ NETWORKS = (*JUDGED, "clip", "distance")  # what a metric may be given to look t
 
 
 def run_study(
-    cfg: Config, folder: Path, interrupts: Interrupts, overrides: Sequence[str] = ()
-) -> dict[str, float]:
-    """Run the stages of a study and leave ``folder`` as a run leaves it; the values of its metrics.
+    cfg: Config,
+    folder: Path,
+    interrupts: Interrupts,
+    overrides: Sequence[str] = (),
+    command: str = "",
+    failures: Path | None = None,
+) -> None:
+    """Run the stages of a study and leave ``folder`` as a run leaves it.
 
-    ``overrides`` are what the command line said of this run, for those who read it later.
+    ``overrides`` are what the command line said of this run and ``command`` runs it alone, for those who
+    read it later; ``failures`` is where a sweep remembers the stages that failed.
     """
     settings = cfg["runtime"]
     cache, steps = _planned(cfg)
@@ -70,6 +76,7 @@ def run_study(
         log=tell,
         interrupts=interrupts,
         statistics=cache.root / "moments",
+        failures=Failures(failures, folder.name),
     )
     done: dict[str, Artifact] = {}
     trains = any(step.stage.name == "denoiser" and step.status != "cached" for step in steps)
@@ -78,15 +85,14 @@ def run_study(
         runtime = replace(runtime, watch=watch.Watch(cfg, done, runtime))
     try:
         run(steps, cfg, cache, runtime, done)
-        metrics = _leave(folder, cfg, steps, done)
+        metrics = _leave(folder, cfg, steps, done, command)
     except BaseException as error:
-        if isinstance(error, Exception) and not isinstance(error, CondiffError):
+        if not isinstance(error, Interrupted):
             _in_file_only("the run failed", error)
         wandb.finish(exit_code=1)
         raise
     wandb.result(metrics, folder / "samples.png")
     wandb.finish()
-    return {name: metric["value"] for name, metric in metrics.items()}
 
 
 def rehearse_if_new(cfg: Config, info: DataInfo) -> None:
@@ -94,6 +100,11 @@ def rehearse_if_new(cfg: Config, info: DataInfo) -> None:
     _, steps = _planned(cfg)
     if any(step.stage.name == "samples" and step.status != "cached" for step in steps):
         importlib.import_module("condiff.stages.rehearsal").rehearse(cfg, info)
+
+
+def planned_keys(cfg: Config) -> dict[str, str]:
+    """The key of each stage's artifact, whether it is there or not."""
+    return {step.stage.name: step.key for step in _planned(cfg)[1]}
 
 
 def _planned(cfg: Config) -> tuple[Cache, list[Step]]:
@@ -158,19 +169,6 @@ def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:
         raise ConfigError(*wrong)
 
 
-def failed(error: BaseException) -> tuple[int, str]:
-    """Exit code and the lines for stderr."""
-    if isinstance(error, CondiffError):
-        return error.exit_code, str(error)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return failed(
-            OutOfMemory("trainer.batch_size: out of memory; halve it, or set a smaller network or data.size")
-        )
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return 1, f"error[1]: {type(error).__name__}{place}: {error}; runtime.debug=true shows the traceback"
-
-
 def command_line(argv: Sequence[str]) -> str:
     """The command that was given, without secrets, to be shown and to be given again."""
     return shlex.join(redact(["python", *argv]))
@@ -194,7 +192,7 @@ def _open(folder: Path) -> None:
     log.propagate = False
 
 
-def _in_file_only(what: str, error: Exception) -> None:
+def _in_file_only(what: str, error: BaseException) -> None:
     """A traceback for run.log; the terminal gets a line of its own."""
     for handler in log.handlers:
         if isinstance(handler, logging.FileHandler):
@@ -206,7 +204,7 @@ def _in_file_only(what: str, error: Exception) -> None:
 
 
 def _leave(
-    folder: Path, cfg: Config, steps: Sequence[Step], done: Mapping[str, Artifact]
+    folder: Path, cfg: Config, steps: Sequence[Step], done: Mapping[str, Artifact], command: str
 ) -> dict[str, dict[str, Any]]:
     """Everything a run folder holds, each file whole."""
     stages = {
@@ -229,7 +227,7 @@ def _leave(
     for file in sorted(done["statistics"].path.glob("*.npz")) if "statistics" in done else ():
         shutil.copyfile(file, folder / file.name)
         print(f"statistics: {folder / file.name}")
-    page = render(report(cfg, command_line(sys.argv), steps, done))
+    page = render(report(cfg, command, steps, done))
     with written_whole(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"\n{metrics_table(metrics, palette_for(sys.stdout))}\n" if metrics else "")

@@ -9,6 +9,7 @@ from typing import Any
 
 from condiff.files import digest
 from condiff.interrupts import Interrupts
+from condiff.stages.failures import Failures
 from condiff.stages.fingerprint import fingerprint, targets
 
 Config = Mapping[str, Any]
@@ -35,6 +36,7 @@ class Runtime:
     log: Callable[[str, int, dict[str, float]], None] = lambda *_: None  # stage, step, scalars
     interrupts: Interrupts = field(default_factory=Interrupts)
     statistics: Path | None = None  # a folder for moments of real pictures, to be found by later runs
+    failures: Failures = field(default_factory=Failures)  # of a sweep's other jobs
     watch: Any = None  # a stages.watch.Watch, where a denoiser is to be measured while it trains
 
 

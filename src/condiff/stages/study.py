@@ -156,17 +156,22 @@ def _make(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, ru
     with cache.lock(name, step.key, log.warning):
         if _found(step, cache):
             return
-        work = cache.work(name, step.key)
-        step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*.safetensors")) else "run"
-        clean(work, keep=(CHECKPOINTS, LOG))
-        start = time.monotonic()
-        step.stage.run(cfg, inputs, runtime, work)
-        clean_up = work / CHECKPOINTS
-        for file in clean_up.glob("*"):
-            file.unlink()
-        if clean_up.exists():
-            clean_up.rmdir()
-        step.artifact = cache.publish(name, step.key, _manifest(step, inputs, time.monotonic() - start))
+        with runtime.failures.watched(name, step.key):
+            _work(step, cfg, inputs, cache, runtime)
+
+
+def _work(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, runtime: Runtime) -> None:
+    name, work = step.stage.name, cache.work(step.stage.name, step.key)
+    step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*.safetensors")) else "run"
+    clean(work, keep=(CHECKPOINTS, LOG))
+    start = time.monotonic()
+    step.stage.run(cfg, inputs, runtime, work)
+    clean_up = work / CHECKPOINTS
+    for file in clean_up.glob("*"):
+        file.unlink()
+    if clean_up.exists():
+        clean_up.rmdir()
+    step.artifact = cache.publish(name, step.key, _manifest(step, inputs, time.monotonic() - start))
 
 
 def _manifest(step: Step, inputs: Mapping[str, Artifact], seconds: float) -> dict[str, Any]:

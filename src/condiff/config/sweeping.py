@@ -1,0 +1,98 @@
+"""What a command line says about a sweep: its axes, where its jobs run, and what of Hydra's is not there."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, RangeSweep
+from omegaconf import DictConfig
+
+from condiff.config.command_line import MAX_RUNS, Setting
+from condiff.config.composer import plugin
+from condiff.config.validate import check_object
+from condiff.errors import ConfigError
+
+Point = list[Setting]
+_DONE_HERE = re.compile(r"hydra[./](mode|run|sweep\.dir|launcher|sweeper|searchpath)\b")
+_REFUSED = re.compile(r"hydra[./](callbacks|job\.env_\w+|job_logging|hydra_logging)\b")  # has its own line
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a space that is searched: numbers from ``low`` to ``high``, or ``words``.
+
+    step: between the values, for whole numbers and ranges; None where every number between is one.
+    """
+
+    key: str
+    words: Sequence[str] = ()
+    low: float = 0
+    high: float = 0
+    step: float | None = None
+    log: bool = False
+
+
+def axis_of(setting: Setting) -> Axis:
+    key, value = setting.parsed.get_key_element(), setting.parsed.value()
+    if isinstance(value, IntervalSweep):
+        low, high = value.start, value.end
+        assert low is not None
+        assert high is not None
+        whole = isinstance(low, int) and isinstance(high, int)
+        return Axis(key, (), low, high, 1 if whole else None, "log" in value.tags)
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
+        values = [float(number) for number in value.range()]
+        return Axis(key, (), min(values), max(values), abs(float(value.step)))
+    return Axis(key, words=[point.text.partition("=")[2] for point in setting.points()])
+
+
+def every(settings: Sequence[Setting], mistakes: list[str]) -> list[Point]:
+    """Every combination of what the settings sweep over."""
+    mistakes += [
+        f"{s.text}: an interval is searched by hydra/sweeper=optuna; a sweep takes values one by one, write"
+        f" {s.key}=1,2,3"
+        for s in settings
+        if s.is_interval
+    ]
+    points = [s.points() for s in settings if not s.is_interval]
+    number = prod(map(len, points))
+    if number > MAX_RUNS:
+        raise ConfigError(*mistakes, f"sweep: at most {MAX_RUNS} runs at once, got {number} or more")
+    return [list(point) for point in product(*points)]
+
+
+def corners(settings: Sequence[Setting]) -> list[Point]:
+    """One point of a space, and those where one axis has another of its choices or its other end."""
+    ends = [setting.ends() for setting in settings]
+    first = [points[0] for points in ends]
+    return [first] + [
+        [*first[:place], other, *first[place + 1 :]]
+        for place, points in enumerate(ends)
+        for other in points[1:]
+    ]
+
+
+def plugins(master: DictConfig, mistakes: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The launcher and the sweeper as nodes to be built, empty for the plain ones."""
+    found = []
+    for key in ("launcher", "sweeper"):
+        node = plugin(master, key)
+        node.pop("params", None)
+        checked, wrong = check_object(node, f"hydra.{key}") if node else ({}, [])
+        mistakes += wrong
+        found.append(checked)
+    return found[0], found[1]
+
+
+def without_effect(settings: Sequence[Setting]) -> Iterator[str]:
+    """Settings of Hydra's own that are done here in another way, or not at all."""
+    for setting in settings:
+        words = re.match(r"hydra[./]", setting.key) is not None
+        if words and not _DONE_HERE.match(setting.key) and not _REFUSED.match(setting.key):
+            yield (
+                f"{setting.text}: has no effect here; of Hydra's own settings there are hydra.run.dir,"
+                " hydra.sweep.dir, hydra/launcher and hydra/sweeper"
+            )

@@ -1,0 +1,259 @@
+"""Where the jobs of a sweep run: here, in processes of their own, on SLURM, on Ray.
+
+Jobs that need the same stage at the same time make it once: the cache's locks see to that.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from condiff.errors import EnvironmentFault
+from condiff.interrupts import Interrupts
+from condiff.ranges import Count, Natural, checked
+from condiff.sweeps.job import Job, Outcome, outcome_of, run_apart, run_job
+
+LOOK = 0.05  # seconds between looks at whether a job has ended
+GRACE = 30.0  # seconds in which a job that is asked to stop saves what it has
+
+
+class Watcher(Protocol):
+    """Is told how the jobs fare, by their places."""
+
+    def started(self, place: int) -> None: ...
+
+    def ended(self, place: int, outcome: Outcome) -> None: ...
+
+
+class Launcher(Protocol):
+    parallel: int  # jobs at once
+
+    def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
+        """Run every job; Interrupted stops them all."""
+        ...
+
+
+class InProcess:
+    """One after another in this process: loaded models stay for the next job."""
+
+    parallel = 1
+
+    def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
+        for place, job in enumerate(jobs):
+            watcher.started(place)
+            watcher.ended(place, run_job(job, interrupts))
+
+
+class Processes:
+    """Each in a process of its own, ``parallel`` at once; each with its own GPUs if there are enough."""
+
+    @checked
+    def __init__(self, parallel: Count = 1) -> None:
+        self.parallel = parallel
+
+    def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
+        waiting, free = deque(enumerate(jobs)), list(range(self.parallel))
+        running: dict[int, tuple[subprocess.Popen[str], int]] = {}
+        try:
+            while waiting or running:
+                while waiting and free:
+                    place, job = waiting.popleft()
+                    slot = free.pop(0)
+                    watcher.started(place)
+                    running[place] = (_begun(job, slot, self.parallel), slot)
+                for place, (process, slot) in [*running.items()]:
+                    if process.poll() is not None:
+                        del running[place]
+                        free.append(slot)
+                        watcher.ended(place, outcome_of(jobs[place], _death(process.returncode)))
+                time.sleep(LOOK)
+        finally:
+            _stop([process for process, _ in running.values()])
+
+
+class Slurm:
+    """Each as a job of SLURM, through submitit; ``cluster=local`` runs them on this machine instead.
+
+    minutes: wall-clock limit of a job. gpus, cpus, memory_gb: of a job. parallel: jobs at once.
+    """
+
+    @checked
+    def __init__(
+        self,
+        cluster: Literal["slurm", "local"] = "slurm",
+        parallel: Count = 32,
+        partition: str | None = None,
+        minutes: Count = 240,
+        gpus: Natural = 1,
+        cpus: Count = 8,
+        memory_gb: Count = 32,
+    ) -> None:
+        self.cluster, self.parallel, self.partition = cluster, parallel, partition
+        self.settings = {
+            "timeout_min": minutes,
+            "gpus_per_node": gpus,
+            "cpus_per_task": cpus,
+            "mem_gb": memory_gb,
+            "tasks_per_node": 1,
+            "nodes": 1,
+        }
+
+    def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
+        submitit = _imported("submitit", "slurm")
+        logs = Path(jobs[0].folder).parent / ".submitit"
+        executor = submitit.AutoExecutor(logs, cluster=self.cluster)
+        executor.update_parameters(name="condiff", **self.settings)
+        if self.cluster == "slurm":
+            executor.update_parameters(slurm_partition=self.partition, slurm_array_parallelism=self.parallel)
+        at_once = self.parallel if self.cluster == "local" else len(jobs)
+
+        def begin(job: Job) -> Any:
+            return executor.submit(run_apart, job)
+
+        def ending(handle: Any) -> str | None:
+            return f"the job {handle.job_id} ended as {handle.state}" if handle.done() else None
+
+        _followed(jobs, watcher, at_once, begin, ending, lambda handle: handle.cancel(check=False))
+
+
+class Ray:
+    """Each as a task of Ray, ``parallel`` at once if it has room for them; cpus and gpus are a job's."""
+
+    @checked
+    def __init__(
+        self, address: str | None = None, parallel: Count = 8, cpus: Count = 1, gpus: Natural = 0
+    ) -> None:
+        self.address, self.parallel, self.cpus, self.gpus = address, parallel, cpus, gpus
+
+    def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
+        ray = _imported("ray", "ray")
+        ray.init(address=self.address, include_dashboard=False, log_to_driver=False)
+        # a worker a task: what a job has allocated goes with it, and no task is tried twice in silence
+        how = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 1}
+        task = ray.remote(**how)(run_apart)
+
+        def ending(handle: Any) -> str | None:
+            if not ray.wait([handle], timeout=0)[0]:
+                return None
+            try:
+                ray.get(handle)
+            except Exception as error:  # whatever Ray calls the death of a worker
+                return f"Ray says: {str(error).splitlines()[0]}"
+            return "the task ended"
+
+        try:
+            _followed(jobs, watcher, self.parallel, task.remote, ending, ray.cancel)
+        finally:
+            ray.shutdown()
+
+
+def _followed(
+    jobs: Sequence[Job],
+    watcher: Watcher,
+    at_once: int,
+    begin: Callable[[Job], Any],
+    ending: Callable[[Any], str | None],  # None while it runs
+    cancel: Callable[[Any], object],
+) -> None:
+    """Hand the jobs to a scheduler and look after them until the last has ended."""
+    waiting, running = deque(enumerate(jobs)), dict[int, Any]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                place, job = waiting.popleft()
+                watcher.started(place)
+                running[place] = begin(job)
+            for place, handle in [*running.items()]:
+                end = ending(handle)
+                if end is not None:
+                    del running[place]
+                    watcher.ended(place, outcome_of(jobs[place], end))
+            time.sleep(LOOK)
+    finally:
+        for handle in running.values():
+            with suppress(Exception):  # a scheduler that cannot be asked is no reason to hide the first fault
+                cancel(handle)
+
+
+def _begun(job: Job, slot: int, parallel: int) -> subprocess.Popen[str]:
+    # a session of its own: Ctrl-C reaches it through the sweep, and it can be killed with all it started
+    process = subprocess.Popen(
+        [sys.executable, "-m", "condiff.sweeps.job"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, **_share(slot, parallel, job)},
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it has died already, which its exit status tells
+        process.stdin.write(json.dumps(asdict(job)) + "\n")
+        process.stdin.flush()
+    return process
+
+
+def _share(slot: int, parallel: int, job: Job) -> dict[str, str]:
+    """What of the machine a job in that slot may use, as environment variables."""
+    share = {} if "OMP_NUM_THREADS" in os.environ else threads(parallel, os.cpu_count() or 1)
+    runtime = job.cfg["runtime"]
+    if runtime["accelerator"] != "cpu" and parallel > 1:
+        share |= gpus_of(slot, parallel, runtime.get("devices", 1), _gpus())
+    return share
+
+
+def threads(parallel: int, cores: int) -> dict[str, str]:
+    """Jobs at once share the cores."""
+    return {"OMP_NUM_THREADS": str(max(1, cores // parallel))} if parallel > 1 else {}
+
+
+def gpus_of(slot: int, parallel: int, devices: int, gpus: Sequence[str]) -> dict[str, str]:
+    """GPUs for a job in that slot that no other slot has; nothing where there are too few for all."""
+    if len(gpus) < parallel * devices:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot * devices : (slot + 1) * devices])}
+
+
+def _gpus() -> list[str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name]
+    return [str(k) for k in range(import_module("torch").cuda.device_count())]
+
+
+def _death(code: int) -> str:
+    if code < 0:
+        return f"the job was killed by {signal.Signals(-code).name}"
+    return f"the job ended with exit code {code} and left no outcome"
+
+
+def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Ask them to save and end, and end those that do not."""
+    try:
+        for process in processes:
+            process.terminate()
+        end = time.monotonic() + GRACE
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _imported(name: str, extra: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise EnvironmentFault(
+            f'hydra/launcher: {name} is not installed; pip install -e ".[{extra}]"'
+        ) from error

@@ -1,0 +1,84 @@
+"""Search of a space by Optuna: the next point depends on what the last ones gave."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from condiff.config.sweeping import Axis
+from condiff.errors import ConfigError, EnvironmentFault
+from condiff.ranges import Count, Natural, checked
+
+
+class Optuna:
+    """Searches with its TPE sampler (Ozaki 2022 where there are several objectives), with a fixed seed.
+
+    minimize, maximize: names of metrics. The same seed and results give the same points, so a search that was
+    stopped goes on by being told again what it knew.
+    """
+
+    @checked
+    def __init__(
+        self, num_trials: Count, minimize: list[str], maximize: list[str], seed: Natural = 0
+    ) -> None:
+        if not minimize and not maximize:
+            raise ValueError("Optuna.minimize and maximize are both empty; name at least one metric")
+        self.num_trials, self.seed = num_trials, seed
+        self.objectives = {name: "minimize" for name in minimize} | {name: "maximize" for name in maximize}
+
+    def begin(self) -> "Trials":
+        try:
+            optuna = import_module("optuna")
+        except ImportError as error:
+            raise EnvironmentFault(
+                'hydra/sweeper: optuna is not installed; pip install -e ".[sweep]"'
+            ) from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=self.seed, multivariate=True, constant_liar=True)
+        study = optuna.create_study(directions=[*self.objectives.values()], sampler=sampler)
+        return Trials(study, self.objectives, optuna)
+
+    def refuse_unmeasured(self, metrics: Sequence[str]) -> None:
+        """ConfigError for an objective that no metric of the config can give."""
+        lacking = [name for name in self.objectives if not any(name.startswith(known) for known in metrics)]
+        if lacking:
+            raise ConfigError(
+                f"hydra.sweeper: no metric measures {', '.join(lacking)}; there are {', '.join(metrics)}"
+            )
+
+
+class Trials:
+    """An Optuna study, asked and told."""
+
+    def __init__(self, study: Any, objectives: Mapping[str, str], optuna: Any) -> None:
+        self.study, self.objectives, self.optuna = study, objectives, optuna
+
+    def ask(self, axes: Sequence[Axis]) -> tuple[Any, dict[str, str]]:
+        """A trial, and its point: a word for each axis."""
+        trial = self.study.ask()
+        return trial, {axis.key: _suggested(trial, axis) for axis in axes}
+
+    def tell(self, trial: Any, metrics: Mapping[str, float] | None) -> None:
+        """What came of it; None where it failed. ConfigError if it was not measured by the objectives."""
+        if metrics is None:
+            self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+            return
+        lacking = [name for name in self.objectives if name not in metrics]
+        if lacking:
+            raise ConfigError(
+                f"hydra.sweeper: {', '.join(lacking)} was not measured; there are {', '.join(metrics)}"
+            )
+        self.study.tell(trial, [metrics[name] for name in self.objectives])
+
+    def best(self) -> list[int]:
+        """The numbers of the trials that no other beats in every objective."""
+        return [trial.number for trial in self.study.best_trials]
+
+
+def _suggested(trial: Any, axis: Axis) -> str:
+    if axis.words:
+        return trial.suggest_categorical(axis.key, [*axis.words])
+    whole = axis.step is not None and all(float(x).is_integer() for x in (axis.low, axis.high, axis.step))
+    if whole:
+        step = 1 if axis.log else int(axis.step or 1)
+        return str(trial.suggest_int(axis.key, int(axis.low), int(axis.high), step=step, log=axis.log))
+    return repr(trial.suggest_float(axis.key, axis.low, axis.high, step=axis.step, log=axis.log))

@@ -1,0 +1,200 @@
+"""A sweep: its jobs, what is missing of them, and what they leave together."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from condiff.config.build import build
+from condiff.config.compose import Command, Planned, Search
+from condiff.errors import ConfigError
+from condiff.files import digest, read_json
+from condiff.interrupts import Interrupts
+from condiff.reports.redact import redact
+from condiff.reports.tables import PLAIN, Palette, duration, palette_for, sweep_table, table
+from condiff.stages.driver import command_line, planned_keys
+from condiff.sweeps.job import Job, Outcome
+from condiff.sweeps.launchers import InProcess, Launcher
+from condiff.sweeps.ledger import DONE, FAILED, RUNNING, Entry, Ledger, open_ledger
+
+FAILED_STAGES = ".failed"  # folder of the stages that failed in this attempt
+EXIT_CODE = 9  # of a sweep with failed jobs
+
+
+def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
+    """Run what is missing of a sweep and leave its table; 9 if jobs have failed, else 0.
+
+    ``program`` is what the command line begins with.
+    """
+    ledger = open_ledger(
+        Path(command.folder).absolute(), command.is_named, _identity(command), command_line(sys.argv)
+    )
+    try:
+        shutil.rmtree(ledger.folder / FAILED_STAGES, ignore_errors=True)
+        sweep = Sweep(ledger, [program, *command.flags], _launcher(command), interrupts)
+        print(f"sweep: {ledger.folder}", flush=True)
+        if command.search is None:
+            sweep.run(command.runs, total=len(command.runs))
+            best = []
+        else:
+            best = searched(sweep, command.search)
+        return _conclude(ledger, best)
+    finally:
+        ledger.close()
+
+
+class Sweep:
+    """The jobs of a ledger, run by a launcher as they are given."""
+
+    def __init__(
+        self, ledger: Ledger, words: Sequence[str], launcher: Launcher, interrupts: Interrupts
+    ) -> None:
+        self.ledger, self.words, self.launcher, self.interrupts = ledger, words, launcher, interrupts
+        self.given = 0
+
+    def run(self, runs: Sequence[Planned], total: int) -> list[Entry]:
+        """What became of the next jobs; one that an earlier attempt has done is not done again."""
+        places = range(self.given, self.given + len(runs))
+        self.given += len(runs)
+        for place, run in zip(places, runs, strict=True):
+            self._enter(place, run)
+        self.ledger.write()
+        missing = [
+            (place, run)
+            for place, run in zip(places, runs, strict=True)
+            if self.ledger.entries[place].status != DONE
+        ]
+        if len(missing) < len(runs):
+            print(f"{len(runs) - len(missing)} of {len(runs)} jobs are done already", flush=True)
+        if missing:
+            jobs = [self._job(place, run) for place, run in missing]
+            self.launcher(
+                jobs, Followed(self.ledger, [place for place, _ in missing], total), self.interrupts
+            )
+        return [self.ledger.entries[place] for place in places]
+
+    def _enter(self, place: int, run: Planned) -> None:
+        """A new job, or an old one if it is the same, done by this code and still there."""
+        old = self.ledger.entries[place] if place < len(self.ledger.entries) else None
+        new = Entry(str(place), redact(list(run.overrides)))
+        if old is None:
+            self.ledger.entries.append(new)
+            return
+        there = (self.ledger.folder / old.folder / "report.html").is_file()
+        same = list(old.overrides) == new.overrides
+        if not (same and old.status == DONE and there and dict(old.keys) == planned_keys(run.cfg)):
+            self.ledger.entries[place] = new
+
+    def _job(self, place: int, run: Planned) -> Job:
+        folder = self.ledger.folder / self.ledger.entries[place].folder
+        alone = command_line([*self.words, *run.overrides])
+        return Job(run.cfg, run.overrides, alone, str(folder), str(self.ledger.folder / FAILED_STAGES))
+
+
+def refuse_search(search: Search, metrics: Sequence[str]) -> None:
+    """Find before anything is made that a search cannot begin; ConfigError or EnvironmentFault."""
+    if not search.axes:
+        raise ConfigError(
+            "hydra/sweeper: there is nothing to search; write e.g. guidance.scale=interval(1,8)"
+        )
+    optuna = build(search.sweeper, "hydra.sweeper")
+    optuna.refuse_unmeasured(sorted(metrics))
+    optuna.begin()
+
+
+def searched(sweep: Sweep, search: Search) -> list[int]:
+    """Run the trials of a search, as many at once as the launcher takes; the places of the best."""
+    optuna = build(search.sweeper, "hydra.sweeper")
+    trials = optuna.begin()
+    while sweep.given < optuna.num_trials:
+        count = min(sweep.launcher.parallel, optuna.num_trials - sweep.given)
+        asked = [trials.ask(search.axes) for _ in range(count)]
+        entries = sweep.run([search.at(words) for _, words in asked], total=optuna.num_trials)
+        for (trial, _), entry in zip(asked, entries, strict=True):
+            trials.tell(trial, entry.metrics if entry.status == DONE else None)
+    return trials.best()
+
+
+class Followed:
+    """Writes how the jobs fare into the ledger, and says so."""
+
+    def __init__(self, ledger: Ledger, places: Sequence[int], total: int) -> None:
+        self.ledger, self.places, self.total = ledger, places, total
+
+    def started(self, place: int) -> None:
+        mine = self.places[place]
+        print(f"\n[{mine + 1}/{self.total}] {self._named(mine)}", flush=True)
+        self.ledger.set(mine, status=RUNNING, code=None, error="")
+
+    def ended(self, place: int, outcome: Outcome) -> None:
+        mine = self.places[place]
+        found = _left(self.ledger.folder / self.ledger.entries[mine].folder)
+        changes = {"code": outcome.code, "seconds": outcome.seconds, **found}
+        if outcome.error:
+            self.ledger.set(mine, status=FAILED, error=outcome.error[0], **changes)
+            print(f"job {mine}, {self._named(mine)}:", *outcome.error, sep="\n", file=sys.stderr, flush=True)
+        else:
+            self.ledger.set(mine, status=DONE, **changes)
+            print(f"job {mine}, {self._named(mine)}: done in {duration(outcome.seconds)}", flush=True)
+
+    def _named(self, place: int) -> str:
+        return named(self.ledger.entries)[place]
+
+
+def named(entries: Sequence[Entry]) -> list[str]:
+    """What the command line says of each job and not of all."""
+    common = set.intersection(*({*entry.overrides} for entry in entries)) if len(entries) > 1 else set()
+    return [" ".join(text for text in entry.overrides if text not in common) for entry in entries]
+
+
+def _identity(command: Command) -> str:
+    """Of what makes the results: a sweep with other workers or loggers is the same one."""
+    science = [
+        {key: part for key, part in run.cfg.items() if key not in ("runtime", "logger")}
+        for run in command.runs
+    ]
+    search = command.search
+    space = None if search is None else [dict(search.sweeper), [asdict(axis) for axis in search.axes]]
+    return digest([science, space])
+
+
+def _launcher(command: Command) -> Launcher:
+    return build(command.launcher, "hydra.launcher") if command.launcher else InProcess()
+
+
+def _left(folder: Path) -> dict[str, Any]:
+    """The keys and the metrics that a job has left in its folder."""
+    try:
+        stages, metrics = read_json(folder / "stages.json"), read_json(folder / "metrics.json")
+    except (OSError, ValueError):
+        return {"keys": {}, "metrics": {}}
+    return {
+        "keys": {name: stage["key"] for name, stage in stages.items()},
+        "metrics": {name: metric["value"] for name, metric in metrics.items()},
+    }
+
+
+def _conclude(ledger: Ledger, best: Sequence[int]) -> int:
+    """The table of the jobs that are done, that of the best of a search, and that of those that failed."""
+    palette = palette_for(sys.stdout)
+    done = [entry for entry in ledger.entries if entry.status == DONE]
+    for title, entries in (("", done), ("\nbest", [ledger.entries[place] for place in best])):
+        if entries:
+            rows = [(entry.overrides, entry.metrics) for entry in entries]
+            print(f"{title}\n{sweep_table(rows, palette)}", flush=True)
+    failed = [place for place, entry in enumerate(ledger.entries) if entry.status == FAILED]
+    if failed:
+        print(f"\n{_failures(ledger, failed, palette)}", flush=True)
+    print(f"\nledger: {ledger.folder / 'sweep.json'}", flush=True)
+    return EXIT_CODE if failed else 0
+
+
+def _failures(ledger: Ledger, failed: Sequence[int], palette: Palette = PLAIN) -> str:
+    names = named(ledger.entries)
+    rows = [
+        [str(place), names[place], str(ledger.entries[place].code), ledger.entries[place].error]
+        for place in failed
+    ]
+    return table(["job", "failed", "code", "what it said"], rows, palette)
