@@ -7,6 +7,7 @@ from condiff.reports.report import StageRow
 from condiff.reports.tables import (
     COLOUR,
     PLAIN,
+    differing,
     duration,
     metrics_table,
     number,
@@ -122,11 +123,8 @@ def test_numbers_have_four_significant_digits():
 
 
 def test_a_sweep_is_a_table_of_what_differs_between_its_runs():
-    runs = [
-        (["experiment=x", "guidance=cfg"], {"fd": 2.0, "accuracy": 0.5}),
-        (["experiment=x", "guidance=apg"], {"fd": 12.3456}),
-    ]
-    assert sweep_table(runs).splitlines() == [
+    names = differing([["experiment=x", "guidance=cfg"], ["experiment=x", "guidance=apg"]])
+    assert sweep_table(names, [{"fd": 2.0, "accuracy": 0.5}, {"fd": 12.3456}]).splitlines() == [
         "run              fd  accuracy",
         "────────────  ─────  ────────",
         "guidance=cfg      2  0.5",

@@ -83,18 +83,20 @@ def metrics_table(metrics: Metrics, palette: Palette = PLAIN) -> str:
     return table(["metric", "value", "interval", "n", "protocol"], cells, palette)
 
 
-def sweep_table(runs: Sequence[tuple[Sequence[str], Mapping[str, float]]], palette: Palette = PLAIN) -> str:
-    """The runs of a sweep, one a line: what was set in some of them only, and their metrics."""
-    common = set.intersection(*({*overrides} for overrides, _ in runs))
-    names = list(dict.fromkeys(name for _, metrics in runs for name in metrics))
+def differing(runs: Sequence[Sequence[str]]) -> list[str]:
+    """What was set in each of these runs and not in all of them, in words."""
+    common = set.intersection(*map(set, runs)) if len(runs) > 1 else set()
+    return [" ".join(text for text in overrides if text not in common) for overrides in runs]
+
+
+def sweep_table(names: Sequence[str], runs: Sequence[Mapping[str, float]], palette: Palette = PLAIN) -> str:
+    """The runs of a sweep, one a line, and their metrics."""
+    columns = list(dict.fromkeys(name for metrics in runs for name in metrics))
     cells = [
-        [
-            " ".join(text for text in overrides if text not in common),
-            *(number(metrics[name]) if name in metrics else "–" for name in names),
-        ]
-        for overrides, metrics in runs
+        [name, *(number(metrics[column]) if column in metrics else "–" for column in columns)]
+        for name, metrics in zip(names, runs, strict=True)
     ]
-    return table(["run", *names], cells, palette)
+    return table(["run", *columns], cells, palette)
 
 
 def table(head: Sequence[str], cells: Sequence[Sequence[str]], palette: Palette = PLAIN) -> str:

@@ -1,6 +1,7 @@
 """Train the first stage of a latent study."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from condiff.files import write_json
 from condiff.methods.autoencoder import psnr
 from condiff.stages.device import device
 from condiff.stages.pictures import save_pictures
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
 
 SHOWN = 10
@@ -36,6 +37,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     _measure(autoencoder.to(device(runtime)), ShardDataset(folder, "held_out"), runtime, out)
 
 
+@lru_cache(KEPT)
 def load_autoencoder(artifact: Artifact, data: Artifact) -> Autoencoder:
     """The trained autoencoder, in evaluation mode."""
     config = artifact.manifest["config"]

@@ -1,6 +1,7 @@
 """Train the classifier of noisy images, and see how well it does at each noise level."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.denoiser import SHAPE, shape_of
 from condiff.stages.device import device
 from condiff.stages.latents import drawn_once, load_space
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
 
 LEVELS = 10  # parts of the trajectory at whose middle it is tested
@@ -45,6 +46,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     write_json(out / "classifier.json", _measured(classifier, process, inputs, runtime))
 
 
+@lru_cache(KEPT)
 def load_classifier(artifact: Artifact, data: Artifact) -> HalfUNet:
     """The trained classifier, in evaluation mode and with no weight that asks for a gradient."""
     shape, classes = read_json(artifact.path / SHAPE), DataInfo.read(data.path).num_classes

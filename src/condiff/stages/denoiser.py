@@ -1,6 +1,7 @@
 """Train the denoiser, and the weaker one that autoguidance leads away from."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.variational import Likelihood, VariationalBound, density, levels
 from condiff.files import read_json, write_json
 from condiff.stages.latents import load_space
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
 
 SHAPE = "shape.json"
@@ -47,6 +48,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         fit("denoiser", method, data, runtime, out, measure)
 
 
+@lru_cache(KEPT)
 def load_denoiser(artifact: Artifact, data: Artifact) -> Trained:
     """In evaluation mode."""
     cfg, shape = artifact.manifest["config"], read_json(artifact.path / SHAPE)

@@ -1,6 +1,7 @@
 """Train the judge of samples, and see how well it does on pictures it never saw."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from condiff.errors import ConfigError
 from condiff.evaluation.judge import Judge
 from condiff.files import write_json
 from condiff.stages.device import device
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
 
 SEED = 0  # one judge for every seed of a study, so that their numbers compare
@@ -35,6 +36,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     write_json(out / "judge.json", right)
 
 
+@lru_cache(KEPT)
 def load_judge(judge: Artifact, data: Artifact) -> Judge:
     """The trained judge, in evaluation mode."""
     module = _built(judge.manifest["config"]["judge"], DataInfo.read(data.path))

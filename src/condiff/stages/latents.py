@@ -1,6 +1,7 @@
 """Encode every training picture once, and measure what latents look like."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from condiff.diffusion.randomness import SampleNoise
 from condiff.progress import track
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.device import device
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import save_weights
 
 SPACE = "space.safetensors"
@@ -56,6 +57,7 @@ def drawn_once(moments: Tensor, first: int) -> Tensor:
     return draw(moments, noise.normal(moments.shape[1] // 2, *moments.shape[2:]))
 
 
+@lru_cache(KEPT)
 def load_space(artifact: Artifact) -> LatentSpace:
     stored = load_file(artifact.path / SPACE)
     return LatentSpace(stored["mean"], stored["std"])

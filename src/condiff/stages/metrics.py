@@ -1,5 +1,6 @@
 """Measure the samples against the data."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from condiff.files import digest, write_json
 from condiff.progress import track
 from condiff.stages.device import device
 from condiff.stages.judge import load_judge
+from condiff.stages.outside import of_metrics
 from condiff.stages.pictures import from_uint8, load_pictures
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.statistics import keep, recall
@@ -32,11 +34,27 @@ Sets = Mapping[str, Callable[[], Pictures]]  # by the name that metrics know the
 @torch.inference_mode()
 def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``metrics.json``: a value with its count, protocol and interval for each metric of the config."""
-    place = device(runtime)
-    metrics = metrics_of(cfg["metrics"], inputs, place)
-    take_in_real(metrics, inputs, runtime)
-    take_in(metrics, drawn_sets(load_pictures(inputs["samples"].path / "samples.safetensors"), place))
+    metrics = ready(cfg, inputs, runtime)
+    stored = load_pictures(inputs["samples"].path / "samples.safetensors")
+    take_in(metrics, drawn_sets(stored, device(runtime)))
     write_json(out / "metrics.json", entries_of(metrics))
+
+
+def ready(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime) -> dict[str, Measurement]:
+    """The metrics of a config with the real pictures taken in, which a process looks at once."""
+    keys = {name: inputs[name].key for name in ("data", "judge") if name in inputs}
+    place, cache = device(runtime), runtime.statistics
+    outside = None if cache is None else of_metrics(cfg, cache.parent)
+    key = digest([cfg["metrics"], keys, str(place), str(cache), outside])
+    if key not in _READY:
+        metrics = metrics_of(cfg["metrics"], inputs, place)
+        take_in_real(metrics, inputs, runtime)
+        _READY.clear()  # features of a large set are large
+        _READY[key] = metrics
+    return copy.deepcopy(_READY[key])
+
+
+_READY: dict[str, dict[str, Measurement]] = {}
 
 
 def metrics_of(nodes: Config, inputs: Mapping[str, Artifact], place: torch.device) -> dict[str, Measurement]:

@@ -14,16 +14,17 @@ from condiff.stages.fingerprint import fingerprint, targets
 
 Config = Mapping[str, Any]
 CHECKPOINTS = "checkpoints"  # folder of an unfinished training, gone once it is finished
+KEPT = 2  # models of a kind that a process keeps loaded, for the next job of a sweep
 LOG = "log.jsonl"  # what a training logged, one object a logged step
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished stage: its key, and the folder with what it made."""
+    """A finished stage: its key, and the folder with what it made. Its key says all that it is."""
 
     key: str
     path: Path
-    manifest: Config = field(repr=False)
+    manifest: Config = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -81,4 +81,5 @@ def _suggested(trial: Any, axis: Axis) -> str:
     if whole:
         step = 1 if axis.log else int(axis.step or 1)
         return str(trial.suggest_int(axis.key, int(axis.low), int(axis.high), step=step, log=axis.log))
-    return repr(trial.suggest_float(axis.key, axis.low, axis.high, step=axis.step, log=axis.log))
+    value = trial.suggest_float(axis.key, axis.low, axis.high, step=axis.step, log=axis.log)
+    return f"{value:.5g}"  # more digits tell nothing

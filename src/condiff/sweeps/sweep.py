@@ -13,11 +13,11 @@ from condiff.errors import ConfigError
 from condiff.files import digest, read_json
 from condiff.interrupts import Interrupts
 from condiff.reports.redact import redact
-from condiff.reports.tables import PLAIN, Palette, duration, palette_for, sweep_table, table
+from condiff.reports.tables import differing, duration, palette_for, sweep_table, table
 from condiff.stages.driver import command_line, planned_keys
 from condiff.sweeps.job import Job, Outcome
 from condiff.sweeps.launchers import InProcess, Launcher
-from condiff.sweeps.ledger import DONE, FAILED, RUNNING, Entry, Ledger, open_ledger
+from condiff.sweeps.ledger import DONE, FAILED, LEDGER, RUNNING, Entry, Ledger, open_ledger
 
 FAILED_STAGES = ".failed"  # folder of the stages that failed in this attempt
 EXIT_CODE = 9  # of a sweep with failed jobs
@@ -140,13 +140,7 @@ class Followed:
             print(f"job {mine}, {self._named(mine)}: done in {duration(outcome.seconds)}", flush=True)
 
     def _named(self, place: int) -> str:
-        return named(self.ledger.entries)[place]
-
-
-def named(entries: Sequence[Entry]) -> list[str]:
-    """What the command line says of each job and not of all."""
-    common = set.intersection(*({*entry.overrides} for entry in entries)) if len(entries) > 1 else set()
-    return [" ".join(text for text in entry.overrides if text not in common) for entry in entries]
+        return _named(self.ledger)[place]
 
 
 def _identity(command: Command) -> str:
@@ -178,23 +172,22 @@ def _left(folder: Path) -> dict[str, Any]:
 
 def _conclude(ledger: Ledger, best: Sequence[int]) -> int:
     """The table of the jobs that are done, that of the best of a search, and that of those that failed."""
-    palette = palette_for(sys.stdout)
-    done = [entry for entry in ledger.entries if entry.status == DONE]
-    for title, entries in (("", done), ("\nbest", [ledger.entries[place] for place in best])):
-        if entries:
-            rows = [(entry.overrides, entry.metrics) for entry in entries]
-            print(f"{title}\n{sweep_table(rows, palette)}", flush=True)
-    failed = [place for place, entry in enumerate(ledger.entries) if entry.status == FAILED]
+    palette, names = palette_for(sys.stdout), _named(ledger)
+    for title, places in (("", _with(ledger, DONE)), ("\nbest", best)):
+        if places:
+            metrics = [ledger.entries[place].metrics for place in places]
+            print(f"{title}\n{sweep_table([names[place] for place in places], metrics, palette)}", flush=True)
+    failed = [(place, ledger.entries[place]) for place in _with(ledger, FAILED)]
     if failed:
-        print(f"\n{_failures(ledger, failed, palette)}", flush=True)
-    print(f"\nledger: {ledger.folder / 'sweep.json'}", flush=True)
+        rows = [[str(place), names[place], str(entry.code), entry.error] for place, entry in failed]
+        print(f"\n{table(['job', 'failed', 'code', 'what it said'], rows, palette)}", flush=True)
+    print(f"\nledger: {ledger.folder / LEDGER}", flush=True)
     return EXIT_CODE if failed else 0
 
 
-def _failures(ledger: Ledger, failed: Sequence[int], palette: Palette = PLAIN) -> str:
-    names = named(ledger.entries)
-    rows = [
-        [str(place), names[place], str(ledger.entries[place].code), ledger.entries[place].error]
-        for place in failed
-    ]
-    return table(["job", "failed", "code", "what it said"], rows, palette)
+def _with(ledger: Ledger, status: str) -> list[int]:
+    return [place for place, entry in enumerate(ledger.entries) if entry.status == status]
+
+
+def _named(ledger: Ledger) -> list[str]:
+    return differing([entry.overrides for entry in ledger.entries])

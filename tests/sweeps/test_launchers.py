@@ -1,0 +1,36 @@
+"""What a job may use of a machine that it shares."""
+
+import pytest
+
+from condiff.errors import EnvironmentFault
+from condiff.sweeps.job import Job, outcome_of
+from condiff.sweeps.launchers import Ray, gpus_of, threads
+
+
+def test_jobs_at_once_share_the_cores_and_a_job_alone_is_left_alone():
+    assert threads(4, 8) == {"OMP_NUM_THREADS": "2"}
+    assert threads(4, 2) == {"OMP_NUM_THREADS": "1"}
+    assert threads(1, 8) == {}
+
+
+def test_each_slot_has_gpus_of_its_own_if_there_are_enough():
+    names = ["0", "2", "5", "7"]
+    found = [gpus_of(slot, 2, 2, names)["CUDA_VISIBLE_DEVICES"] for slot in range(2)]
+    assert found == ["0,2", "5,7"]
+    assert gpus_of(0, 3, 2, names) == {}
+    assert gpus_of(0, 2, 1, []) == {}
+
+
+def test_a_job_that_left_nothing_died_as_its_launcher_tells(tmp_path):
+    job = Job({}, [], "", str(tmp_path), "")
+    outcome = outcome_of(job, "the job was killed by SIGKILL")
+    assert outcome.code == 1
+    (line,) = outcome.error
+    assert line.startswith("error[1]: the job was killed by SIGKILL; ")
+    assert str(tmp_path / "output.log") in line
+
+
+def test_a_launcher_that_is_not_installed_says_how_to_have_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(EnvironmentFault, match=r'pip install -e "\.\[ray\]"'):
+        Ray()([Job({}, [], "", "x", "")], None, None)  # pyright: ignore[reportArgumentType]

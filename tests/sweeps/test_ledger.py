@@ -1,0 +1,73 @@
+"""The ledger of a sweep: whose folder it is, and where it goes on."""
+
+import json
+
+import pytest
+
+from condiff.errors import ConfigError, EnvironmentFault
+from condiff.sweeps.ledger import DONE, FAILED, RUNNING, Entry, open_ledger
+
+
+def opened(folder, identity="a", is_named=False):
+    return open_ledger(folder, is_named, identity, "python run.py -m x=1,2")
+
+
+def with_jobs(folder, *statuses, **how):
+    ledger = opened(folder, **how)
+    ledger.entries = [Entry(str(place), [f"x={place}"], status) for place, status in enumerate(statuses)]
+    ledger.write()
+    ledger.close()
+    return folder
+
+
+def test_a_ledger_is_read_as_it_was_written(tmp_path):
+    ledger = opened(tmp_path / "one")
+    ledger.entries = [Entry("0", ["x=1"])]
+    ledger.set(0, status=FAILED, code=5, error="error[5]: it diverged", seconds=1.5, keys={"data": "k"})
+    ledger.close()
+    found = opened(tmp_path / "two")
+    assert found.folder == tmp_path / "one"
+    assert found.entries == [Entry("0", ["x=1"], FAILED, 5, "error[5]: it diverged", 1.5, {"data": "k"})]
+    stored = json.loads((tmp_path / "one" / "sweep.json").read_text())
+    assert stored["command"] == "python run.py -m x=1,2"
+    assert stored["jobs"][0]["status"] == "failed"
+
+
+@pytest.mark.parametrize("status", [RUNNING, FAILED, "waiting"])
+def test_the_same_sweep_goes_on_where_it_was_not_finished(tmp_path, status):
+    old = with_jobs(tmp_path / "old", DONE, status)
+    assert opened(tmp_path / "new").folder == old
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_finished_sweep_or_another_one_is_left_alone(tmp_path):
+    with_jobs(tmp_path / "finished", DONE, DONE)
+    with_jobs(tmp_path / "other", FAILED, identity="b")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sweep.json").write_text("{")
+    assert opened(tmp_path / "new").folder == tmp_path / "new"
+
+
+def test_a_sweep_that_is_being_run_is_not_gone_on_with_by_another_process(tmp_path):
+    with_jobs(tmp_path / "old", FAILED)
+    first = opened(tmp_path / "new")
+    assert first.folder == tmp_path / "old"
+    second = opened(tmp_path / "new")
+    assert second.folder == tmp_path / "new"
+
+
+def test_two_sweeps_never_share_a_folder(tmp_path):
+    opened(tmp_path / "same")
+    with pytest.raises(EnvironmentFault, match="same cannot be written to"):
+        opened(tmp_path / "same", identity="b")
+
+
+def test_a_folder_that_is_named_is_gone_on_in_or_refused(tmp_path):
+    with_jobs(tmp_path / "mine", DONE, is_named=True)
+    ledger = opened(tmp_path / "mine", is_named=True)
+    assert [entry.status for entry in ledger.entries] == [DONE]
+    with pytest.raises(EnvironmentFault, match="mine is being run by another process"):
+        opened(tmp_path / "mine", is_named=True)
+    ledger.close()
+    with pytest.raises(ConfigError, match="mine holds another sweep; give another folder"):
+        opened(tmp_path / "mine", identity="b", is_named=True)

@@ -1,0 +1,92 @@
+"""A search: its axes, its points and what it makes of the answers."""
+
+from pathlib import Path
+
+import pytest
+
+from condiff.config.compose import read_command
+from condiff.config.sweeping import Axis
+from condiff.errors import ConfigError
+from condiff.sweeps.search import Optuna
+
+CONF = Path(__file__).parents[2] / "conf"
+SEARCH = ("-m", "experiment=cfg_latent", "hydra/sweeper=optuna")
+
+
+def command(*overrides):
+    found = read_command([*SEARCH, *overrides], CONF)
+    assert found is not None
+    assert found.search is not None
+    return found
+
+
+AXES = {
+    "guidance.scale=interval(1,8)": Axis("guidance.scale", (), 1.0, 8.0),
+    "guidance.scale=tag(log,interval(0.1,8))": Axis("guidance.scale", (), 0.1, 8.0, None, True),
+    "sampler.steps=int(interval(4,32))": Axis("sampler.steps", (), 4, 32, 1),
+    "sampler.steps=range(8,33,8)": Axis("sampler.steps", (), 8, 32, 8),
+    "sampler.steps=16,8": Axis("sampler.steps", ["16", "8"]),
+    "guidance=cfg,none": Axis("guidance", ["cfg", "none"]),
+}
+
+
+@pytest.mark.parametrize("text", AXES)
+def test_an_axis_is_written_in_hydras_own_words(text):
+    assert command(text).search.axes == [AXES[text]]
+
+
+def test_the_corners_of_a_space_are_checked_before_it_is_searched():
+    runs = command("guidance.scale=interval(1,8)", "sampler=heun,euler,ddim").runs
+    found = [
+        (run.cfg["guidance"]["scale"], run.cfg["sampler"]["_target_"].rpartition(".")[2]) for run in runs
+    ]
+    assert found == [(1.0, "Heun"), (8.0, "Heun"), (1.0, "Euler"), (1.0, "DDIM")]
+    with pytest.raises(ConfigError, match=r"guidance\.scale: must be a number >= 0, got -1"):
+        command("guidance.scale=interval(-1,8)")
+
+
+def test_a_point_is_a_run():
+    found = command("guidance.scale=interval(1,8)", "seed=3").search
+    run = found.at({"guidance.scale": "2.5"})
+    assert run.cfg["guidance"]["scale"] == 2.5
+    assert run.overrides == ["experiment=cfg_latent", "guidance.scale=2.5", "seed=3"]
+
+
+def asked(num, seed=0):
+    """The points of a search for the top of -(x - 3)^2, and the best of them."""
+    trials = Optuna(num, [], ["height"], seed).begin()
+    points = []
+    for _ in range(num):
+        trial, words = trials.ask([Axis("x", (), 0.0, 10.0)])
+        points.append(float(words["x"]))
+        trials.tell(trial, {"height": -((points[-1] - 3) ** 2), "other": 0.0})
+    return points, trials.best()
+
+
+def test_a_search_finds_a_known_optimum_and_its_seed_says_which_way():
+    points, (best,) = asked(40)
+    assert abs(points[best] - 3) < 0.5
+    assert asked(10)[0] == points[:10]
+    assert asked(10, seed=1)[0] != points[:10]
+
+
+def test_two_objectives_have_a_front():
+    trials = Optuna(3, ["low"], ["high"]).begin()
+    for low, high in ((1.0, 1.0), (2.0, 3.0), (3.0, 2.0)):
+        trial, _ = trials.ask([Axis("x", ["a", "b"])])
+        trials.tell(trial, {"low": low, "high": high})
+    assert trials.best() == [0, 1]
+
+
+def test_a_failed_trial_is_none_of_the_best_and_an_unmeasured_objective_is_told():
+    trials = Optuna(2, ["fd"], []).begin()
+    trial, _ = trials.ask([Axis("x", ["a", "b"])])
+    trials.tell(trial, None)
+    trial, _ = trials.ask([Axis("x", ["a", "b"])])
+    trials.tell(trial, {"fd": 1.0})
+    assert trials.best() == [1]
+    trial, _ = trials.ask([Axis("x", ["a", "b"])])
+    with pytest.raises(ConfigError, match="fd was not measured; there are kid"):
+        trials.tell(trial, {"kid": 1.0})
+    with pytest.raises(ConfigError, match="no metric measures fd; there are kid, accuracy"):
+        Optuna(2, ["fd"], []).refuse_unmeasured(["kid", "accuracy"])
