@@ -1,11 +1,11 @@
-"""A sweep over five guidance scales of a trained study: its wall time against that of its sampling and metrics,
-and against five separate runs.
+"""A sweep over five guidance scales of a trained study against its sampling and metrics alone, and against
+five separate runs.
 
     python benchmarks/sweep.py [--study cfg_latent] [--cache outputs/cache] [--turns 3] [OVERRIDE ...]
 
-Trains the study first if it is not in the cache. Every turn samples scales that were never sampled before; the
-two ways take turns, and the table has the medians. The sweep is timed whole and without the start of its process
-(imports, and the check of every run before the first starts).
+Trains the study first if it is not in the cache. Every turn samples scales that were never sampled before;
+the two ways take turns, and the table has the medians. The sweep is timed whole, and without the start of its
+process (imports, and the check of every run before the first starts).
 """
 
 import argparse
