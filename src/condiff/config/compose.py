@@ -115,7 +115,7 @@ class _Preflight:
             self._want_effect(settings, [run.cfg for run in runs])
         key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
         folder = self._folder(master, key, is_sweep)
-        self.mistakes += without_effect(settings)
+        self.mistakes += without_effect(settings, is_sweep)
         if self.mistakes:
             raise ConfigError(*dict.fromkeys(self.mistakes))
         named = any(setting.key == key for setting in settings)

@@ -16,6 +16,9 @@ from condiff.config.validate import check_object
 from condiff.errors import ConfigError
 
 Point = list[Setting]
+_HYDRAS = re.compile(r"hydra[./]")
+_OF_A_RUN = re.compile(r"hydra\.run\.")
+_OF_A_SWEEP = re.compile(r"hydra[./](sweep\.dir|launcher|sweeper)\b")
 _DONE_HERE = re.compile(r"hydra[./](mode|run|sweep\.dir|launcher|sweeper|searchpath)\b")
 _REFUSED = re.compile(r"hydra[./](callbacks|job\.env_\w+|job_logging|hydra_logging)\b")  # has its own line
 
@@ -87,11 +90,15 @@ def plugins(master: DictConfig, mistakes: list[str]) -> tuple[dict[str, Any], di
     return found[0], found[1]
 
 
-def without_effect(settings: Sequence[Setting]) -> Iterator[str]:
-    """Settings of Hydra's own that are done here in another way, or not at all."""
+def without_effect(settings: Sequence[Setting], is_sweep: bool) -> Iterator[str]:
+    """Settings of Hydra's own that are done here in another way, or not at all by this command."""
+    needless, why = (_OF_A_RUN, "a sweep") if is_sweep else (_OF_A_SWEEP, "a run without -m")
     for setting in settings:
-        words = re.match(r"hydra[./]", setting.key) is not None
-        if words and not _DONE_HERE.match(setting.key) and not _REFUSED.match(setting.key):
+        if needless.match(setting.key):
+            yield f"{setting.text}: has no effect on {why}"
+        elif _HYDRAS.match(setting.key) and not (
+            _DONE_HERE.match(setting.key) or _REFUSED.match(setting.key)
+        ):
             yield (
                 f"{setting.text}: has no effect here; of Hydra's own settings there are hydra.run.dir,"
                 " hydra.sweep.dir, hydra/launcher and hydra/sweeper"

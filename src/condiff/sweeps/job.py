@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -52,6 +53,8 @@ def run_job(job: Job, interrupts: Interrupts) -> Outcome:
         raise
     except BaseException as error:  # SystemExit too
         code, lines = told(error)
+        if job.cfg["runtime"]["debug"]:
+            traceback.print_exception(error)
         _let_go(error)
     outcome = Outcome(code, lines.splitlines(), round(time.monotonic() - start, 2))
     folder.mkdir(parents=True, exist_ok=True)
