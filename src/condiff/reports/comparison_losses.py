@@ -53,7 +53,7 @@ def _lines(training: Losses, name: str) -> dict[str, Sequence[Point]]:
     columns = dict.fromkeys(column for row in training.rows for column in row if "loss" in column)
     found = {column: series_of(training.rows, column).points for column in columns}
     kept = {column: points for column, points in found.items() if points}
-    return {name: points for points in [*kept.values()][:1]} if name else kept
+    return kept if not name else dict(zip([name], kept.values(), strict=False))
 
 
 def _caption(drawn: int, trainings: int) -> str:

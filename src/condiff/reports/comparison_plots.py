@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from condiff.reports.comparison import Comparison, Losses, evenly
-from condiff.reports.curves import COLOURS, LOG_FROM, Point, series_of, smooth, thin
-from condiff.reports.labelling import label
-from condiff.reports.plots import DASHES, INK, SIZE, SOFT, Plot, cut, drawn, file_name, mark, words
-from condiff.reports.runs import Estimate, Run, are_numbers, in_order, said, shown
+from condiff.reports.comparison import Comparison, evenly
+from condiff.reports.curves import COLOURS, LOG_FROM, Point
+from condiff.reports.plots import DASHES, SIZE, SOFT, Plot, cut, drawn, file_name, mark, words
+from condiff.reports.runs import Estimate, are_numbers, in_order, said, shown
 from condiff.reports.tables import number
 
 if TYPE_CHECKING:
@@ -147,9 +146,9 @@ def _over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, 
         colour, ordered = paint(k), sorted(line, key=lambda place: place.at)
         at, means = [place.at for place in ordered], [place.found.value for place in ordered]
         dashes = DASHES[k // len(COLOURS) % len(DASHES)]
-        axes.plot(at, means, color=paint, lw=1.6, ls=dashes, label=cut(name), zorder=3)
+        axes.plot(at, means, color=colour, lw=1.6, ls=dashes, label=cut(name), zorder=3)
         for place in ordered:
-            _point(axes, (place.at, place.found.value), place, paint, across=False)
+            _point(axes, (place.at, place.found.value), place, colour, across=False)
     _floor(comparison, metric, axes.axhline)
     axes.set_xlabel(cut(words(axis), 60))
     axes.set_ylabel(words(f"{metric} {comparison.arrow(metric)}").strip())
@@ -165,9 +164,9 @@ def _over_choices(
     step = 0.6 / max(1, len(lines))
     for k, (name, line) in enumerate(lines.items()):
         colour, shift = paint(k), (k - (len(lines) - 1) / 2) * step
-        axes.plot([], [], "o", ms=4.5, color=paint, label=cut(name))
+        axes.plot([], [], "o", ms=4.5, color=colour, label=cut(name))
         for place in line:
-            _point(axes, (place.found.value, rows[place.at] + shift), place, paint, across=True)
+            _point(axes, (place.found.value, rows[place.at] + shift), place, colour, across=True)
     _floor(comparison, metric, axes.axvline)
     axes.set_yticks(range(len(categories)), [cut(words(shown(value))) for value in categories])
     axes.set_ylim(len(categories) - 0.4, -0.6)
@@ -177,19 +176,19 @@ def _over_choices(
     legend(axes, len(lines))
 
 
-def _point(axes: "Axes", at: Point, place: Place, paint: str, across: bool) -> None:
+def _point(axes: "Axes", at: Point, place: Place, colour: str, across: bool) -> None:
     """A setting: its mean, a bar to both ends, and each run faintly where there are several."""
     name, found = f"s{place.setting}", place.found
     x, y = at
     if found.low is not None and found.high is not None:
         ends = [found.low, found.high]
         xs, ys = (ends, [y, y]) if across else ([x, x], ends)
-        axes.plot(xs, ys, color=paint, lw=1.4, alpha=0.55, zorder=2, gid=mark(name, "bar"))
+        axes.plot(xs, ys, color=colour, lw=1.4, alpha=0.55, zorder=2, gid=mark(name, "bar"))
     if len(found.each) > 1:
         same = [y if across else x] * len(found.each)
         xs, ys = (found.each, same) if across else (same, found.each)
-        axes.plot(xs, ys, "o", ms=2.6, mew=0, color=paint, alpha=0.5, zorder=2.5, gid=mark(name, "runs"))
-    axes.plot([x], [y], "o", ms=5, mew=0, color=paint, zorder=4, gid=mark(name, "mean"))
+        axes.plot(xs, ys, "o", ms=2.6, mew=0, color=colour, alpha=0.5, zorder=2.5, gid=mark(name, "runs"))
+    axes.plot([x], [y], "o", ms=5, mew=0, color=colour, zorder=4, gid=mark(name, "mean"))
 
 
 def _floor(comparison: Comparison, metric: str, line: Callable[..., Any]) -> None:

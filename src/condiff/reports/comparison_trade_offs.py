@@ -1,14 +1,15 @@
 """One metric against another: which settings no other beats in both."""
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly
 from condiff.reports.comparison_plots import MOST_LINES, by_others, is_numeric, legend, paint, swept, told
 from condiff.reports.curves import Point
 from condiff.reports.labelling import label
-from condiff.reports.plots import INK, PAPER, RULE, Plot, cut, drawn, file_name, mark, words
+from condiff.reports.plots import INK, PAPER, Plot, cut, drawn, file_name, mark, words
 from condiff.reports.runs import Estimate
 
 if TYPE_CHECKING:
@@ -17,16 +18,31 @@ if TYPE_CHECKING:
 MOST_LABELLED = 14  # points with their name beside them; of more, those of the front
 _DISTANCES = ("fd", "fid", "sfid")
 _QUALITIES = ("accuracy", "recall", "is")
-SIZE = (6.4, 4.2)
+SIZE = (7.6, 5.4)
 
 
-def trade_offs(comparison: Comparison) -> list[Plot]:
-    """A distance against what speaks for samples, settings as points, with the front that no other passes."""
+@dataclass(frozen=True)
+class TradeOff:
+    """A distance and what speaks for samples, of each setting that has both."""
+
+    distance: str
+    quality: str
+    found: Mapping[int, tuple[Estimate, Estimate]]  # by the place of the setting
+
+    @cached_property
+    def front(self) -> list[int]:
+        """The settings that no other passes in both."""
+        places = [*self.found]
+        return [places[k] for k in front([(x.value, y.value) for x, y in self.found.values()])]
+
+
+def trade_offs(comparison: Comparison) -> list[TradeOff]:
+    """The first distance against everything that speaks for samples, where both were measured alike."""
     named = [name for name in comparison.metrics if len(comparison.protocols(name)) == 1]
     distances = [name for name in named if _is_one(name, _DISTANCES) and comparison.arrow(name) == "↓"]
     qualities = [name for name in named if _is_one(name, _QUALITIES) and comparison.arrow(name) == "↑"]
-    plots = [_trade_off(comparison, distances[0], quality) for quality in qualities] if distances else []
-    return [plot for plot in plots if plot is not None]
+    found = [_trade_off(comparison, distances[0], quality) for quality in qualities] if distances else []
+    return [one for one in found if len(one.found) > 1]
 
 
 def front(points: Sequence[Point]) -> list[int]:
@@ -39,46 +55,47 @@ def front(points: Sequence[Point]) -> list[int]:
     return kept
 
 
-def _trade_off(comparison: Comparison, distance: str, quality: str) -> Plot | None:
+def trade_off_plots(comparison: Comparison) -> list[Plot]:
+    """A plot of each trade-off: settings as points, with the front that no other passes."""
+    return [_plot(comparison, one) for one in trade_offs(comparison)]
+
+
+def _trade_off(comparison: Comparison, distance: str, quality: str) -> TradeOff:
     pairs = zip(comparison.estimates(distance), comparison.estimates(quality), strict=True)
     found = {place: (x, y) for place, (x, y) in enumerate(pairs) if x is not None and y is not None}
-    if len(found) < 2:
-        return None
-    places = [*found]
-    kept = [places[k] for k in front([(x.value, y.value) for x, y in found.values()])]
+    return TradeOff(distance, quality, found)
+
+
+def _plot(comparison: Comparison, one: TradeOff) -> Plot:
     labels = {
-        f"s{place}": f"{comparison.settings[place].label}: {distance} {told(x)}, {quality} {told(y)}"
-        for place, (x, y) in found.items()
+        f"s{place}": f"{comparison.settings[place].label}: {one.distance} {told(x)}, {one.quality} {told(y)}"
+        for place, (x, y) in one.found.items()
     }
     caption = (
-        "Up and left is better. Filled: on the front, which no other setting passes in both; "
-        f"the others are passed by one of these. {_bars(comparison)}"
+        "Up and left is better. Filled, on the band: the front, which no other setting passes in both. "
+        f"Hollow: passed by one of the front. {_bars(comparison)}"
     )
-    draw = partial(_draw, comparison, found, kept, (distance, quality))
-    title = f"{words(quality)} ↑ against {words(distance)} ↓"
-    return drawn(file_name(quality, "against", distance), title, caption, draw, labels, SIZE)
+    title = f"{words(one.quality)} ↑ against {words(one.distance)} ↓"
+    name = file_name(one.quality, "against", one.distance)
+    return drawn(name, title, caption, partial(_draw, comparison, one), labels, SIZE)
 
 
-def _draw(
-    comparison: Comparison,
-    found: Mapping[int, tuple[Estimate, Estimate]],
-    kept: Sequence[int],
-    names: tuple[str, str],
-    axes: "Axes",
-) -> None:
+def _draw(comparison: Comparison, one: TradeOff, axes: "Axes") -> None:
     """The front behind, the settings before it, those of one line in one colour."""
+    found, kept = one.found, one.front
     xs, ys = ([found[place][k].value for place in kept] for k in (0, 1))
-    axes.step(xs, ys, where="post", color=RULE, lw=7, zorder=1, label="front")
-    lines = _lines(comparison, found)
+    axes.step(xs, ys, where="post", color=INK, alpha=0.13, lw=7, zorder=1, label="front")
+    axis = next((axis for axis in swept(comparison) if is_numeric(comparison, axis)), None)
+    lines = _lines(comparison, axis, found)
     for k, (name, line) in enumerate(lines.items()):
-        if len(line) > 1 and len(lines) < len(found):
+        if axis is not None and len(line) > 1:
             points = [(found[place][0].value, found[place][1].value) for place in line]
             axes.plot(*zip(*points, strict=True), color=paint(k), lw=1, alpha=0.6, zorder=2, label=cut(name))
         for place in line:
             _point(axes, place, found[place], paint(k), place in kept)
     axes.margins(0.08)
-    axes.set_xlabel(words(f"{names[0]} ↓"))
-    axes.set_ylabel(words(f"{names[1]} ↑"))
+    axes.set_xlabel(words(f"{one.distance} ↓"))
+    axes.set_ylabel(words(f"{one.quality} ↑"))
     legend(axes, len(lines))
     named = [*kept, *(place for place in found if place not in kept)]
     named = named if len(named) <= MOST_LABELLED else [kept[k] for k in evenly(len(kept), MOST_LABELLED)]
@@ -86,14 +103,12 @@ def _draw(
     label(axes, [(x, y, cut(words(comparison.settings[place].label), 30)) for x, y, place in spots], INK)
 
 
-def _lines(comparison: Comparison, found: Collection[int]) -> dict[str, list[int]]:
-    """The settings along the first numeric axis, by what else differs; without one, all of them each alone."""
-    axis = next((axis for axis in swept(comparison) if is_numeric(comparison, axis)), None)
+def _lines(comparison: Comparison, axis: str | None, found: Collection[int]) -> dict[str, list[int]]:
+    """The settings along a numeric axis by what else differs; without one, or with too many, all in one."""
     groups = {"": [*found]} if axis is None else by_others(comparison, axis)
     lines = {name: [place for place in own if place in found] for name, own in groups.items()}
-    if axis is None or len(lines) > MOST_LINES:
-        return {"": [*found]}
-    return {name: line for name, line in lines.items() if line}
+    lines = {name: line for name, line in lines.items() if line}
+    return lines if len(lines) <= MOST_LINES else {"": [*found]}
 
 
 def _point(axes: "Axes", place: int, at: tuple[Estimate, Estimate], colour: str, is_kept: bool) -> None:

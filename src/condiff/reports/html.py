@@ -38,7 +38,7 @@ def render(report: Report) -> str:
 
 
 def page(title: str, body: str, css: str = CSS, script: str = "") -> str:
-    """A whole document around markup that is already escaped; a browser runs this very script and no other."""
+    """A whole document around markup that is already escaped; a browser runs this script and no other."""
     policy, end = POLICY, ""
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

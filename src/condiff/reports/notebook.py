@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condiff.reports.curves import Curve, Series, svg
-from condiff.reports.runs import FLOOR, Run, in_order, is_number, leaves, shown, spread
+from condiff.reports.runs import FLOOR, Run, in_order, leaves, shown, spread
 
 
 def refuse_mixture(runs: Sequence[Run], axis: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # half a second to import, and not every run draws
 
 INK, SOFT, RULE, PAPER = "#1b1f24", "#59626d", "#e3e5e8", "#ffffff"
 DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)))
-SIZE = (5.0, 3.2)  # inches; the page shows an inch as some 100 pixels
+SIZE = (3.7, 2.7)  # inches; a column of a paper
 DOTS = 200  # an inch, of the PNG
 _FONTS = ["Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"]
 # What a colour of the file is in a page; the page says it for light and dark.
@@ -70,7 +70,6 @@ class Plot:
     png: bytes
     svg: str  # a file of its own, on white
     labels: Mapping[str, str]  # by the mark that a point carries, what it is
-    is_wide: bool = False
 
     def inline(self) -> str:
         """The SVG as part of a page: its colours the page's, its ids its own, its marks classes."""
@@ -103,7 +102,7 @@ def drawn(
         figure: Any = axes.figure
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=DOTS, metadata={"Software": None})
-    return Plot(name, title, caption, png.getvalue(), svg.getvalue(), labels, size[0] > SIZE[0])
+    return Plot(name, title, caption, png.getvalue(), svg.getvalue(), labels)
 
 
 def words(text: object) -> str:

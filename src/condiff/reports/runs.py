@@ -1,5 +1,6 @@
-"""Finished runs beside each other: what differs between them, and which of them are one setting over seeds."""
+"""Finished runs beside each other: what differs between them, and which are one setting over seeds."""
 
+import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +56,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric of a setting: one run's value with its interval, or the mean over runs with their deviation."""
+    """A metric of a setting: one run's value with its interval, or the mean over runs and their deviation."""
 
     value: float
     low: float | None
@@ -64,8 +65,19 @@ class Estimate:
 
     @property
     def text(self) -> str:
-        """The value, and over several runs its standard deviation."""
-        return spread(self.each)
+        """The value, and over several runs its standard deviation, to two digits of that."""
+        return f"{self.shown} ± {self._error():.2g}" if self._error() else self.shown
+
+    @property
+    def shown(self) -> str:
+        """The value, to no more digits than its deviation lets it have."""
+        error = self._error()
+        if not error or not math.isfinite(error):
+            return number(self.value)
+        return f"{self.value:.{max(0, 1 - math.floor(math.log10(error)))}f}"
+
+    def _error(self) -> float:
+        return statistics.stdev(self.each) if len({*self.each}) > 1 else 0.0
 
 
 def estimate(runs: Sequence[Run], metric: str) -> Estimate | None:
