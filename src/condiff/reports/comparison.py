@@ -93,9 +93,10 @@ class Comparison:
             place for place, setting in enumerate(self.settings) if any(one is run for one in setting.runs)
         )
 
-    def estimates(self, metric: str) -> list[Estimate | None]:
-        """What each setting has of a metric."""
-        return [estimate(setting.runs, metric) for setting in self.settings]
+    @cached_property
+    def estimates(self) -> dict[str, list[Estimate | None]]:
+        """What each setting has of each metric."""
+        return {name: [estimate(setting.runs, name) for setting in self.settings] for name in self.metrics}
 
     def floor(self, metric: str) -> float | None:
         """What real data reaches, the mean over runs."""
@@ -113,7 +114,7 @@ class Comparison:
 
     def _best(self, metric: str) -> Best:
         """Nothing where the direction is unknown, protocols differ or all are alike."""
-        more, found = self.directions.get(metric), self.estimates(metric)
+        more, found = self.directions.get(metric), self.estimates[metric]
         known = {place: one for place, one in enumerate(found) if one is not None}
         values = {one.value for one in known.values()}
         if more is None or len(values) < 2 or len(self.protocols(metric)) > 1:

@@ -77,4 +77,4 @@ def _draw(lines: Mapping[str, Sequence[Point]], axes: "Axes") -> None:
     axes.set_ylabel("loss")
     axes.margins(x=0.02)
     if len(lines) > 1:
-        legend(axes, len(lines))
+        legend(axes)

@@ -55,7 +55,8 @@ def _noise(comparison: Comparison, number_of: int, group: Pictures, first: Seque
     scale = _scale(height, SHOWN)
     asked = "".join(f"<span>{escaped(row)}</span>" for row in group.rows)
     given = [
-        f'<figure class="column given"><div class="name"><span>{breakable(name)}</span></div>{_strip(images, name)}</figure>'
+        f'<figure class="column given"><div class="name"><span>{breakable(name)}</span></div>'
+        f"{_strip(images, name)}</figure>"
         for name, images in group.before.items()
     ]
     columns = [
@@ -88,7 +89,7 @@ def _strip(images: np.ndarray, name: str) -> str:
 
 def _told(comparison: Comparison, place: int) -> str:
     """The first metrics of a setting in words."""
-    found = ((name, comparison.estimates(name)[place]) for name in comparison.metrics)
+    found = ((name, comparison.estimates[name][place]) for name in comparison.metrics)
     numbers = [f"{name} {number(one.value)}" for name, one in found if one is not None][:TOLD]
     return f"{comparison.settings[place].label}: {', '.join(numbers)}"
 

@@ -35,8 +35,11 @@ def render(
         section("Notes", [_notes(comparison)]),
         section("Runs", [runs_table(comparison)]),
     ]
-    script = files("condiff.reports").joinpath("comparison.js").read_text(encoding="utf-8")
-    return page(comparison.title, "\n".join(part for part in body if part), CSS, script)
+    return page(comparison.title, "\n".join(part for part in body if part), CSS, script())
+
+
+def script() -> str:
+    return files("condiff.reports").joinpath("comparison.js").read_text(encoding="utf-8")
 
 
 def _head(comparison: Comparison) -> str:
@@ -53,7 +56,8 @@ def _summary(comparison: Comparison) -> str:
     seeds = sorted({str(run.config.get(SEED)) for run in comparison.runs}, key=lambda s: (len(s), s))
     differing = ", ".join(f"<b>{escaped(path)}</b>" for path in comparison.table) or "nothing but the seed"
     several = f"; seeds {escaped(', '.join(seeds))}" if len(seeds) > 1 else f"; seed {escaped(seeds[0])}"
-    failed = f"; {len(comparison.failed)} jobs failed" if comparison.failed else ""
+    number_of = len(comparison.failed)
+    failed = f"; {number_of} job{'s' if number_of > 1 else ''} failed" if number_of else ""
     return (
         f"{len(comparison.runs)} runs, {len(comparison.settings)} settings that differ in {differing}"
         f"{several}{failed}"
@@ -68,7 +72,7 @@ def _facts(comparison: Comparison) -> str:
 
 
 def _fact(comparison: Comparison, metric: str) -> str:
-    best, estimates = comparison.best[metric], comparison.estimates(metric)
+    best, estimates = comparison.best[metric], comparison.estimates[metric]
     places = sorted(best.places)
     found = estimates[places[0]]
     assert found is not None
@@ -108,7 +112,8 @@ def _plots(plots: Sequence[Plot]) -> str:
 
 def _plot(plot: Plot, attributes: str) -> str:
     return (
-        f"<figure{attributes}><h3>{escaped(plot.title)}</h3>{plot.inline()}{caption(plot.caption)}</figure>"
+        f'<figure{attributes}><h3>{escaped(plot.title)}</h3><div class="wide">{plot.inline()}</div>'
+        f"{caption(plot.caption)}</figure>"
     )
 
 

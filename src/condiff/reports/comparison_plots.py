@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly
-from condiff.reports.curves import COLOURS, LOG_FROM, Point
+from condiff.reports.curves import COLOURS, Point
 from condiff.reports.plots import DASHES, SIZE, SOFT, Plot, cut, drawn, file_name, mark, words
 from condiff.reports.runs import Estimate, are_numbers, in_order, said, shown
 from condiff.reports.tables import number
@@ -20,7 +20,8 @@ MOST_LABELLED = 14  # points with their name beside them; of more, those of the 
 EACH = "setting"  # the axis of settings that have no common one
 _DISTANCES = ("fd", "fid", "sfid")
 _QUALITIES = ("accuracy", "recall", "is")
-ROW = 0.24  # inches a category
+ROW, LEGEND = 0.24, 0.15  # inches: of a category, of a row of the legend
+_LOG_FROM = 10.0  # largest / smallest value of a setting from which its axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def swept(comparison: Comparison) -> list[str]:
 
 def lines_over(comparison: Comparison, axis: str, metric: str) -> tuple[Lines, int]:
     """The points of a metric by what else differs, and how many lines are left out."""
-    estimates = comparison.estimates(metric)
+    estimates = comparison.estimates[metric]
     groups = by_others(comparison, axis)
     if is_numeric(comparison, axis):
         groups = {
@@ -82,17 +83,23 @@ def by_others(comparison: Comparison, axis: str) -> dict[str, list[int]]:
     """The places of the settings that differ in the axis alone, by what sets them apart from others."""
     if axis == EACH:
         return {"": list(range(len(comparison.settings)))}
-    own = comparison.table[axis]
-    others = [
-        path
-        for path, column in comparison.table.items()
-        if path != axis and len({*zip(own, column, strict=True)}) > len({*own})  # not told by the axis
-    ]
+    told_by_it = {axis, *_together(comparison, axis)}
+    others = [path for path in comparison.table if path not in told_by_it]
     groups: dict[str, list[int]] = {}
     for place, setting in enumerate(comparison.settings):
         name = ", ".join(words(said(path, setting.values[path])) for path in others)
         groups.setdefault(name, []).append(place)
     return groups
+
+
+def _together(comparison: Comparison, axis: str) -> list[str]:
+    """What else differs and is told by the axis."""
+    own = comparison.table.get(axis, [])
+    return [
+        path
+        for path, column in comparison.table.items()
+        if path != axis and own and len({*zip(own, column, strict=True)}) == len({*own})
+    ]
 
 
 def _value(comparison: Comparison, axis: str, place: int) -> Any:
@@ -107,9 +114,14 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
     parts = [f"{len(lines)} of {len(lines) + left_out} lines, evenly chosen."] if left_out else []
     if len(comparison.protocols(metric)) > 1:
         parts.append("Measured under several protocols: points of different ones do not compare.")
+    together = ", ".join(words(path) for path in _together(comparison, axis))
+    parts += [f"Changes with it: {together}."] if together else []
     numeric = is_numeric(comparison, axis)
-    categories = [] if numeric else in_order([p.at for line in lines.values() for p in line])
-    height = SIZE[1] if numeric else max(1.6, 0.9 + ROW * len(categories) * (1 + len(lines) // 4))
+    present = {place.at for line in lines.values() for place in line}
+    order = [setting.label for setting in comparison.settings] if axis == EACH else comparison.table[axis]
+    categories = [value for value in in_order(order) if value in present]
+    rows = ROW * len(categories) * (1 + len(lines) // 4)
+    height = SIZE[1] + LEGEND * (len(lines) // 3) if numeric else max(1.6, 0.9 + rows)
     draw = (
         partial(_over_numbers, comparison, axis, metric, lines)
         if numeric
@@ -120,7 +132,7 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
 
 
 def _labels(comparison: Comparison, metric: str) -> dict[str, str]:
-    found = comparison.estimates(metric)
+    found = comparison.estimates[metric]
     return {
         f"s{place}": f"{setting.label}: {metric} {told(one)}"
         for place, (setting, one) in enumerate(zip(comparison.settings, found, strict=True))
@@ -137,7 +149,7 @@ def told(one: Estimate) -> str:
 def _over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, axes: "Axes") -> None:
     """Lines over a numeric axis, ordered by it."""
     values = sorted({place.at for line in lines.values() for place in line})
-    if values[0] > 0 and values[-1] / values[0] >= LOG_FROM:
+    if values[0] > 0 and values[-1] / values[0] >= _LOG_FROM:
         axes.set_xscale("log")
     if len(values) <= 8:
         axes.set_xticks(values, [shown(value) for value in values])
@@ -153,7 +165,7 @@ def _over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, 
     axes.set_xlabel(cut(words(axis), 60))
     axes.set_ylabel(words(f"{metric} {comparison.arrow(metric)}").strip())
     axes.margins(x=0.04, y=0.08)
-    legend(axes, len(lines))
+    legend(axes)
 
 
 def _over_choices(
@@ -173,7 +185,7 @@ def _over_choices(
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.08)
     axes.set_xlabel(words(f"{metric} {comparison.arrow(metric)}").strip())
-    legend(axes, len(lines))
+    legend(axes)
 
 
 def _point(axes: "Axes", at: Point, place: Place, colour: str, across: bool) -> None:
@@ -198,13 +210,19 @@ def _floor(comparison: Comparison, metric: str, line: Callable[..., Any]) -> Non
         line(floor, color=SOFT, lw=1.1, ls=(0, (5, 3)), label=label, zorder=1)
 
 
-def legend(axes: "Axes", num_lines: int) -> None:
+def legend(axes: "Axes") -> None:
     handles, names = axes.get_legend_handles_labels()
     pairs = [(handle, name) for handle, name in zip(handles, names, strict=True) if name]
     if pairs:
-        columns = 1 if max(len(name) for _, name in pairs) > 22 else 2 if num_lines > 3 else len(pairs)
+        longest = max(len(name) for _, name in pairs)
+        columns = 1 if longest > 22 else 2 if longest > 12 else 3
         axes.figure.legend(  # pyright: ignore[reportAttributeAccessIssue]
-            *zip(*pairs, strict=True), loc="outside upper left", ncols=min(columns, 3), borderpad=0.1
+            *zip(*pairs, strict=True),
+            loc="outside upper left",
+            ncols=columns,
+            borderpad=0.1,
+            columnspacing=1.2,
+            handlelength=1.6,
         )
 
 

@@ -53,13 +53,13 @@ table.runs { width: auto; min-width: 44%; }
   border: 1px solid var(--rule); border-radius: 6px; padding: 4px 9px; max-width: 16em; }
 #play { cursor: pointer; }
 #play[aria-pressed="true"] { background: var(--accent); color: var(--paper); border-color: var(--accent); }
-.controls input[type="range"] { width: 11em; accent-color: var(--accent); }
+.controls input[type="range"] { width: 7em; accent-color: var(--accent); }
 .scripted .live { display: flex; }
 .live, #blink { display: none; }
-.scripted #blink { display: block; flex: 0 1 auto; min-width: min(100%, 20em); max-width: 100%; }
+.scripted #blink { display: block; flex: 0 1 510px; min-width: min(100%, 20em); }
 .beside { display: flex; flex-wrap: wrap; gap: 36px 56px; align-items: flex-start; }
 .beside > div { min-width: 0; }
-.beside figcaption { max-width: 36em; }
+.beside figcaption { max-width: 34em; }
 #blink .controls { min-height: 3.9em; margin-bottom: 6px; align-content: flex-end; }
 .chips { display: flex; flex-wrap: wrap; gap: 6px 8px; max-height: 11rem; overflow: auto; }
 .chips label { border: 1px solid var(--rule); border-radius: 99px; padding: 2px 11px 2px 8px; cursor: pointer;
@@ -93,7 +93,10 @@ td.path { font-family: var(--mono); font-size: .8rem; }
   .runs td:first-child { font-weight: inherit; }
   .runs td:first-child, .runs th:first-child { max-width: 9.5em; white-space: normal; padding-right: 12px; }
 }
-@media (max-width: 790px) { .plots .large { grid-column: auto; grid-row: auto; } }
+@media (max-width: 790px) {
+  .plots .large { grid-column: auto; grid-row: auto; }
+  .large svg { min-width: 620px; }
+}
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #1b1f24; --soft: #59626d; --rule: #d5d8dc; --wash: #f1f3f6; }
   main { max-width: none; padding: 0; }

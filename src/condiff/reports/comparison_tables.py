@@ -55,7 +55,7 @@ def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
     for metric in comparison.metrics:
         best = comparison.best[metric]
         state = "best" if place in best.places else "near" if place in best.near else ""
-        cells.append(_measured(estimate(setting.runs, metric), state))
+        cells.append(_measured(comparison.estimates[metric][place], state))
     return f'<tr data-place="{place}">{"".join(cells)}</tr>'
 
 

@@ -15,7 +15,7 @@ from condiff.reports.runs import Estimate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_LABELLED = 14  # points with their name beside them; of more, those of the front
+MOST_LABELLED = 10  # points with their name beside them; of more, those of the front
 _DISTANCES = ("fd", "fid", "sfid")
 _QUALITIES = ("accuracy", "recall", "is")
 SIZE = (7.6, 5.4)
@@ -61,7 +61,7 @@ def trade_off_plots(comparison: Comparison) -> list[Plot]:
 
 
 def _trade_off(comparison: Comparison, distance: str, quality: str) -> TradeOff:
-    pairs = zip(comparison.estimates(distance), comparison.estimates(quality), strict=True)
+    pairs = zip(comparison.estimates[distance], comparison.estimates[quality], strict=True)
     found = {place: (x, y) for place, (x, y) in enumerate(pairs) if x is not None and y is not None}
     return TradeOff(distance, quality, found)
 
@@ -96,7 +96,7 @@ def _draw(comparison: Comparison, one: TradeOff, axes: "Axes") -> None:
     axes.margins(0.08)
     axes.set_xlabel(words(f"{one.distance} ↓"))
     axes.set_ylabel(words(f"{one.quality} ↑"))
-    legend(axes, len(lines))
+    legend(axes)
     named = [*kept, *(place for place in found if place not in kept)]
     named = named if len(named) <= MOST_LABELLED else [kept[k] for k in evenly(len(kept), MOST_LABELLED)]
     spots = [(found[place][0].value, found[place][1].value, place) for place in named]

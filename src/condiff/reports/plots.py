@@ -100,6 +100,8 @@ def drawn(
         draw(axes)
         svg, png = io.StringIO(), io.BytesIO()
         figure: Any = axes.figure
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it is laid out, once for both files
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=DOTS, metadata={"Software": None})
     return Plot(name, title, caption, png.getvalue(), svg.getvalue(), labels)

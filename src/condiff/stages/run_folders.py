@@ -10,7 +10,9 @@ import yaml
 
 from condiff.errors import DataError
 from condiff.files import read_json
+from condiff.reports.redact import redact
 from condiff.reports.runs import Run, metric_names
+from condiff.stages.stage import LOG
 
 METRICS = "metrics.json"
 
@@ -45,10 +47,10 @@ def read_run(folder: Path) -> Run:
         overrides = folder / "overrides.json"
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         run = Run(
-            config=config,
+            config=redact(config),
             metrics=read_json(folder / METRICS),
             stages=read_json(folder / "stages.json"),
-            overrides=read_json(overrides) if overrides.is_file() else [],
+            overrides=redact(read_json(overrides)) if overrides.is_file() else [],
             folder=str(folder),
         )
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -61,7 +63,7 @@ def read_run(folder: Path) -> Run:
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """What a run logged, line by line; a line that was cut off is left out."""
-    path = folder / "log.jsonl"
+    path = folder / LOG
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -69,6 +71,17 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return [row for row in rows if isinstance(row, dict)]
+
+
+def files_of(folder: Path) -> list[str]:
+    """Everything of a run that a comparison reads, but for its samples."""
+    return [str(folder / name) for name in (METRICS, "config.yaml", "stages.json", "overrides.json", LOG)]
+
+
+def samples_of(run: Run) -> Path | None:
+    """Where the samples of a run are, if it has drawn any and they were not removed."""
+    stage = run.stages.get("samples")
+    return Path(str(stage["path"])) / "samples.safetensors" if stage else None
 
 
 def _matching(entry: str) -> list[Path]:
