@@ -1,5 +1,6 @@
 """One page over finished runs: of a sweep once its jobs have ended, or of any that are named."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ FIGURES, TABLE = "figures", "results.csv"
 def compare(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """The work of ``task=compare``."""
     given = [cfg["runs"]] if isinstance(cfg["runs"], str) else cfg["runs"]
-    command = f"python run.py task=compare runs=[{','.join(given)}]"
+    command = shlex.join(["python", "run.py", "task=compare", f"runs=[{','.join(given)}]"])
     write_comparison(find_runs(given), out, cfg["name"], cfg["question"], command)
 
 
