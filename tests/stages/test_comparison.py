@@ -11,11 +11,10 @@ import pytest
 from run_folders import METRICS, config_of, leave, metrics_of, pictures
 from safetensors.numpy import save_file
 
-from condiff.errors import DataError
 from condiff.reports.comparison import Comparison
 from condiff.reports.runs import Run
 from condiff.stages.comparison import comparison_of, directions, losses_of, write_comparison
-from condiff.stages.run_folders import find_runs, read_run
+from condiff.stages.run_folders import read_run
 from condiff.stages.same_noise import pictures_of, smaller
 
 
@@ -258,34 +257,6 @@ def test_two_hundred_runs_stay_below_ten_megabytes(tmp_path):
     assert "Pictures are shown at 1/2 of their size" in page
     assert page.count('class="column"') == 48
     assert len(re.findall(r'class="column" [^>]*hidden', page)) == 36
-
-
-def test_a_sweep_stands_for_its_finished_jobs_in_their_order(tmp_path):
-    for job in (10, 9, 1):
-        leave(tmp_path / "sweep" / str(job), config_of(float(job)), metrics_of(0.9, 1))
-    (tmp_path / "sweep" / "2").mkdir()
-    found = find_runs([str(tmp_path / "sweep"), str(tmp_path / "sweep" / "*")])
-    assert [folder.name for folder in found] == ["1", "9", "10"]
-
-
-def test_what_cannot_be_compared_is_told_by_its_entry(runs, tmp_path):
-    first = str(runs[0])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError) as told:
-        find_runs([first, "absent", str(tmp_path / "empty")])
-    assert [line.split(":")[0] for line in told.value.lines] == ["runs[1]", "runs[2]"]
-    assert "absent does not exist" in told.value.lines[0]
-    assert "no metrics.json" in told.value.lines[1]
-    with pytest.raises(DataError, match=r"^error\[3\]: runs: must name at least two finished runs"):
-        find_runs([first, first])
-    other = leave(tmp_path / "other", config_of(), {"psnr": metrics_of(1, 1)["fd_judge"]})
-    with pytest.raises(
-        DataError, match=r"runs\[1\]: .*other has psnr and the other runs class_accuracy, fd_judge"
-    ):
-        find_runs([first, str(other), str(runs[1])])
-    (runs[1] / "stages.json").write_text("{")
-    with pytest.raises(DataError, match="is not the folder of a finished run"):
-        find_runs([first, str(runs[1])])
 
 
 def test_a_comparison_imports_no_torch(runs, tmp_path):

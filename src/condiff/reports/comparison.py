@@ -161,7 +161,6 @@ def _protocol(text: str) -> str:
 
 
 def _meet(one: Estimate, other: Estimate) -> bool:
-    ends = (one.low, one.high, other.low, other.high)
-    if None in ends:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
-    return one.low <= other.high and other.low <= one.high  # pyright: ignore[reportOptionalOperand]
+    return one.low <= other.high and other.low <= one.high

@@ -135,7 +135,8 @@ def _axes(size: tuple[float, float]) -> "Iterator[Axes]":
 
     known = {font.name for font in font_manager.fontManager.ttflist}
     fonts = [font for font in _FONTS if font in known]
-    with matplotlib.rc_context({**_STYLE, "font.sans-serif": fonts}):
+    style: Any = {**_STYLE, "font.sans-serif": fonts}
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         yield figure.add_subplot()

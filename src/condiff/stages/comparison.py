@@ -12,7 +12,7 @@ from condiff.reports.comparison_page import PAGE, render
 from condiff.reports.comparison_plots import metric_plots
 from condiff.reports.comparison_trade_offs import trade_off_plots
 from condiff.reports.runs import Run, metric_names
-from condiff.stages.run_folders import METRICS, find_runs, in_run_order, read_log, read_run
+from condiff.stages.run_folders import METRICS, find_runs, read_log, read_run
 from condiff.stages.same_noise import pictures_of
 from condiff.stages.stage import Artifact, Config, Runtime
 
@@ -36,11 +36,10 @@ def write_comparison(
 ) -> Path | None:
     """``comparison.html``, ``results.csv`` and ``figures/`` in ``out``; the page, or None without two runs.
 
-    folders: of runs; those that have not finished are left out. failed: the overrides of jobs that failed,
-    and the first line of what was wrong.
+    folders: of runs, in the order of a reader; those that have not finished are left out.
+    failed: the overrides of jobs that failed, and the first line of what was wrong.
     """
-    finished = sorted((folder for folder in folders if (folder / METRICS).is_file()), key=in_run_order)
-    runs = [read_run(folder) for folder in finished]
+    runs = [read_run(folder) for folder in folders if (folder / METRICS).is_file()]
     if len(runs) < 2 or not metric_names(runs):
         return None
     comparison = comparison_of(runs, title, question, command, failed)

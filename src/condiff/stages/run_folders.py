@@ -27,7 +27,7 @@ def find_runs(given: str | Sequence[str]) -> list[Path]:
     found: dict[Path, str] = {}
     mistakes = []
     for key, entry in entries.items():
-        folders = [folder for place in _matching(entry) for folder in _finished(place)]
+        folders = _finished(entry)
         if not folders:
             mistakes.append(f"{key}: {_why_none(entry)}")
         for folder in folders:
@@ -87,17 +87,20 @@ def samples_of(run: Run) -> Path | None:
 def _matching(entry: str) -> list[Path]:
     """The folder itself, or those that a pattern matches."""
     path = Path(entry).expanduser()
-    return [path] if path.exists() else [Path(name) for name in glob.glob(str(path))]
+    return [path] if path.exists() else sorted(map(Path, glob.glob(str(path))), key=_in_run_order)
 
 
-def _finished(folder: Path) -> list[Path]:
-    """A run's own folder, or the finished jobs of a sweep in the order in which they were run."""
-    if (folder / METRICS).is_file():
-        return [folder]
-    return sorted((path.parent for path in folder.glob(f"*/{METRICS}")), key=in_run_order)
+def _finished(entry: str) -> list[Path]:
+    """The run itself; or of a sweep or a pattern those that have measured something, in their order."""
+    path = Path(entry).expanduser()
+    if (path / METRICS).is_file():
+        return [path]
+    inside = [file for place in _matching(entry) for file in (place / METRICS, *place.glob(f"*/{METRICS}"))]
+    measured = (file for file in inside if file.is_file() and file.read_bytes().strip() != b"{}")
+    return sorted((file.parent for file in measured), key=_in_run_order)
 
 
-def in_run_order(folder: Path) -> tuple[str, int, str]:
+def _in_run_order(folder: Path) -> tuple[str, int, str]:
     """Job 10 comes after job 9."""
     return str(folder.parent), len(folder.name), folder.name
 
