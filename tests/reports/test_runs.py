@@ -94,6 +94,14 @@ def test_runs_that_agree_have_no_deviation_to_show():
     assert found.text == "0.9"
 
 
+def test_a_number_that_is_not_finite_is_no_number():
+    runs = [made(config_of(), distance=value) for value in (3.0, float("nan"), float("inf"))]
+    found = estimate(runs, "fd_judge")
+    assert found is not None
+    assert found.each == (3.0,)
+    assert estimate(runs[1:], "fd_judge") is None
+
+
 def test_a_value_is_named_by_the_last_word_of_its_path():
     assert said("sampler.num_steps", 16.0) == "num steps 16"
     assert said("guidance", "cfg_interval") == "cfg_interval"

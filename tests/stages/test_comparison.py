@@ -158,6 +158,17 @@ def test_there_is_nothing_to_compare_in_fewer_than_two_finished_runs(runs, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_runs_that_differ_in_nothing_but_the_seed_are_one_setting(tmp_path):
+    folders = [
+        leave(tmp_path / str(seed), config_of(seed=seed), metrics_of(0.9, 2.0 + seed), images=pictures(1))
+        for seed in (0, 1)
+    ]
+    page = written(folders, tmp_path / "out")
+    assert "2 runs that differ in nothing but the seed; seeds 0, 1" in page
+    assert "2.50" in page
+    assert "± 0.71" in page
+
+
 def test_directions_are_what_the_classes_say():
     prdc = {"_target_": "condiff.evaluation.precision_recall.PrecisionRecall"}
     memory = {"_target_": "condiff.evaluation.memorisation.Memorisation"}

@@ -58,10 +58,8 @@ def _summary(comparison: Comparison) -> str:
     several = f"; seeds {escaped(', '.join(seeds))}" if len(seeds) > 1 else f"; seed {escaped(seeds[0])}"
     number_of = len(comparison.failed)
     failed = f"; {number_of} job{'s' if number_of > 1 else ''} failed" if number_of else ""
-    return (
-        f"{len(comparison.runs)} runs, {len(comparison.settings)} settings that differ in {differing}"
-        f"{several}{failed}"
-    )
+    settings = f", {len(comparison.settings)} settings" if comparison.table else ""
+    return f"{len(comparison.runs)} runs{settings} that differ in {differing}{several}{failed}"
 
 
 def _facts(comparison: Comparison) -> str:

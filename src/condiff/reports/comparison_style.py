@@ -18,7 +18,6 @@ main { max-width: 1200px; }
 .of { transition: opacity .12s; }
 .lighting .of { opacity: .13; }
 .lighting .of.lit { opacity: 1; }
-tr.lit td { background: var(--wash); }
 .column.lit .name { color: var(--accent); }
 .long { max-height: 34rem; overflow: auto; }
 table.runs { width: auto; min-width: 44%; }
@@ -40,17 +39,20 @@ table.runs { width: auto; min-width: 44%; }
 .runs td:first-child, .runs th:first-child { position: sticky; left: 0; z-index: 1;
   background: var(--paper); }
 .runs thead th:first-child { z-index: 3; }
+.inside { padding: 0 16px 14px; }
+.inside td:first-child, .inside thead th { background: var(--card); }
 .runs tfoot td { color: var(--soft); border-bottom: 0; }
+tr.lit td, .runs tr.lit td:first-child { background: var(--wash); }
 .best b { color: var(--paper); background: var(--accent); border-radius: 5px; padding: 1px 7px;
   margin-right: -7px; }
 .near b { text-decoration: underline dotted; text-decoration-thickness: 2px; text-underline-offset: 4px;
   text-decoration-color: var(--accent); }
 .figure b { font-weight: 600; }
 .key b { font-weight: 600; }
-.controls { display: flex; flex-wrap: wrap; gap: 8px 22px; align-items: center; margin-bottom: 16px;
+.controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin-bottom: 16px;
   font-size: .88rem; }
 .controls select, #play { font: inherit; color: inherit; background: var(--card);
-  border: 1px solid var(--rule); border-radius: 6px; padding: 4px 9px; max-width: 16em; }
+  border: 1px solid var(--rule); border-radius: 6px; padding: 4px 9px; max-width: 11em; }
 #play { cursor: pointer; }
 #play[aria-pressed="true"] { background: var(--accent); color: var(--paper); border-color: var(--accent); }
 .controls input[type="range"] { width: 7em; accent-color: var(--accent); }
@@ -98,14 +100,16 @@ td.path { font-family: var(--mono); font-size: .8rem; }
   .large svg { min-width: 620px; }
 }
 @media print {
-  :root { --paper: #fff; --card: #fff; --ink: #1b1f24; --soft: #59626d; --rule: #d5d8dc; --wash: #f1f3f6; }
+  :root { --paper: #fff; --card: #fff; --ink: #1b1f24; --soft: #59626d; --rule: #d5d8dc; --wash: #f1f3f6;
+    --accent: #2f5fc4; --series-0: #2f5fc4; --series-1: #c2570c; --series-2: #0b8065; --series-3: #a63d8f;
+    --series-4: #8a6d00; --series-5: #5b6670; color-scheme: light; }
   main { max-width: none; padding: 0; }
   .controls, #blink { display: none !important; }
   .long { max-height: none; }
   .wide, .noise { overflow: visible; }
   .noise { flex-wrap: wrap; }
   .runs thead th, .runs td:first-child { position: static; }
-  .best b { color: inherit; background: none; padding: 0; margin: 0; text-decoration: underline; }
+  .best b { print-color-adjust: exact; }
   figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
 }

@@ -81,8 +81,9 @@ class Estimate:
 
 
 def estimate(runs: Sequence[Run], metric: str) -> Estimate | None:
-    """What these runs say of a metric; None where they do not."""
+    """What these runs say of a metric; None where they say nothing finite."""
     found = [run.metrics[metric] for run in runs if metric in run.metrics]
+    found = [entry for entry in found if math.isfinite(entry["value"])]
     if not found:
         return None
     values = tuple(float(entry["value"]) for entry in found)
