@@ -11,9 +11,9 @@ import json
 import shutil
 from pathlib import Path
 
-import yaml
-
-from condiff.reports.notebook import Run, curve, is_number, refuse_mixture, results, table
+from condiff.reports.notebook import curve, refuse_mixture, results, table
+from condiff.reports.runs import FLOOR, is_number
+from condiff.stages.run_folders import read_run
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- written by experiments/write.py -->", "<!-- end -->"
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--show", nargs="+", required=True, help="whose samples are shown, on the axis")
     args = parser.parse_args()
     folders = sorted(args.runs, key=lambda f: (f.parent, len(f.name), f.name))  # as they were run
-    runs = {folder: read(folder) for folder in folders if (folder / "metrics.json").is_file()}
+    runs = {folder: read_run(folder) for folder in folders if (folder / "metrics.json").is_file()}
     found, home = list(runs.values()), HERE / args.study
     refuse_mixture(found, args.axis)
     (home / "results.csv").write_text(results(found, args.axis))
@@ -41,7 +41,7 @@ def main() -> None:
         f"torch {manifest['versions']['torch']}; n and protocol of each number in results.csv.",
     ]
     for name in found[0].metrics:
-        if f"{name}_floor" in found[0].metrics and is_number(found[0].setting(args.axis)):
+        if f"{name}{FLOOR}" in found[0].metrics and is_number(found[0].setting(args.axis)):
             (home / f"{name}.svg").write_text(curve(found, args.axis, name))
             parts.append(f"![{name} over {args.axis}]({name}.svg)")
     for value in args.show:
@@ -58,12 +58,6 @@ def main() -> None:
 
 def matches(setting: object, shown: str) -> bool:
     return setting == float(shown) if is_number(setting) else setting == shown
-
-
-def read(folder: Path) -> Run:
-    names = ("metrics.json", "stages.json", "overrides.json")
-    metrics, stages, overrides = (json.loads((folder / name).read_text()) for name in names)
-    return Run(yaml.safe_load((folder / "config.yaml").read_text()), metrics, stages, overrides)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,17 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def copy_whole(source: Path, to: Path, names: Iterable[str]) -> None:
+    """Copy files and folders of ``source``, each file whole or not at all."""
+    for name in names:
+        inside = sorted((source / name).rglob("*")) if (source / name).is_dir() else [source / name]
+        for path in (path for path in inside if path.is_file()):
+            copied = to / path.relative_to(source)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(copied) as temporary:
+                shutil.copyfile(path, temporary)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -104,6 +104,16 @@ def test_pictures_are_asked_of_an_evaluation_and_have_no_effect_elsewhere():
     assert len(about("samples", "metrics", images="a", reference="b")) == 2
 
 
+def test_runs_are_asked_of_a_comparison_and_have_no_effect_elsewhere():
+    def about(*stages, **cfg):
+        return [line for line in told(stages=[*stages], **cfg) if line.startswith("runs")]
+
+    assert about("comparison", runs=["a", "b"]) == []
+    assert about("comparison", runs="sweep") == []
+    assert about("comparison") == ["runs: is required; give run folders, runs=..."]
+    assert about("samples", runs=["a"]) == ["runs: has no effect here, only with task=compare; leave it out"]
+
+
 def test_the_one_number_among_the_metrics_is_how_often_they_are_taken():
     accuracy = of("evaluation.accuracy", "ClassAccuracy")
     assert told(metrics={"every": 50, "class_accuracy": accuracy}) == []

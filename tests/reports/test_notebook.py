@@ -4,7 +4,8 @@ import csv
 
 import pytest
 
-from condiff.reports.notebook import Run, curve, refuse_mixture, results, table
+from condiff.reports.notebook import curve, refuse_mixture, results, table
+from condiff.reports.runs import Run
 
 
 def made(scale, seed, value, steps=16):

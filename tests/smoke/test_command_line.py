@@ -33,7 +33,8 @@ def start(folder, *argv, torch=True):
     if not torch:
         (folder.parent / "hook").mkdir(exist_ok=True)
         (folder.parent / "hook" / "sitecustomize.py").write_text(NO_TORCH)
-        env["PYTHONPATH"] = str(folder.parent / "hook")
+        paths = [str(folder.parent / "hook"), env.get("PYTHONPATH")]
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *argv],
         cwd=folder,

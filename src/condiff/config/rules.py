@@ -171,12 +171,13 @@ def grid_fits_the_process(cfg: Config) -> Iterator[str]:
 
 
 def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
-    """What is measured and against what is asked of an evaluation, and of nothing else."""
+    """What is measured, against what, and what is compared is asked of those tasks, and of nothing else."""
     stages = words(cfg.get("stages"))
-    for key, tasks in (("images", ("evaluation",)), ("reference", ("evaluation", "statistics"))):
+    given_for = {"images": ["evaluation"], "reference": ["evaluation", "statistics"], "runs": ["comparison"]}
+    for key, tasks in given_for.items():
         is_asked, given = any(task in stages for task in tasks), cfg.get(key)
         if is_asked and given is None:
-            yield f"{key}: is required; give a folder or an .npz, {key}=..."
+            yield f"{key}: is required; give {_GIVEN[key]}, {key}=..."
         elif given is not None and not is_asked and given != "???":
             yield f"{key}: has no effect here, only with {_TASKS[key]}; leave it out"
 
@@ -200,7 +201,8 @@ def metrics_have_what_they_look_at(cfg: Config) -> Iterator[str]:
             )
 
 
-_TASKS = {"images": "task=evaluate", "reference": "task=evaluate or statistics"}
+_TASKS = {"images": "task=evaluate", "reference": "task=evaluate or statistics", "runs": "task=compare"}
+_GIVEN = {"images": "a folder or an .npz", "reference": "a folder or an .npz", "runs": "run folders"}
 
 
 def samples_are_enough(cfg: Config) -> Iterator[str]:

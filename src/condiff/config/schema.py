@@ -98,6 +98,7 @@ class Run:
     sampler: Wired | None = None
     images: str | None = None  # what task=evaluate measures
     reference: str | None = None  # and against what: a folder, an .npz, or data
+    runs: list[str] | str | None = None  # what task=compare compares: folders, or patterns of them
     metrics: dict[str, Wired | int] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)
     logger: Logger = field(default_factory=Logger)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class InceptionScore(Measurement):
     """
 
     higher_is_better = True
+    higher_of_parts: ClassVar = {"_std": None}
     log_probs: list[Tensor]
 
     @checked

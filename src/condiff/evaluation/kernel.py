@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -72,6 +72,7 @@ class SubsetKernelDistance(FeatureSets):
     """KID as published: mean, and standard deviation, over random subsets (Binkowski 2018, sec. 4)."""
 
     higher_is_better = False
+    higher_of_parts: ClassVar = {"_std": None}
 
     @checked
     def __init__(

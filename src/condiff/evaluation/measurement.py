@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Measurement(Metric):
 
     full_state_update = False
     higher_is_better: bool | None = None
+    higher_of_parts: ClassVar[dict[str, bool | None]] = {}  # of the parts for which it is another
     needs_label = False  # whether it asks what samples were to show
     one_size = False  # whether pictures of several sizes cannot be measured together
     protocol: str  # what was compared with what, in which features

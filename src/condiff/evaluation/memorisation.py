@@ -1,6 +1,7 @@
 """Are samples copies of what was trained on?"""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ class Memorisation(FeatureSets):
     """
 
     higher_is_better = False
+    higher_of_parts: ClassVar = {"_authenticity": True}
 
     @checked
     def __init__(

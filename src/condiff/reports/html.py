@@ -1,6 +1,7 @@
 """``report.html``: one file that needs no script, no network and no other file."""
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -12,14 +13,12 @@ from PIL.Image import Image
 from condiff.reports.curves import Curve, svg
 from condiff.reports.redact import escaped, redact
 from condiff.reports.report import Figure, Metric, Metrics, Panel, Report, StageRow
+from condiff.reports.runs import FLOOR, floor_of
 from condiff.reports.style import CSS
 from condiff.reports.tables import duration, interval_of, number
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-FLOOR = "_floor"
 KEY_LETTERS = 10
-_OF_FEW = re.compile(r"_biased_n\d+")
-
 _PLAIN_YAML = re.compile(r"(?!(?i:true|false|null|yes|no|on|off)\Z)[A-Za-z_/][\w./+-]*(?: [\w./+-]+)*\Z")
 
 
@@ -28,35 +27,53 @@ def render(report: Report) -> str:
     body = [
         _head(report),
         _facts(report),
-        _section("Pictures", [_figure(figure) for figure in report.pictures]),
-        _section("Measurements", [_measurements(report.metrics)] if report.metrics else []),
-        _section("Training", [_plots(report.curves)] if report.curves else []),
-        _section("Stages", [_stages(report.stages)] if report.stages else []),
-        _section("Notes", [_notes(report.notes)] if report.notes else []),
-        _section("Set-up", [_environment(report.environment), _config(report.config)]),
+        section("Pictures", [_figure(figure) for figure in report.pictures]),
+        section("Measurements", [_measurements(report.metrics)] if report.metrics else []),
+        section("Training", [_plots(report.curves)] if report.curves else []),
+        section("Stages", [_stages(report.stages)] if report.stages else []),
+        section("Notes", [_notes(report.notes)] if report.notes else []),
+        section("Set-up", [_environment(report.environment), _config(report.config)]),
     ]
     return page(report.name, "\n".join(part for part in body if part))
 
 
-def page(title: str, body: str) -> str:
-    """A whole document around markup that is already escaped."""
+def page(title: str, body: str, css: str = CSS, script: str = "") -> str:
+    """A whole document around markup that is already escaped; a browser runs this script and no other."""
+    policy, end = POLICY, ""
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy, end = f"{POLICY}; script-src 'sha256-{digest}'", f"<script>{script}</script>\n"
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <title>{escaped(title)}</title>
-<style>{CSS}</style>
+<style>{css}</style>
 </head>
 <body>
 <main>
 {body}
 </main>
-</body>
+{end}</body>
 </html>
 """
+
+
+def section(title: str, parts: Sequence[str]) -> str:
+    inside = "\n".join(part for part in parts if part)
+    return f"<section>\n<h2>{title}</h2>\n{inside}\n</section>" if inside else ""
+
+
+def fact(name: str, value: str, *context: str) -> str:
+    lines = "".join(f"<dd>{escaped(line)}</dd>" for line in context if line)
+    return f'<div class="fact"><dt>{escaped(name)}</dt><dd class="value">{escaped(value)}</dd>{lines}</div>\n'
+
+
+def caption(words: str) -> str:
+    return f"<figcaption>{escaped(words)}</figcaption>" if words else ""
 
 
 def data_uri(image: Image) -> str:
@@ -86,11 +103,6 @@ def _scalar(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _section(title: str, parts: Sequence[str]) -> str:
-    inside = "\n".join(part for part in parts if part)
-    return f"<section>\n<h2>{title}</h2>\n{inside}\n</section>" if inside else ""
-
-
 def _head(report: Report) -> str:
     return (
         f'<header>\n<p class="over">condiff report</p>\n<h1>{escaped(report.name)}</h1>\n'
@@ -102,24 +114,19 @@ def _head(report: Report) -> str:
 def _facts(report: Report) -> str:
     """The guidance and the headline numbers, each beside what real data reaches."""
     facts = [
-        _fact(name.replace("_", " "), number(metric["value"]), *_context(name, report.metrics))
+        fact(name.replace("_", " "), number(metric["value"]), *_context(name, report.metrics))
         for name, metric in report.metrics.items()
         if not name.endswith(FLOOR)
     ]
     guidance = report.guidance
     if guidance is None:
         return f'<dl class="facts">\n{"".join(facts)}</dl>' if facts else ""
-    first = _fact("guidance scale", guidance.shown(), guidance.name, guidance.strength())
+    first = fact("guidance scale", guidance.shown(), guidance.name, guidance.strength())
     return f'<dl class="facts">\n{first}\n{"".join(facts)}</dl>'
 
 
-def _fact(name: str, value: str, *context: str) -> str:
-    lines = "".join(f"<dd>{escaped(line)}</dd>" for line in context if line)
-    return f'<div class="fact"><dt>{escaped(name)}</dt><dd class="value">{escaped(value)}</dd>{lines}</div>\n'
-
-
 def _context(name: str, metrics: Metrics) -> list[str]:
-    metric, floor = metrics[name], _floor(name, metrics)
+    metric, floor = metrics[name], floor_of(name, metrics)
     lines = [] if metric["interval"] is None else [interval_of(metric)]
     lines.append(f"n = {metric['n']}")
     if floor is not None and floor["value"] > 0:
@@ -128,23 +135,13 @@ def _context(name: str, metrics: Metrics) -> list[str]:
     return lines
 
 
-def _floor(name: str, metrics: Metrics) -> Metric | None:
-    """What real data reaches, whose name may say that it was of few pictures, too."""
-    floors = {_OF_FEW.sub("", key): metric for key, metric in metrics.items() if key.endswith(FLOOR)}
-    return floors.get(_OF_FEW.sub("", name) + FLOOR)
-
-
 def _figure(figure: Figure) -> str:
     widest = max((panel.image.width for panel in figure.panels), default=1)
     panels = "\n".join(_panel(panel, widest, figure.title) for panel in figure.panels)
     return (
         f'<figure>\n<h3>{escaped(figure.title)}</h3>\n<div class="panels">\n{panels}\n</div>\n'
-        f"{_caption(figure.caption)}</figure>"
+        f"{caption(figure.caption)}</figure>"
     )
-
-
-def _caption(words: str) -> str:
-    return f"<figcaption>{escaped(words)}</figcaption>" if words else ""
 
 
 def _panel(panel: Panel, widest: int, title: str) -> str:
@@ -179,7 +176,7 @@ def _measurement(name: str, metric: Metric) -> str:
 
 def _plots(curves: Sequence[Curve]) -> str:
     plots = "\n".join(
-        f"<figure><h3>{escaped(curve.title)}</h3>{svg(curve)}{_caption(curve.caption)}</figure>"
+        f"<figure><h3>{escaped(curve.title)}</h3>{svg(curve)}{caption(curve.caption)}</figure>"
         for curve in curves
     )
     return f'<div class="plots">\n{plots}\n</div>'

@@ -3,32 +3,11 @@
 import csv
 import io
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condiff.reports.curves import Curve, Series, svg
-from condiff.reports.tables import number
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a finished run says of itself: its resolved config, metrics, stages and command."""
-
-    config: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, Any]]
-    stages: Mapping[str, Mapping[str, Any]]
-    overrides: Sequence[str] = ()  # of the command line, such as guidance=apg
-
-    def setting(self, path: str) -> Any:
-        """The value at a dotted path of the config, or the choice of a group as the command line names it."""
-        node: Any = self.config
-        for part in path.split("."):
-            node = node[part]
-        if not isinstance(node, Mapping):
-            return node
-        named = (text.partition("=") for text in self.overrides)
-        return next((value for key, _, value in named if key == path), "default")
+from condiff.reports.runs import FLOOR, Run, in_order, leaves, shown, spread
 
 
 def refuse_mixture(runs: Sequence[Run], axis: str) -> None:
@@ -52,17 +31,9 @@ def flat_without(config: Mapping[str, Any], axis: str) -> tuple[tuple[str, str],
     pairs = {key: part for key, part in config.items() if key not in free}
     return tuple(
         sorted(
-            (path, repr(value)) for path, value in _leaves(pairs, "") if not f"{path}.".startswith(f"{axis}.")
+            (path, repr(value)) for path, value in leaves(pairs, "") if not f"{path}.".startswith(f"{axis}.")
         )
     )
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(node, Mapping):
-        yield path, node
-        return
-    for key, part in node.items():
-        yield from _leaves(part, f"{path}.{key}" if path else str(key))
 
 
 def results(runs: Sequence[Run], axis: str) -> str:
@@ -84,8 +55,8 @@ def table(runs: Sequence[Run], axis: str) -> str:
     lines = [f"| {axis} | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for value, group in _groups(runs, axis).items():
         values = [[run.metrics[name]["value"] for run in group if name in run.metrics] for name in names]
-        cells = [_spread(found) if found else "–" for found in values]
-        lines.append(f"| {_named(value)} | {len(group)} | {' | '.join(cells)} |")
+        cells = [spread(found) if found else "–" for found in values]
+        lines.append(f"| {shown(value)} | {len(group)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -96,21 +67,13 @@ def curve(runs: Sequence[Run], axis: str, metric: str) -> str:
         for value, group in _groups(runs, axis).items()
     ]
     lines = [Series(metric, points)]
-    floor = f"{metric}_floor"
+    floor = f"{metric}{FLOOR}"
     if floor in runs[0].metrics:
         real = statistics.fmean(run.metrics[floor]["value"] for run in runs)
         lines.append(Series("held-out real pictures", [(x, real) for x, _ in points]))
     plot = svg(Curve(f"{metric} over {axis}", "", lines, x_label=axis, y_label=metric))
     paper = 'xmlns="http://www.w3.org/2000/svg" style="background:#fff;color:#222;font-family:sans-serif"'
     return plot.replace("<svg ", f"<svg {paper} ", 1)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-def _named(value: Any) -> str:
-    return f"{value:g}" if is_number(value) else str(value)
 
 
 def _groups(runs: Sequence[Run], axis: str) -> dict[Any, list[Run]]:
@@ -122,11 +85,5 @@ def _groups(runs: Sequence[Run], axis: str) -> dict[Any, list[Run]]:
 
 def _sorted(runs: Sequence[Run], axis: str) -> list[Run]:
     """By value and seed where the axis has numbers; choices stay in the order they were run in."""
-    values = [run.setting(axis) for run in runs]
-    rank = sorted({*values}) if all(map(is_number, values)) else list(dict.fromkeys(values))
+    rank = in_order([run.setting(axis) for run in runs])
     return sorted(runs, key=lambda run: (rank.index(run.setting(axis)), run.setting("seed")))
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = number(statistics.fmean(values))
-    return f"{mean} ± {number(statistics.stdev(values))}" if len(set(values)) > 1 else mean

@@ -19,8 +19,9 @@ from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError, DataError, EnvironmentFault
-from condiff.files import digest, write_json, written_whole
+from condiff.files import copy_whole, digest, write_json, written_whole
 from condiff.interrupts import Interrupted, Interrupts
+from condiff.reports.comparison_page import PAGE
 from condiff.reports.html import render
 from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
@@ -28,6 +29,7 @@ from condiff.stages.cache import Cache
 from condiff.stages.failures import Failures
 from condiff.stages.outside import DATA
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
+from condiff.stages.run_folders import find_runs
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.study import Step, plan, run
 from condiff.stages.wandb_log import WandbLog
@@ -136,6 +138,8 @@ def can_be_measured(cfg: Config, seen: set[str]) -> None:
 
     ``seen`` are the networks that other runs of the sweep have built.
     """
+    if cfg["runs"] is not None:
+        find_runs(cfg["runs"])
     measuring = [step for step in _planned(cfg)[1] if step.stage.name in MEASURING]
     if all(step.status == "cached" for step in measuring):
         return
@@ -227,6 +231,9 @@ def _leave(
     for file in sorted(done["statistics"].path.glob("*.npz")) if "statistics" in done else ():
         shutil.copyfile(file, folder / file.name)
         print(f"statistics: {folder / file.name}")
+    if "comparison" in done:
+        copy_whole(done["comparison"].path, folder, ("figures", "results.csv", PAGE))
+        print(f"comparison: {folder / PAGE}")
     page = render(report(cfg, command, steps, done))
     with written_whole(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")

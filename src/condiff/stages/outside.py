@@ -8,6 +8,8 @@ from typing import Any
 from condiff.config.kinds import objects
 from condiff.data.memo import shared
 from condiff.files import digest, file_digest
+from condiff.reports.comparison_page import script
+from condiff.stages.run_folders import files_of, find_runs, read_run, samples_of
 from condiff.stages.stage import Config
 
 _GIVEN = ("path", "statistics")  # arguments of a metric, or of what it looks through, that name files
@@ -31,6 +33,15 @@ def of_statistics(cfg: Config, cache: Path) -> str:
 def of_evaluation(cfg: Config, cache: Path) -> str:
     """The pictures to be measured and those they are compared with, too."""
     return digest([content([cfg["images"]], cache), of_statistics(cfg, cache)])
+
+
+def of_runs(cfg: Config, cache: Path) -> str:
+    """What the runs to be compared have left, whether their samples are still there, and the script."""
+    folders = find_runs(cfg["runs"])
+    samples = [samples_of(read_run(folder)) for folder in folders]
+    there = [None if path is None else path.is_file() for path in samples]
+    left = content([file for folder in folders for file in files_of(folder)], cache)
+    return digest([[str(folder) for folder in folders], left, there, script()])
 
 
 def content(names: list[Any], cache: Path) -> str | None:

@@ -78,6 +78,12 @@ STAGES = (
         reads=("reference", "metrics"),
         source="condiff.stages.outside:of_statistics",
     ),
+    Stage(
+        "comparison",
+        "condiff.stages.comparison:compare",
+        reads=("name", "question", "runs"),
+        source="condiff.stages.outside:of_runs",
+    ),
 )
 
 

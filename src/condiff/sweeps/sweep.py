@@ -14,6 +14,7 @@ from condiff.files import digest, read_json
 from condiff.interrupts import Interrupts
 from condiff.reports.redact import redact
 from condiff.reports.tables import differing, duration, palette_for, sweep_table, table
+from condiff.stages.comparison import write_comparison
 from condiff.stages.driver import command_line, planned_keys
 from condiff.sweeps.job import Job, Outcome
 from condiff.sweeps.launchers import InProcess, Launcher
@@ -40,7 +41,11 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
             best = []
         else:
             best = searched(sweep, command.search)
-        return _conclude(ledger, best)
+        _tell(ledger, best)
+        page = _compare(ledger, command)
+        if page is not None:
+            print(f"comparison: {page}", flush=True)
+        return EXIT_CODE if _with(ledger, FAILED) else 0
     finally:
         ledger.close()
 
@@ -170,7 +175,7 @@ def _left(folder: Path) -> dict[str, Any]:
     }
 
 
-def _conclude(ledger: Ledger, best: Sequence[int]) -> int:
+def _tell(ledger: Ledger, best: Sequence[int]) -> None:
     """The table of the jobs that are done, that of the best of a search, and that of those that failed."""
     palette, names = palette_for(sys.stdout), _named(ledger)
     for title, places in (("", _with(ledger, DONE)), ("\nbest", best)):
@@ -182,7 +187,16 @@ def _conclude(ledger: Ledger, best: Sequence[int]) -> int:
         rows = [[str(place), names[place], str(entry.code), entry.error] for place, entry in failed]
         print(f"\n{table(['job', 'failed', 'code', 'what it said'], rows, palette)}", flush=True)
     print(f"\nledger: {ledger.folder / LEDGER}", flush=True)
-    return EXIT_CODE if failed else 0
+
+
+def _compare(ledger: Ledger, command: Command) -> Path | None:
+    """The page over the jobs that are done; None where there are too few."""
+    names, cfg = _named(ledger), command.runs[0].cfg
+    folders = [ledger.folder / ledger.entries[place].folder for place in _with(ledger, DONE)]
+    failed = [(names[place], ledger.entries[place].error) for place in _with(ledger, FAILED)]
+    return write_comparison(
+        folders, ledger.folder, cfg["name"], cfg["question"], command_line(sys.argv), failed
+    )
 
 
 def _with(ledger: Ledger, status: str) -> list[int]:

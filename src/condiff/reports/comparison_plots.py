@@ -1,0 +1,230 @@
+"""The plots of a comparison: each metric over what was swept, one metric against another, and the losses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from condiff.reports.comparison import Comparison, evenly
+from condiff.reports.curves import COLOURS, Point
+from condiff.reports.plots import DASHES, SIZE, SOFT, Plot, cut, drawn, file_name, mark, words
+from condiff.reports.runs import Estimate, are_numbers, in_order, said, shown
+from condiff.reports.tables import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_LINES = 10  # in one plot
+MOST_PLOTS = 36  # of metrics over settings
+MOST_LABELLED = 14  # points with their name beside them; of more, those of the front
+EACH = "setting"  # the axis of settings that have no common one
+_DISTANCES = ("fd", "fid", "sfid")
+_QUALITIES = ("accuracy", "recall", "is")
+ROW, LEGEND = 0.24, 0.15  # inches: of a category, of a row of the legend
+_LOG_FROM = 10.0  # largest / smallest value of a setting from which its axis is logarithmic
+
+
+@dataclass(frozen=True)
+class Place:
+    """A setting on an axis, as a metric has it."""
+
+    setting: int
+    at: Any  # a number, or the category
+    found: Estimate
+
+
+Lines = Mapping[str, Sequence[Place]]
+
+
+def metric_plots(comparison: Comparison) -> list[Plot]:
+    """A plot for each axis and metric, as far as ``MOST_PLOTS`` reaches."""
+    plots = []
+    for axis in swept(comparison):
+        for metric in comparison.metrics:
+            lines, left_out = lines_over(comparison, axis, metric)
+            if len(plots) < MOST_PLOTS and any(lines.values()):
+                plots.append(_metric_plot(comparison, axis, metric, lines, left_out))
+    return plots
+
+
+def swept(comparison: Comparison) -> list[str]:
+    """The settings that some runs differ in alone; where there are none, the settings as they are."""
+    found = [
+        axis
+        for axis, column in comparison.table.items()
+        if len({*column}) > 1 and any(len(own) > 1 for own in by_others(comparison, axis).values())
+    ]
+    return found or [EACH]
+
+
+def lines_over(comparison: Comparison, axis: str, metric: str) -> tuple[Lines, int]:
+    """The points of a metric by what else differs, and how many lines are left out."""
+    estimates = comparison.estimates[metric]
+    groups = by_others(comparison, axis)
+    if is_numeric(comparison, axis):
+        groups = {
+            name: [place for place in own if _value(comparison, axis, place) is not None]
+            for name, own in groups.items()
+        }
+    lines = {
+        name: [Place(k, _value(comparison, axis, k), found) for k in own if (found := estimates[k])]
+        for name, own in groups.items()
+    }
+    lines = {name: own for name, own in lines.items() if own}
+    kept = [[*lines][k] for k in evenly(len(lines), MOST_LINES)]
+    return {name: lines[name] for name in kept}, len(lines) - len(kept)
+
+
+def is_numeric(comparison: Comparison, axis: str) -> bool:
+    return axis != EACH and are_numbers(comparison.table[axis])
+
+
+def by_others(comparison: Comparison, axis: str) -> dict[str, list[int]]:
+    """The places of the settings that differ in the axis alone, by what sets them apart from others."""
+    if axis == EACH:
+        return {"": list(range(len(comparison.settings)))}
+    told_by_it = {axis, *_together(comparison, axis)}
+    others = [path for path in comparison.table if path not in told_by_it]
+    groups: dict[str, list[int]] = {}
+    for place, setting in enumerate(comparison.settings):
+        name = ", ".join(words(said(path, setting.values[path])) for path in others)
+        groups.setdefault(name, []).append(place)
+    return groups
+
+
+def _together(comparison: Comparison, axis: str) -> list[str]:
+    """What else differs and is told by the axis."""
+    own = comparison.table.get(axis, [])
+    return [
+        path
+        for path, column in comparison.table.items()
+        if path != axis and own and len({*zip(own, column, strict=True)}) == len({*own})
+    ]
+
+
+def _value(comparison: Comparison, axis: str, place: int) -> Any:
+    setting = comparison.settings[place]
+    return setting.label if axis == EACH else setting.values[axis]
+
+
+def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, left_out: int) -> Plot:
+    arrow = comparison.arrow(metric)
+    title = f"{words(metric)} {arrow}".strip()
+    labels = _labels(comparison, metric)
+    parts = [f"{len(lines)} of {len(lines) + left_out} lines, evenly chosen."] if left_out else []
+    if len(comparison.protocols(metric)) > 1:
+        parts.append("Measured under several protocols: points of different ones do not compare.")
+    together = ", ".join(words(path) for path in _together(comparison, axis))
+    parts += [f"Changes with it: {together}."] if together else []
+    numeric = is_numeric(comparison, axis)
+    present = {place.at for line in lines.values() for place in line}
+    order = [setting.label for setting in comparison.settings] if axis == EACH else comparison.table[axis]
+    categories = [value for value in in_order(order) if value in present]
+    rows = ROW * len(categories) * (1 + len(lines) // 4)
+    height = SIZE[1] + LEGEND * (len(lines) // 3) if numeric else max(1.6, 0.9 + rows)
+    draw = (
+        partial(_over_numbers, comparison, axis, metric, lines)
+        if numeric
+        else partial(_over_choices, comparison, categories, metric, lines)
+    )
+    name = file_name(metric, "over", axis)
+    return drawn(name, f"{title} over {words(axis)}", " ".join(parts), draw, labels, (SIZE[0], height))
+
+
+def _labels(comparison: Comparison, metric: str) -> dict[str, str]:
+    found = comparison.estimates[metric]
+    return {
+        f"s{place}": f"{setting.label}: {metric} {told(one)}"
+        for place, (setting, one) in enumerate(zip(comparison.settings, found, strict=True))
+        if one is not None
+    }
+
+
+def told(one: Estimate) -> str:
+    if len(one.each) == 1 and one.low is not None and one.high is not None:
+        return f"{number(one.value)} [{number(one.low)}, {number(one.high)}]"
+    return one.text
+
+
+def _over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, axes: "Axes") -> None:
+    """Lines over a numeric axis, ordered by it."""
+    values = sorted({place.at for line in lines.values() for place in line})
+    if values[0] > 0 and values[-1] / values[0] >= _LOG_FROM:
+        axes.set_xscale("log")
+    if len(values) <= 8:
+        axes.set_xticks(values, [shown(value) for value in values])
+        axes.set_xticks([], minor=True)
+    for k, (name, line) in enumerate(lines.items()):
+        colour, ordered = paint(k), sorted(line, key=lambda place: place.at)
+        at, means = [place.at for place in ordered], [place.found.value for place in ordered]
+        dashes = DASHES[k // len(COLOURS) % len(DASHES)]
+        axes.plot(at, means, color=colour, lw=1.6, ls=dashes, label=cut(name), zorder=3)
+        for place in ordered:
+            _point(axes, (place.at, place.found.value), place, colour, across=False)
+    _floor(comparison, metric, axes.axhline)
+    axes.set_xlabel(cut(words(axis), 60))
+    axes.set_ylabel(words(f"{metric} {comparison.arrow(metric)}").strip())
+    axes.margins(x=0.04, y=0.08)
+    legend(axes)
+
+
+def _over_choices(
+    comparison: Comparison, categories: Sequence[Any], metric: str, lines: Lines, axes: "Axes"
+) -> None:
+    """A row for each choice, from the top; lines a little apart."""
+    rows = {value: row for row, value in enumerate(categories)}
+    step = 0.6 / max(1, len(lines))
+    for k, (name, line) in enumerate(lines.items()):
+        colour, shift = paint(k), (k - (len(lines) - 1) / 2) * step
+        axes.plot([], [], "o", ms=4.5, color=colour, label=cut(name))
+        for place in line:
+            _point(axes, (place.found.value, rows[place.at] + shift), place, colour, across=True)
+    _floor(comparison, metric, axes.axvline)
+    axes.set_yticks(range(len(categories)), [cut(words(shown(value))) for value in categories])
+    axes.set_ylim(len(categories) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.08)
+    axes.set_xlabel(words(f"{metric} {comparison.arrow(metric)}").strip())
+    legend(axes)
+
+
+def _point(axes: "Axes", at: Point, place: Place, colour: str, across: bool) -> None:
+    """A setting: its mean, a bar to both ends, and each run faintly where there are several."""
+    name, found = f"s{place.setting}", place.found
+    x, y = at
+    if found.low is not None and found.high is not None:
+        ends = [found.low, found.high]
+        xs, ys = (ends, [y, y]) if across else ([x, x], ends)
+        axes.plot(xs, ys, color=colour, lw=1.4, alpha=0.55, zorder=2, gid=mark(name, "bar"))
+    if len(found.each) > 1:
+        same = [y if across else x] * len(found.each)
+        xs, ys = (found.each, same) if across else (same, found.each)
+        axes.plot(xs, ys, "o", ms=2.6, mew=0, color=colour, alpha=0.5, zorder=2.5, gid=mark(name, "runs"))
+    axes.plot([x], [y], "o", ms=5, mew=0, color=colour, zorder=4, gid=mark(name, "mean"))
+
+
+def _floor(comparison: Comparison, metric: str, line: Callable[..., Any]) -> None:
+    floor = comparison.floor(metric)
+    if floor is not None:
+        label = f"real pictures {number(floor)}"
+        line(floor, color=SOFT, lw=1.1, ls=(0, (5, 3)), label=label, zorder=1)
+
+
+def legend(axes: "Axes") -> None:
+    handles, names = axes.get_legend_handles_labels()
+    pairs = [(handle, name) for handle, name in zip(handles, names, strict=True) if name]
+    if pairs:
+        longest = max(len(name) for _, name in pairs)
+        columns = 1 if longest > 22 else 2 if longest > 12 else 3
+        axes.figure.legend(  # pyright: ignore[reportAttributeAccessIssue]
+            *zip(*pairs, strict=True),
+            loc="outside upper left",
+            ncols=columns,
+            borderpad=0.1,
+            columnspacing=1.2,
+            handlelength=1.6,
+        )
+
+
+def paint(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]

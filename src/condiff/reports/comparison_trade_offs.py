@@ -1,0 +1,133 @@
+"""One metric against another: which settings no other beats in both."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from condiff.reports.comparison import Comparison, evenly
+from condiff.reports.comparison_plots import MOST_LINES, by_others, is_numeric, legend, paint, swept, told
+from condiff.reports.curves import Point
+from condiff.reports.labelling import label
+from condiff.reports.plots import INK, PAPER, Plot, cut, drawn, file_name, mark, words
+from condiff.reports.runs import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_LABELLED = 10  # points with their name beside them; of more, those of the front
+_DISTANCES = ("fd", "fid", "sfid")
+_QUALITIES = ("accuracy", "recall", "is")
+SIZE = (7.6, 5.4)
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """A distance and what speaks for samples, of each setting that has both."""
+
+    distance: str
+    quality: str
+    found: Mapping[int, tuple[Estimate, Estimate]]  # by the place of the setting
+
+    @cached_property
+    def front(self) -> list[int]:
+        """The settings that no other passes in both."""
+        places = [*self.found]
+        return [places[k] for k in front([(x.value, y.value) for x, y in self.found.values()])]
+
+
+def trade_offs(comparison: Comparison) -> list[TradeOff]:
+    """The first distance against everything that speaks for samples, where both were measured alike."""
+    named = [name for name in comparison.metrics if len(comparison.protocols(name)) == 1]
+    distances = [name for name in named if _is_one(name, _DISTANCES) and comparison.arrow(name) == "↓"]
+    qualities = [name for name in named if _is_one(name, _QUALITIES) and comparison.arrow(name) == "↑"]
+    found = [_trade_off(comparison, distances[0], quality) for quality in qualities] if distances else []
+    return [one for one in found if len(one.found) > 1]
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """The places of the points that no other is at least as good as: x is to be small, y large; by x."""
+    order = sorted(range(len(points)), key=lambda k: (points[k][0], -points[k][1]))
+    kept: list[int] = []
+    for k in order:
+        if not kept or points[k][1] > points[kept[-1]][1] or points[k] == points[kept[-1]]:
+            kept.append(k)
+    return kept
+
+
+def trade_off_plots(comparison: Comparison) -> list[Plot]:
+    """A plot of each trade-off: settings as points, with the front that no other passes."""
+    return [_plot(comparison, one) for one in trade_offs(comparison)]
+
+
+def _trade_off(comparison: Comparison, distance: str, quality: str) -> TradeOff:
+    pairs = zip(comparison.estimates[distance], comparison.estimates[quality], strict=True)
+    found = {place: (x, y) for place, (x, y) in enumerate(pairs) if x is not None and y is not None}
+    return TradeOff(distance, quality, found)
+
+
+def _plot(comparison: Comparison, one: TradeOff) -> Plot:
+    labels = {
+        f"s{place}": f"{comparison.settings[place].label}: {one.distance} {told(x)}, {one.quality} {told(y)}"
+        for place, (x, y) in one.found.items()
+    }
+    caption = (
+        "Up and left is better. Filled, on the band: the front, which no other setting passes in both. "
+        f"Hollow: passed by one of the front. {_bars(comparison)}"
+    )
+    title = f"{words(one.quality)} ↑ against {words(one.distance)} ↓"
+    name = file_name(one.quality, "against", one.distance)
+    return drawn(name, title, caption, partial(_draw, comparison, one), labels, SIZE)
+
+
+def _draw(comparison: Comparison, one: TradeOff, axes: "Axes") -> None:
+    """The front behind, the settings before it, those of one line in one colour."""
+    found, kept = one.found, one.front
+    xs, ys = ([found[place][k].value for place in kept] for k in (0, 1))
+    axes.step(xs, ys, where="post", color=INK, alpha=0.13, lw=7, zorder=1, label="front")
+    axis = next((axis for axis in swept(comparison) if is_numeric(comparison, axis)), None)
+    lines = _lines(comparison, axis, found)
+    for k, (name, line) in enumerate(lines.items()):
+        if axis is not None and len(line) > 1:
+            points = [(found[place][0].value, found[place][1].value) for place in line]
+            axes.plot(*zip(*points, strict=True), color=paint(k), lw=1, alpha=0.6, zorder=2, label=cut(name))
+        for place in line:
+            _point(axes, place, found[place], paint(k), place in kept)
+    axes.margins(0.08)
+    axes.set_xlabel(words(f"{one.distance} ↓"))
+    axes.set_ylabel(words(f"{one.quality} ↑"))
+    legend(axes)
+    named = [*kept, *(place for place in found if place not in kept)]
+    named = named if len(named) <= MOST_LABELLED else [kept[k] for k in evenly(len(kept), MOST_LABELLED)]
+    spots = [(found[place][0].value, found[place][1].value, place) for place in named]
+    label(axes, [(x, y, cut(words(comparison.settings[place].label), 30)) for x, y, place in spots], INK)
+
+
+def _lines(comparison: Comparison, axis: str | None, found: Collection[int]) -> dict[str, list[int]]:
+    """The settings along a numeric axis by what else differs; without one, or with too many, all in one."""
+    groups = {"": [*found]} if axis is None else by_others(comparison, axis)
+    lines = {name: [place for place in own if place in found] for name, own in groups.items()}
+    lines = {name: line for name, line in lines.items() if line}
+    return lines if len(lines) <= MOST_LINES else {"": [*found]}
+
+
+def _point(axes: "Axes", place: int, at: tuple[Estimate, Estimate], colour: str, is_kept: bool) -> None:
+    name, (x, y) = f"s{place}", at
+    bars = ((x.low, x.high, y.value, y.value), (x.value, x.value, y.low, y.high))
+    for k, (left, right, low, high) in enumerate(bars):
+        if None not in (left, right, low, high):
+            ends: Any = ([left, right], [low, high])
+            axes.plot(*ends, color=colour, lw=1, alpha=0.3, zorder=2, gid=mark(name, f"bar{k}"))
+    fill = colour if is_kept else PAPER
+    spot: Any = ([x.value], [y.value])
+    axes.plot(*spot, "o", ms=6, mec=colour, mfc=fill, mew=1.3, zorder=4, gid=mark(name, "mean"))
+
+
+def _bars(comparison: Comparison) -> str:
+    if comparison.has_seeds:
+        return "Bars: the standard deviation over runs that differ in their seed."
+    return "Bars: 95 % intervals, where there are any."
+
+
+def _is_one(name: str, words_of: Sequence[str]) -> bool:
+    return bool({*name.split("_")} & {*words_of}) and "std" not in name.split("_")

@@ -1,0 +1,250 @@
+"""Finished runs beside each other: what differs between them, and which are one setting over seeds."""
+
+import math
+import re
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from condiff.reports.redact import printable, redact
+from condiff.reports.tables import number
+
+FLOOR = "_floor"
+SEED = "seed"
+TARGET = "_target_"
+_OF_FEW = re.compile(r"_biased_n\d+")
+# Where a run happened, how it is called and how it was measured: what it made is the same.
+_FREE = ("runtime", "logger", "question", "metrics", SEED)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run says of itself: its resolved config, metrics, stages and command."""
+
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    stages: Mapping[str, Mapping[str, Any]]
+    overrides: Sequence[str] = ()  # of the command line, such as guidance=apg
+    folder: str = ""
+
+    def setting(self, path: str) -> Any:
+        """The value at a dotted path of the config, or the choice of a group as the command line names it."""
+        node: Any = self.config
+        for part in path.split("."):
+            node = node[part]
+        return node if not isinstance(node, Mapping) else self.chosen(path) or "default"
+
+    def chosen(self, group: str) -> str | None:
+        """The choice of a group, where the command line names one."""
+        named = (text.lstrip("+").partition("=") for text in self.overrides)
+        return next((value for key, _, value in named if key == group), None)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in their seed only, and the values that set them apart from others."""
+
+    values: Mapping[str, Any]
+    runs: Sequence[Run] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """A few words that name it, such as ``cfg_interval, scale 2``."""
+        return ", ".join(said(path, value) for path, value in self.values.items()) or "all runs"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric of a setting: one run's value with its interval, or the mean over runs and their deviation."""
+
+    value: float
+    low: float | None
+    high: float | None
+    each: tuple[float, ...]  # of every run
+
+    @property
+    def text(self) -> str:
+        """The value, and over several runs its standard deviation, to two digits of that."""
+        return f"{self.shown} ± {self._error():.2g}" if self._error() else self.shown
+
+    @property
+    def shown(self) -> str:
+        """The value, to no more digits than its deviation lets it have."""
+        error = self._error()
+        if not error or not math.isfinite(error):
+            return number(self.value)
+        return f"{self.value:.{max(0, 1 - math.floor(math.log10(error)))}f}"
+
+    def _error(self) -> float:
+        return statistics.stdev(self.each) if len({*self.each}) > 1 else 0.0
+
+
+def estimate(runs: Sequence[Run], metric: str) -> Estimate | None:
+    """What these runs say of a metric; None where they say nothing finite."""
+    found = [run.metrics[metric] for run in runs if metric in run.metrics]
+    found = [entry for entry in found if math.isfinite(entry["value"])]
+    if not found:
+        return None
+    values = tuple(float(entry["value"]) for entry in found)
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        low, high = found[0]["interval"] or (None, None)
+        return Estimate(mean, low, high, values)
+    deviation = statistics.stdev(values)
+    return Estimate(mean, mean - deviation, mean + deviation, values)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation, or the value that all of them have."""
+    mean = number(statistics.fmean(values))
+    return f"{mean} ± {number(statistics.stdev(values))}" if len({*values}) > 1 else mean
+
+
+def metric_names(runs: Sequence[Run]) -> list[str]:
+    """Every metric that some run has, in their order; what real data reaches is none."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    return [name for name in names if not name.endswith(FLOOR)]
+
+
+def floor_of(name: str, metrics: Mapping[str, Any]) -> Any | None:
+    """What real data reaches, whose name may say that it was of few pictures, too."""
+    floors = {_OF_FEW.sub("", key): metric for key, metric in metrics.items() if key.endswith(FLOOR)}
+    return floors.get(_OF_FEW.sub("", name) + FLOOR)
+
+
+def settings_of(runs: Sequence[Run], table: Mapping[str, Sequence[Any]]) -> list[Setting]:
+    """The runs brought together over seeds, numbers in their order and choices in the order of the runs.
+
+    table: of each setting that differs, its value in each run (``differences``).
+    """
+    rows = [tuple(column[place] for column in table.values()) for place in range(len(runs))]
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for row, run in zip(rows, runs, strict=True):
+        groups.setdefault(row, []).append(run)
+    ranks = [{value: rank for rank, value in enumerate(in_order(column))} for column in table.values()]
+    ordered = sorted(groups, key=lambda row: [rank[value] for rank, value in zip(ranks, row, strict=True)])
+    return [Setting(dict(zip(table, row, strict=True)), groups[row]) for row in ordered]
+
+
+def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The settings that differ, the seed apart, and the value of each in every run; None where it has none.
+
+    Two choices of a group are one difference, named by the command line where it tells; a value below a
+    group counts by itself where it differs between runs of one choice.
+    """
+    flat = [dict(leaves(_counted(run.config), "")) for run in runs]
+    found: dict[str, list[Any]] = {}
+    for group in dict.fromkeys(key for run in runs for key in run.config if key not in _FREE):
+        paths = dict.fromkeys(path for own in flat for path in own if _is_below(path, group))
+        columns = {path: [_plain(own.get(path)) for own in flat] for path in paths}
+        choices = _choices(runs, group)
+        if len({*choices}) > 1:
+            found[group] = choices
+        found |= {
+            path: column
+            for path, column in columns.items()
+            if not path.endswith(TARGET) and _varies_within(choices, column)
+        }
+    if len(found) > 1:  # a guidance may bring stages of its own, so they are no difference beside it
+        found.pop("stages", None)
+    return found
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def are_numbers(column: Sequence[Any]) -> bool:
+    """Whether a setting is a numeric axis: a number wherever it is there, and more than one."""
+    present = {value for value in column if value is not None}
+    return len(present) > 1 and all(map(is_number, present))
+
+
+def in_order(column: Sequence[Any]) -> list[Any]:
+    """The values that occur: numbers by size, choices as they came; what is not there is last."""
+    present = dict.fromkeys(value for value in column if value is not None)
+    ordered = sorted(present) if all(map(is_number, present)) else [*present]
+    return ordered + ([None] if None in column else [])
+
+
+def shown(value: Any) -> str:
+    """A value of a setting as it is read."""
+    return "–" if value is None else f"{value:g}" if is_number(value) else printable(redact(str(value)))
+
+
+def said(path: str, value: Any) -> str:
+    """A setting in two words at most: a choice by its name, a value with the last word of its path."""
+    word = path.rpartition(".")[2].replace("_", " ")
+    return shown(value) if "." not in path and isinstance(value, str) else f"{word} {shown(value)}"
+
+
+def set_by(run: Run, group: str) -> str:
+    """The plain numbers and words that a choice sets, such as ``scale 2, low 0.2``."""
+    node = run.config.get(group)
+    found = leaves(node, "") if isinstance(node, Mapping) else []
+    return ", ".join(
+        said(f".{path}", _plain(value))
+        for path, value in found
+        if not path.endswith(TARGET) and value is not None
+    )
+
+
+def leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every value of a config by its dotted path."""
+    if not isinstance(node, Mapping):
+        yield path, node
+        return
+    for key, part in node.items():
+        yield from leaves(part, f"{path}.{key}" if path else str(key))
+
+
+def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part for key, part in config.items() if key not in _FREE}
+
+
+def _is_below(path: str, group: str) -> bool:
+    return path == group or path.startswith(f"{group}.")
+
+
+def _plain(value: Any) -> Any:
+    """A number as it is, anything else as text."""
+    if value is None or is_number(value):
+        return value
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(str(_plain(part)) for part in value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _choices(runs: Sequence[Run], group: str) -> list[Any]:
+    """The choice of a group in each run: as its command line names it, or another's that has the same class.
+
+    A group that is no object in any run gives the same for all: its values count one by one.
+    """
+    nodes = [run.config.get(group) for run in runs]
+    if not any(isinstance(node, Mapping) for node in nodes):
+        return [None] * len(runs)
+    kinds = [tuple((p, v) for p, v in leaves(node, "") if p.endswith(TARGET)) for node in nodes]
+    named = [run.chosen(group) for run in runs]
+    names: dict[Any, set[str]] = {}
+    for kind, name in zip(kinds, named, strict=True):
+        names.setdefault(kind, set()).update([name] if name else [])
+    return [
+        name or _named(kind, node, names[kind]) for kind, node, name in zip(kinds, nodes, named, strict=True)
+    ]
+
+
+def _named(kind: tuple[tuple[str, Any], ...], node: Any, names: set[str]) -> str | None:
+    """The one name that runs of the same classes give, or the name of the class."""
+    if not isinstance(node, Mapping):
+        return None
+    own = str(node.get(TARGET) or (kind[0][1] if kind else "default")).rpartition(".")[2]
+    return next(iter(names)) if len(names) == 1 else own
+
+
+def _varies_within(choices: Sequence[Any], column: Sequence[Any]) -> bool:
+    """Whether a value differs between runs of one choice."""
+    first: dict[Any, Any] = {}
+    return any(
+        first.setdefault(choice, value) != value for choice, value in zip(choices, column, strict=True)
+    )

@@ -1,0 +1,108 @@
+"""What differs between runs, and which of them are one setting."""
+
+import pytest
+from run_folders import config_of, metrics_of
+
+from condiff.reports.runs import Run, differences, estimate, said, set_by, settings_of
+
+
+def made(config, overrides=(), accuracy=0.9, distance=3.0):
+    return Run(config, metrics_of(accuracy, distance), {}, overrides)
+
+
+def test_only_what_differs_and_changes_the_result_is_told():
+    runs = [made(config_of(scale, seed)) for scale in (1.0, 2.0) for seed in (0, 1)]
+    assert differences(runs) == {"guidance.scale": [1.0, 1.0, 2.0, 2.0]}
+
+
+def test_a_choice_of_a_group_is_one_difference_by_the_name_the_command_line_gives_it():
+    runs = [
+        made(config_of(2.0), ["guidance=cfg"]),
+        made(config_of(4.0, target="AdaptiveProjected"), ["+guidance=apg", "seed=0"]),
+        made(config_of(3.0, target="Interval")),
+    ]
+    assert differences(runs) == {"guidance": ["cfg", "apg", "Interval"]}
+    assert set_by(runs[1], "guidance") == "scale 4"
+
+
+def test_a_run_that_does_not_name_its_choice_has_the_name_of_one_with_the_same_class():
+    runs = [
+        made(config_of(1.0)),
+        made(config_of(2.0), ["guidance=cfg"]),
+        made(config_of(2.0, target="AdaptiveProjected"), ["guidance=apg"]),
+    ]
+    found = differences(runs)
+    assert found["guidance"] == ["cfg", "cfg", "apg"]
+    assert found["guidance.scale"] == [1.0, 2.0, 2.0]  # it differs between runs of one choice
+
+
+def test_values_below_two_choices_are_no_difference_beside_them():
+    runs = [
+        made({**config_of(2.0), "stages": ["a"]}, ["guidance=cfg"]),
+        made({**config_of(2.0, target="Rescale"), "stages": ["a", "b"]}, ["guidance=cfg_rescale"]),
+    ]
+    assert [*differences(runs)] == ["guidance"]
+
+
+def test_a_group_that_only_some_runs_have_is_a_difference():
+    runs = [
+        made({**config_of(), "autoencoder": None}),
+        made({**config_of(), "autoencoder": {"_target_": "a.Kl"}}),
+    ]
+    assert differences(runs) == {"autoencoder": [None, "Kl"]}
+
+
+def test_lists_and_words_are_told_as_text():
+    runs = [
+        made({**config_of(), "network": {"_target_": "a.U", "widths": w, "a": a}})
+        for w, a in (([8], True), ([8, 16], False))
+    ]
+    assert differences(runs) == {"network.widths": ["[8]", "[8, 16]"], "network.a": ["true", "false"]}
+
+
+def test_settings_hold_the_runs_of_all_seeds_in_the_order_of_the_numbers():
+    runs = [made(config_of(scale, seed), accuracy=seed) for seed in (0, 1) for scale in (10.0, 2.0)]
+    settings = settings_of(runs, differences(runs))
+    assert [setting.values for setting in settings] == [{"guidance.scale": 2.0}, {"guidance.scale": 10.0}]
+    assert [setting.label for setting in settings] == ["scale 2", "scale 10"]
+    assert [run.config["seed"] for run in settings[0].runs] == [0, 1]
+
+
+def test_several_runs_have_a_mean_and_their_deviation_and_one_run_its_interval():
+    several = estimate([made(config_of(), distance=value) for value in (3.0, 5.0)], "fd_judge")
+    assert several is not None
+    assert several.value == 4.0
+    assert (several.low, several.high) == pytest.approx((4 - 2**0.5, 4 + 2**0.5))
+    assert several.text == "4.0 ± 1.4"
+    one = Run({}, metrics_of(0.9, 3.0, interval=0.5), {})
+    found = estimate([one], "fd_judge")
+    assert found is not None
+    assert (found.value, found.low, found.high, found.text) == (3.0, 2.5, 3.5, "3")
+    assert estimate([one], "fid") is None
+
+
+def test_a_mean_has_no_more_digits_than_its_deviation_lets_it_have():
+    values = (0.91234, 0.93456)
+    found = estimate([made(config_of(), accuracy=value) for value in values], "class_accuracy")
+    assert found is not None
+    assert found.text == "0.923 ± 0.016"
+
+
+def test_runs_that_agree_have_no_deviation_to_show():
+    found = estimate([made(config_of(), accuracy=0.9) for _ in range(2)], "class_accuracy")
+    assert found is not None
+    assert found.text == "0.9"
+
+
+def test_a_number_that_is_not_finite_is_no_number():
+    runs = [made(config_of(), distance=value) for value in (3.0, float("nan"), float("inf"))]
+    found = estimate(runs, "fd_judge")
+    assert found is not None
+    assert found.each == (3.0,)
+    assert estimate(runs[1:], "fd_judge") is None
+
+
+def test_a_value_is_named_by_the_last_word_of_its_path():
+    assert said("sampler.num_steps", 16.0) == "num steps 16"
+    assert said("guidance", "cfg_interval") == "cfg_interval"
+    assert said("num_samples", 500) == "num samples 500"

@@ -1,0 +1,69 @@
+"""task=compare from the command line."""
+
+import json
+
+import pytest
+from run_folders import config_of, leave, metrics_of
+
+from tests.smoke.test_command_line import told
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for place, scale in enumerate((1.0, 2.0)):
+        overrides = ("experiment=study", f"guidance.scale={scale}")
+        leave(tmp_path / "sweep" / str(place), config_of(scale), metrics_of(0.9, scale), overrides)
+    leave(tmp_path / "unlike", config_of(), {"psnr": metrics_of(0.9, 1.0)["fd_judge"]})
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+WRONG = {
+    "absent": ("[../sweep/0,../absent]", ["runs[1]: ../absent does not exist"]),
+    "empty": ("[../empty,../sweep]", ["runs[0]: ../empty has no metrics.json"]),
+    "alone": ("[../sweep/0]", ["runs: must name at least two finished runs", "sweep/0 alone"]),
+    "twice": ("[../sweep/0,../sweep/0]", ["runs: must name at least two finished runs"]),
+    "unlike": ("[../sweep,../unlike]", ["runs[1]: ", "has psnr and the other runs class_accuracy, fd_judge"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_runs_that_cannot_be_compared_are_one_line_and_nothing_is_made(folders, case):
+    given, words = WRONG[case]
+    code, out, err = told(folders / "cwd", "task=compare", f"runs={given}", torch=False)
+    (line,) = err.splitlines()
+    assert (code, out) == (3, "")
+    assert line.startswith("error[3]: ")
+    assert all(word in line for word in words), line
+    assert not list((folders / "cwd").iterdir())
+
+
+def test_without_runs_the_key_is_asked_for(tmp_path):
+    code, _, err = told(tmp_path / "cwd", "task=compare", torch=False)
+    assert code == 2
+    assert err == "error[2]: runs: is required; give run folders, runs=...\n"
+
+
+@pytest.mark.parametrize("given", ["[../sweep]", "../sweep", "[../sweep/*]", "[../sweep/0,../sweep/1]"])
+def test_runs_are_compared_without_torch_and_found_again_until_one_changes(folders, given):
+    argv = ("task=compare", f"runs={given}", "logger.wandb=off", "runtime.cache=../cache")
+
+    def status(folder):
+        code, out, err = told(folders / "cwd", *argv, f"hydra.run.dir={folder}", torch=False)
+        assert (code, err) == (0, "")
+        assert f"comparison: {folders / 'cwd' / folder / 'comparison.html'}" in out
+        return json.loads((folders / "cwd" / folder / "stages.json").read_text())["comparison"]["status"]
+
+    assert [status("one"), status("two")] == ["run", "cached"]
+    made = folders / "cwd" / "two"
+    assert {"comparison.html", "results.csv", "figures", "config.yaml"} <= {
+        path.name for path in made.iterdir()
+    }
+    assert len((made / "results.csv").read_text().splitlines()) == 1 + 2 * 3
+    assert (made / "figures" / "fd_judge_over_guidance_scale.svg").is_file()
+    command = f"task=compare &#x27;runs=[{given.strip('[]')}]&#x27;"
+    assert command in (made / "comparison.html").read_text()
+    metrics = folders / "sweep" / "0" / "metrics.json"
+    metrics.write_text(json.dumps(metrics_of(0.5, 1.0)))
+    assert status("three") == "run"
+    assert "0.5" in (folders / "cwd" / "three" / "results.csv").read_text()
