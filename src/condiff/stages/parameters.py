@@ -4,8 +4,6 @@ from typing import Any
 
 from torch import nn
 
-FILE = "model.json"
-
 
 def parameters_of(module: nn.Module) -> dict[str, Any]:
     """How many parameters it has, how many of them are trained, and how many there are in each block.

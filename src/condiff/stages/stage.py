@@ -14,6 +14,7 @@ from condiff.stages.fingerprint import fingerprint, targets
 Config = Mapping[str, Any]
 CHECKPOINTS = "checkpoints"  # folder of an unfinished training, gone once it is finished
 LOG = "log.jsonl"  # what a training logged, one object a logged step
+MODEL = "model.json"  # of what a trained network consists
 PICTURES = "pictures"  # folder of what it showed, a file a step
 CAPTION = "caption.json"  # what these are, in words
 

@@ -27,9 +27,8 @@ from condiff.diffusion.randomness import step_seed
 from condiff.errors import ArtifactError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
-from condiff.stages.parameters import FILE as MODEL
 from condiff.stages.parameters import parameters_of
-from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, PICTURES, Runtime
+from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 
 log = logging.getLogger(__name__)
 FEW = 5  # pictures of a training

@@ -2,27 +2,14 @@
 
 import gzip
 import json
-import socket
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-BUCKET = {
-    "upsertBucket": {
-        "bucket": {
-            "id": "b1",
-            "name": "run",
-            "displayName": "run",
-            "description": "",
-            "config": "{}",
-            "sweepName": None,
-            "project": {"id": "p1", "name": "condiff", "entity": {"id": "e1", "name": "me"}},
-            "historyLineCount": 0,
-        },
-        "inserted": True,
-    }
-}
+
+class Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None: ...
 
 
 class Server:
@@ -32,7 +19,7 @@ class Server:
         self.mode = mode
         self.asked: list[tuple[str, bytes]] = []
         self.held: list[Any] = []
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.http = Quiet(("127.0.0.1", 0), self._handler())
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         if mode == "refuses":
@@ -55,6 +42,15 @@ class Server:
                     found.append(json.loads(body))
         return found
 
+    def answer(self, body: bytes) -> dict[str, Any]:
+        if b"upsertBucket" in body:
+            return {"upsertBucket": {"bucket": _bucket(json.loads(body)["variables"]), "inserted": True}}
+        if b"createRunFiles" in body:
+            names = json.loads(body)["variables"]["files"]
+            files = [{"name": name, "uploadUrl": f"{self.url}/put/{name}"} for name in names]
+            return {"createRunFiles": {"runID": "b1", "uploadHeaders": [], "files": files}}
+        return {}
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
@@ -62,6 +58,15 @@ class Server:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
+                self._answer()
+
+            def do_GET(self) -> None:
+                self._answer()
+
+            def do_PUT(self) -> None:
+                self._answer()
+
+            def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
@@ -71,10 +76,7 @@ class Server:
                     threading.Event().wait()
                 if server.mode == "fails":
                     return self._say(500, {})
-                data = BUCKET if b"upsertBucket" in body else {}
-                return self._say(200, {"data": data} if self.path == "/graphql" else {})
-
-            do_GET = do_PUT = do_POST
+                return self._say(200, {"data": server.answer(body)} if self.path == "/graphql" else {})
 
             def _say(self, code: int, answer: Any) -> None:
                 said = json.dumps(answer).encode()
@@ -90,6 +92,7 @@ class Server:
         return Handler
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+def _bucket(asked: dict[str, Any]) -> dict[str, Any]:
+    project = {"id": "p", "name": asked["project"], "entity": {"id": "e", "name": asked["entity"] or "me"}}
+    plain = {"id": asked["name"], "description": "", "config": "{}", "sweepName": None, "historyLineCount": 0}
+    return {**plain, "name": asked["name"], "displayName": asked["displayName"], "project": project}

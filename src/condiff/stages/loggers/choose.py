@@ -6,7 +6,7 @@ from typing import Any
 from condiff.stages.loggers.files import JsonLines, Tables
 from condiff.stages.loggers.logger import Logger, Loggers
 from condiff.stages.loggers.tensorboard import Tensorboard
-from condiff.stages.loggers.wandb_runs import WandbRuns
+from condiff.stages.loggers.wandb_runs import Wandb
 
 
 def chosen_loggers(settings: Mapping[str, Any]) -> Loggers:
@@ -15,6 +15,6 @@ def chosen_loggers(settings: Mapping[str, Any]) -> Loggers:
         (True, JsonLines),
         (settings["csv"], Tables),
         (settings["tensorboard"], Tensorboard),
-        (settings["wandb"] != "off", lambda: WandbRuns(settings)),
+        (settings["wandb"] != "off", lambda: Wandb(settings)),
     ]
     return Loggers([make() for is_wanted, make in wanted if is_wanted])

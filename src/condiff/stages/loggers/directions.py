@@ -11,7 +11,7 @@ _WORDS: tuple[tuple[Direction, str], ...] = (
         "max",
         r"accuracy|psnr|ssim|precision|recall|density|coverage|vendi|diversity|score|is|f1|iou|use|overlap",
     ),
-    ("min", r"loss|error|fd|fid|sfid|kid|cmmd|distance|mse|lpips|kl"),
+    ("min", r"loss|error|fd|fid|sfid|kid|cmmd|distance|lpips|kl"),
 )
 
 

@@ -45,9 +45,9 @@ class Outcome:
 
 
 class Logger(Protocol):
-    """Hears of a run in this order: start, then for each training begin, rows and pictures, end; result; finish.
+    """Hears of a run: its start, of each training its begin, rows, pictures and end, its result, its finish.
 
-    A stage that trains is one ``begin``, and the rows and pictures after it are its own.
+    Rows and pictures are of the stage that began last.
     """
 
     def start(self, told: Told) -> None: ...

@@ -6,35 +6,28 @@ curve, and a study that finds it in the cache points to it.
 """
 
 import logging
-import netrc
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from condiff.errors import EnvironmentFault
+from condiff.errors import CondiffError, EnvironmentFault
 from condiff.files import digest
 from condiff.stages.loggers.directions import better
 from condiff.stages.loggers.logger import Outcome, Told, Training
+from condiff.stages.loggers.wandb_server import PATIENCE, Server, why_offline
 
 log = logging.getLogger(__name__)
-PATIENCE = 7  # seconds to reach a server; with all that wandb does around it less than 10
-FINISH = 20  # seconds for what is not yet uploaded at the end of a run
+FINISH = 15  # seconds for what is not yet uploaded at the end of a run
 UPLOAD = 600  # the same where artifacts are uploaded
 SUMMARIES = {"images_per_second": "mean", "memory_mib": "max", "grad_norm": "max,last"}
 
 
-class Server:
-    """Whether there is one, for the whole process: who did not reach it once does not try again."""
-
-    lost: bool = False
-
-
-class WandbRuns:
-    """Logs to wandb; a server that is not there costs a line and ``PATIENCE`` seconds, once."""
+class Wandb:
+    """Logs to wandb; a server that is not there costs a line and less than 10 seconds, once a process."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -43,12 +36,13 @@ class WandbRuns:
         self.study: Any = None
         self.training: Any = None
         self.metrics: set[str] = set()  # of this training, made known to wandb
+        self.said = False  # that it is offline
 
     def start(self, told: Told) -> None:
         self.told, self.id = told, study_id(told, self.settings["group"])
-        trainings = {stage: training_id(stage, key) for stage, key in told.keys.items()}
-        config = {**told.config, "commit": told.commit, "stage_keys": dict(told.keys), "runs": trainings}
-        self.study = self.open(self.id, told.name, told.job, config)
+        config = {**told.config, "commit": told.commit, "stage_keys": dict(told.keys)}
+        with self._lost_where():
+            self.study = self.open(self.id, told.name, told.job, config)
 
     def begin(self, training: Training) -> None:
         self.metrics = set()
@@ -56,46 +50,82 @@ class WandbRuns:
         config = {**training.config, **own, "model": dict(training.model)}
         name = f"{self.told.name}: {training.stage}"
         key = training_id(training.stage, training.key)
-        self.training = self.open(key, name, training.stage, config, training.resumed)
+        with self._lost_where():
+            self.training = self.open(key, name, training.stage, config, training.resumed)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        for name in values.keys() - self.metrics:
-            direction = better(name)
-            summary = SUMMARIES.get(name) or (direction and f"{direction},last")
-            if summary:
-                self.training.define_metric(name, summary=summary)
-            self.metrics.add(name)
-        self.training.log(dict(values), step=step)
+        with self._lost_where():
+            for name in [name for name in values if name not in self.metrics]:
+                direction = better(name)
+                summary = SUMMARIES.get(name) or (direction and f"{direction},last")
+                if summary:
+                    self.training.define_metric(name, summary=summary)
+                self.metrics.add(name)
+            self.training.log(dict(values), step=step)
 
     def picture(self, step: int, path: Path) -> None:
-        self.training.log({"pictures": import_module("wandb").Image(str(path))}, step=step)
+        with self._lost_where():
+            self.training.log({"pictures": import_module("wandb").Image(str(path))}, step=step)
 
-    def end(self, exit_code: int = 0) -> None:
-        run, self.training = self.training, None
-        close(run, exit_code)
+    def end(self) -> None:
+        self._close("training", 0)
 
     def result(self, outcome: Outcome) -> None:
-        self.study.summary.update(flat(outcome.metrics))
-        wandb = import_module("wandb")
-        if outcome.samples.is_file():
-            self.study.log({"samples": wandb.Image(str(outcome.samples))})
-        if not self.settings["artifacts"]:
-            return
+        image = import_module("wandb").Image
+        with self._lost_where():
+            runs = {stage: training_id(stage, path.name) for stage, path in outcome.trained.items()}
+            self.study.config.update({"runs": runs})
+            self.study.summary.update(flat(outcome.metrics))
+            if outcome.samples.is_file():
+                self.study.log({"samples": image(str(outcome.samples))})
+            if self.settings["artifacts"]:
+                self._upload(outcome)
+
+    def finish(self, exit_code: int) -> None:
+        self._close("training", exit_code)
+        self._close("study", exit_code)
+
+    def _upload(self, outcome: Outcome) -> None:
+        artifact = import_module("wandb").Artifact
         for stage, folder in outcome.trained.items():
-            weights = wandb.Artifact(training_id(stage, folder.name), type="model")
+            weights = artifact(training_id(stage, folder.name), type="model")
             weights.add_dir(str(folder))
             self.study.log_artifact(weights)
-        page = wandb.Artifact(f"run-{self.id}", type="run")
+        page = artifact(f"run-{self.id}", type="run")
         for path in (outcome.report, outcome.samples):
             if path.is_file():
                 page.add_file(str(path))
         self.study.log_artifact(page)
 
-    def finish(self, exit_code: int) -> None:
-        if self.training is not None:
-            self.end(exit_code)
-        run, self.study = self.study, None
-        close(run, exit_code)
+    def _close(self, which: str, exit_code: int) -> None:
+        """What is not uploaded in time is on the disk, and told."""
+        run = getattr(self, which)
+        setattr(self, which, None)
+        if run is None:
+            return
+        with self._lost_where():
+            try:
+                run.finish(exit_code=exit_code)
+            except TimeoutError:
+                Server.lost = "wandb no longer answers"
+                folder = shlex.quote(str(Path(run.settings.sync_dir).absolute()))
+                log.warning("wandb did not take all of %s in time; later: wandb sync %s", run.name, folder)
+
+    @contextmanager
+    def _lost_where(self) -> Iterator[None]:
+        """What wandb does not survive says how to upload what it has written."""
+        try:
+            yield
+        except CondiffError:
+            raise
+        except Exception as error:
+            with suppress(Exception):  # it was found dead, and would be again when the program ends
+                import_module("wandb").teardown(exit_code=1)
+            what = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RuntimeError(f"{what}; what it has, later: wandb sync {self._runs()}/*run-*") from error
+
+    def _runs(self) -> str:
+        return f"{shlex.quote(str(self.told.folder.absolute()))}/wandb"
 
     def open(self, key: str, name: str, job: str, config: Mapping[str, Any], resumed: bool = False) -> Any:
         """A run under this id, online if that is asked for and can be had."""
@@ -123,43 +153,20 @@ class WandbRuns:
             try:
                 return start("online")
             except wandb.errors.Error as error:
-                Server.lost = True
-                why = f"wandb cannot be reached ({(str(error).splitlines() or ['no answer'])[0]})"
-        if settings["required"] and job == self.told.job:
-            raise EnvironmentFault(
-                f"logger.required: {why}; wandb login and try again, or logger.required=false"
-            )
+                Server.lost = why = f"wandb takes no run ({(str(error).splitlines() or ['no answer'])[0]})"
+                if self.study is not None:
+                    raise
+                wandb.teardown(exit_code=1)  # it holds the id of the run that was not taken
+        if settings["required"] and self.study is None:
+            raise EnvironmentFault(f"logger.required: {why}; wandb login, or logger.required=false")
         if settings["wandb"] == "online" or Server.lost:
             self._tell(why)
         return start("offline")
 
     def _tell(self, why: str) -> None:
-        if not getattr(self, "said", False):
-            runs = Path(shlex.quote(str(self.told.folder.absolute()))) / "wandb"
-            log.warning(
-                "%s; logged offline, to be uploaded later with: wandb sync %s/offline-run-*", why, runs
-            )
+        if not self.said:
+            log.warning("%s; logged offline, later: wandb sync %s/offline-run-*", why, self._runs())
         self.said = True
-
-
-def why_offline(mode: str) -> str | None:
-    """Why a run is not to be online, or None."""
-    asked = os.environ.get("WANDB_MODE") if mode == "auto" else mode
-    if asked in ("offline", "disabled", "dryrun"):
-        return f"wandb is {asked}"
-    if Server.lost:
-        return "wandb could not be reached before"
-    return None if logged_in() else "wandb has no login"
-
-
-def close(run: Any, exit_code: int) -> None:
-    """The end of a run; what is not uploaded in time is on the disk, and told."""
-    try:
-        run.finish(exit_code=exit_code)
-    except TimeoutError:
-        Server.lost = True
-        folder = shlex.quote(str(Path(run.settings.sync_dir).absolute()))
-        log.warning("wandb did not take all of %s in time; later: wandb sync %s", run.name, folder)
 
 
 def study_id(told: Told, group: str | None) -> str:
@@ -179,17 +186,6 @@ def flat(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         if metric["interval"] is not None:
             found |= {f"{name}/low": metric["interval"][0], f"{name}/high": metric["interval"][1]}
     return found
-
-
-def logged_in() -> bool:
-    """Whether wandb has a key for its server, without asking it to look."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def _settings(wandb: Any, seconds: float) -> Any:
