@@ -21,6 +21,7 @@ from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
 from condiff.stages.metrics import drawn_sets, entries_of, metrics_of, take_in, take_in_real
 from condiff.stages.pictures import as_stored, to_uint8
+from condiff.stages.report import guided
 from condiff.stages.samples import drawn
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import Drawing
@@ -95,9 +96,11 @@ class Pictures:
             found = drawn(cfg, self.done, (averaged, conditioner, shape), self.place)
             return _sheet(found["image"][found["label"].argsort(stable=True)], COLUMNS)
 
+        rule = guided(guidance)
         caption = (
-            f"Samples of the averaged weights, each from one and the same noise: {class_of(guidance)},"
-            f" {class_of(self.cfg['sampler'])}, in the study that trained this denoiser."
+            f"The first samples with the averaged weights so far, always from the same noise:"
+            f" {', '.join(filter(None, [rule.name, rule.strength(), class_of(self.cfg['sampler'])]))},"
+            " as in the study that trained this denoiser."
         )
         return Drawing(look, caption, self.every)
 

@@ -106,6 +106,8 @@ class Wandb:
         with self._lost_where():
             try:
                 run.finish(exit_code=exit_code)
+                if _cut_off(run):
+                    log.warning("wandb could not write all of %s; its rows are in log.jsonl", run.name)
             except TimeoutError:
                 Server.lost = "wandb no longer answers"
                 folder = shlex.quote(str(Path(run.settings.sync_dir).absolute()))
@@ -186,6 +188,12 @@ def flat(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         if metric["interval"] is not None:
             found |= {f"{name}/low": metric["interval"][0], f"{name}/high": metric["interval"][1]}
     return found
+
+
+def _cut_off(run: Any) -> bool:
+    """Whether its log tells of records that were not saved, as on a full disk."""
+    inside = Path(run.settings.sync_dir) / "logs" / "debug-internal.log"
+    return inside.is_file() and "failed to save record" in inside.read_text(errors="replace")
 
 
 def _settings(wandb: Any, seconds: float) -> Any:
