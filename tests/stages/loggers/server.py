@@ -13,12 +13,13 @@ class Quiet(ThreadingHTTPServer):
 
 
 class Server:
-    """``mode``: good answers, "refuses", "hangs" (takes a connection and says nothing), "fails" (500)."""
+    """``mode``: good answers, "refuses", "hangs" (takes a connection and says nothing), "fails" (500),
+    "rejects" (answers, but takes nothing: 403).
+    """
 
     def __init__(self, mode: str = "good") -> None:
         self.mode = mode
         self.asked: list[tuple[str, bytes]] = []
-        self.held: list[Any] = []
         self.http = Quiet(("127.0.0.1", 0), self._handler())
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -42,14 +43,23 @@ class Server:
                     found.append(json.loads(body))
         return found
 
-    def answer(self, body: bytes) -> dict[str, Any]:
+    def code(self, command: str) -> int:
+        if self.mode == "hangs":
+            threading.Event().wait()
+        refused = {"fails": 500, "rejects": 200 if command == "GET" else 403}
+        return refused.get(self.mode, 200)
+
+    def answer(self, path: str, body: bytes) -> dict[str, Any]:
+        if path != "/graphql":
+            return {}
         if b"upsertBucket" in body:
-            return {"upsertBucket": {"bucket": _bucket(json.loads(body)["variables"]), "inserted": True}}
+            bucket = _bucket(json.loads(body)["variables"])
+            return {"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}
         if b"createRunFiles" in body:
             names = json.loads(body)["variables"]["files"]
             files = [{"name": name, "uploadUrl": f"{self.url}/put/{name}"} for name in names]
-            return {"createRunFiles": {"runID": "b1", "uploadHeaders": [], "files": files}}
-        return {}
+            return {"data": {"createRunFiles": {"runID": "b1", "uploadHeaders": [], "files": files}}}
+        return {"data": {}}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -71,12 +81,8 @@ class Server:
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
                 server.asked.append((self.path, body))
-                if server.mode == "hangs":
-                    server.held.append(self.connection)
-                    threading.Event().wait()
-                if server.mode == "fails":
-                    return self._say(500, {})
-                return self._say(200, {"data": server.answer(body)} if self.path == "/graphql" else {})
+                code = server.code(self.command)
+                self._say(code, server.answer(self.path, body) if code == 200 else {})
 
             def _say(self, code: int, answer: Any) -> None:
                 said = json.dumps(answer).encode()
