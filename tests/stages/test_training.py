@@ -136,7 +136,7 @@ def test_what_is_drawn_while_it_trains_changes_nothing_and_lies_beside_it(digits
 
 
 def test_pictures_are_as_often_as_is_asked():
-    assert Drawing(print, "", None).every(1100) == 220
+    assert Drawing(print, "", None).every(1100) == 275
     assert Drawing(print, "", None).every(3) == 1
     assert Drawing(print, "", 50).every(1100) == 50
 

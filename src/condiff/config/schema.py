@@ -51,7 +51,7 @@ class Logger:
     artifacts: bool = False  # upload weights and report, too
     tensorboard: bool = False
     csv: bool = False
-    pictures_every: Natural | None = None  # steps between samples while training; null: five times, 0: never
+    pictures_every: Natural | None = None  # steps between samples while training; null: four times, 0: never
 
 
 @dataclass

@@ -31,7 +31,7 @@ from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 
 log = logging.getLogger(__name__)
-FEW = 5  # pictures of a training
+FEW = 4  # pictures of a training
 Seen = TypeVar("Seen")
 Look = Callable[[nn.Module], Seen]
 

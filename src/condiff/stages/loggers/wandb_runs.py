@@ -16,6 +16,7 @@ from typing import Any
 
 from condiff.errors import CondiffError, EnvironmentFault
 from condiff.files import digest
+from condiff.reports.redact import redact
 from condiff.stages.loggers.directions import better
 from condiff.stages.loggers.logger import Outcome, Told, Training
 from condiff.stages.loggers.wandb_server import PATIENCE, Server, why_offline
@@ -32,7 +33,7 @@ class Wandb:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
-        self.settings = settings
+        self.settings = redact(dict(settings))
         self.study: Any = None
         self.training: Any = None
         self.metrics: set[str] = set()  # of this training, made known to wandb
