@@ -27,7 +27,7 @@ class Told:
     """What there is to say of a whole run."""
 
     name: str
-    job: str  # study, evaluate or statistics
+    job: str  # study, evaluation, statistics or sweep
     folder: Path
     config: Mapping[str, Any]  # resolved, without secrets
     keys: Mapping[str, str]  # of its stages
