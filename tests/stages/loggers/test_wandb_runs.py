@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_to_costs_a_line(settings, told, trainin
     assert loggers.loggers == []
     (line,) = lines(caplog)
     assert line.startswith("Wandb is left out from here on: ")
-    assert f"wandb sync {told.folder}/wandb/*run-*" in line
+    assert f"wandb sync --include-online {told.folder}/wandb/*run-*" in line
 
 
 def test_required_without_a_login_ends_before_anything_is_trained(settings, told):

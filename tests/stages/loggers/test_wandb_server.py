@@ -12,7 +12,7 @@ import pytest
 from condiff.errors import EnvironmentFault
 from condiff.stages.loggers import wandb_runs
 from condiff.stages.loggers.logger import Loggers
-from condiff.stages.loggers.wandb_runs import Wandb, study_id
+from condiff.stages.loggers.wandb_runs import SYNC, Wandb, study_id
 from condiff.stages.loggers.wandb_server import Server as Known
 from condiff.stages.loggers.wandb_server import logged_in, why_offline
 from tests.stages.loggers.conftest import lines, records, run_of
@@ -106,7 +106,7 @@ def test_a_server_that_is_lost_meanwhile_is_told_with_how_to_upload_the_rest(
     loggers.finish(0)
     assert time.monotonic() - start < 15
     told_of = lines(caplog)
-    assert f"later: wandb sync {run_of(told.folder, 'denoiser-k1')}" in told_of[0]
+    assert f"later: wandb sync --include-online {run_of(told.folder, 'denoiser-k1')}" in told_of[0]
     assert run_of(told.folder, "weaker-k2").name.startswith("offline-run-")
     assert len(records(run_of(told.folder, "denoiser-k1"), "history")) == 2
 
@@ -128,7 +128,7 @@ def test_wandbs_own_process_may_die(server, settings, told, training, caplog):
     assert time.monotonic() - start < 10
     assert loggers.loggers == []
     (line,) = lines(caplog)
-    assert f"wandb sync {told.folder}/wandb/*run-*" in line
+    assert f"wandb sync --include-online {told.folder}/wandb/*run-*" in line
 
 
 def test_a_resumed_training_goes_on_under_its_own_name(server, settings, told, training):
@@ -165,6 +165,25 @@ def test_who_has_told_wandb_to_be_offline_is_not_asked_again(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert why_offline("auto") == "wandb is offline"
+
+
+def test_what_the_lines_say_uploads_the_rest(server, settings, told, training, monkeypatch):
+    """The very command, for a run that was begun online and lost its server."""
+    monkeypatch.setattr(wandb_runs, "FINISH", 1)
+    first, loggers = server(), Loggers([Wandb(settings)])
+    loggers.start(told)
+    loggers.begin(training)
+    first.mode = "hangs"
+    loggers.scalars(7, {"loss": 0.25})
+    loggers.finish(0)
+    good = Server()
+    folder = run_of(told.folder, "denoiser-k1")
+    argv = [sys.executable, "-m", *SYNC.split(), str(folder)]
+    env = {**os.environ, "WANDB_BASE_URL": good.url, "WANDB_SILENT": "false"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=env, check=False)
+    good.stop()
+    assert done.returncode == 0, done.stderr
+    assert '"loss":0.25' in "".join(str(body) for body in good.sent("file_stream")).replace(" ", "")
 
 
 FULL = """

@@ -24,6 +24,7 @@ from condiff.stages.loggers.wandb_server import PATIENCE, Server, why_offline
 log = logging.getLogger(__name__)
 FINISH = 15  # seconds for what is not yet uploaded at the end of a run
 UPLOAD = 600  # the same where artifacts are uploaded
+SYNC = "wandb sync --include-online"  # without it a run that was begun online is skipped
 SUMMARIES = {"images_per_second": "mean", "memory_mib": "max", "grad_norm": "max,last"}
 
 
@@ -112,7 +113,7 @@ class Wandb:
             except TimeoutError:
                 Server.lost = "wandb no longer answers"
                 folder = shlex.quote(str(Path(run.settings.sync_dir).absolute()))
-                log.warning("wandb did not take all of %s in time; later: wandb sync %s", run.name, folder)
+                log.warning("wandb did not take all of %s in time; later: %s %s", run.name, SYNC, folder)
 
     @contextmanager
     def _lost_where(self) -> Iterator[None]:
@@ -125,7 +126,7 @@ class Wandb:
             with suppress(Exception):  # it was found dead, and would be again when the program ends
                 import_module("wandb").teardown(exit_code=1)
             what = (str(error).splitlines() or [type(error).__name__])[0]
-            raise RuntimeError(f"{what}; what it has, later: wandb sync {self._runs()}/*run-*") from error
+            raise RuntimeError(f"{what}; what it has, later: {SYNC} {self._runs()}/*run-*") from error
 
     def _runs(self) -> str:
         return f"{shlex.quote(str(self.told.folder.absolute()))}/wandb"
