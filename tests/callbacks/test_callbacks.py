@@ -9,9 +9,10 @@ from safetensors import safe_open
 from torch import nn
 
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
+from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.steps import FiniteSteps
-from condiff.callbacks.watch import MetricsWhileTraining
+from condiff.callbacks.watch import WhileTraining
 from condiff.errors import ArtifactError, DivergedError
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.networks.unet import UNet
@@ -177,7 +178,7 @@ def test_metrics_while_training_are_of_the_averaged_weights_on_a_copy():
         torch.randn(3)
         return {"weight": float(copied.w.weight)}
 
-    watch = MetricsWhileTraining(module, ema, 4, measure, lambda step, values: seen.update({step: values}))
+    watch = WhileTraining(module, ema, 4, measure, lambda step, values: seen.update({step: values}), Clock())
     fit(module, [ema, watch], steps=6)
     assert list(seen) == [4, 6]
     assert seen[6]["weight"] == float(ema.weights()["w.weight"])

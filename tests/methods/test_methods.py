@@ -259,3 +259,14 @@ def test_a_rotation_is_by_an_angle_either_way():
     assert torch.allclose(right.hypot(down), torch.tensor(4.5).hypot(torch.tensor(0.5)), atol=1e-4)
     assert 0.24 < angle.max() <= 0.2501
     assert -0.2501 <= angle.min() < -0.24
+
+
+def test_the_loss_of_a_step_is_the_mean_of_its_losses_by_noise_level():
+    method = diffusion()
+    loss = method.loss(batch(8), Draws(0, 0, 8, slice(None)))["loss"]
+    assert method.by_noise is not None
+    noise, losses = method.by_noise
+    assert torch.equal(losses.mean(), loss)
+    net = method.trained
+    assert torch.allclose(noise, net.t.flatten().to(noise))  # of CosineVP the time is the level
+    assert not losses.requires_grad

@@ -190,3 +190,12 @@ def test_tick_labels_are_short():
         "1e-05",
         "0.3",
     ]
+
+
+def test_losses_by_noise_level_are_a_plot_of_their_own():
+    rows = [{"stage": "denoiser", "step": 1, "loss": 1.0, "loss_noise_00_20": 2.0, "loss_noise_80_100": 0.5}]
+    plain, by_noise = loss_curves(rows)
+    assert [line.name for line in plain.series] == ["loss"]
+    assert by_noise.title == "denoiser by noise"
+    assert [line.name for line in by_noise.series] == ["0 to 20 % noise", "80 to 100 % noise"]
+    assert [line.points for line in by_noise.series] == [[(1.0, 2.0)], [(1.0, 0.5)]]

@@ -123,8 +123,11 @@ def test_numbers_have_four_significant_digits():
 
 
 def test_a_sweep_is_a_table_of_what_differs_between_its_runs():
-    names = differing([["experiment=x", "guidance=cfg"], ["experiment=x", "guidance=apg"]])
-    assert sweep_table(names, [{"fd": 2.0, "accuracy": 0.5}, {"fd": 12.3456}]).splitlines() == [
+    found = differing([["experiment=x", "guidance=cfg"], ["experiment=x", "guidance=apg"]])
+    assert found == [["guidance=cfg"], ["guidance=apg"]]
+    assert sweep_table(
+        [text for (text,) in found], [{"fd": 2.0, "accuracy": 0.5}, {"fd": 12.3456}]
+    ).splitlines() == [
         "run              fd  accuracy",
         "────────────  ─────  ────────",
         "guidance=cfg      2  0.5",

@@ -7,6 +7,7 @@ import pytest
 from condiff.config.compose import check, register
 from condiff.interrupts import Interrupts
 from condiff.stages.driver import run_study
+from condiff.stages.loggers.wandb_server import Server
 from condiff.stages.study import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,12 @@ TINY = (
 )
 LATENT = ("autoencoder.trainer.steps=3", "autoencoder.network.width=16")
 PIXELS = ("stages=[data,judge,denoiser,samples,metrics]", "~autoencoder")
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_known_to_be_lost(monkeypatch):
+    """A process remembers that it did not reach wandb; a test is not to know of another's."""
+    monkeypatch.setattr(Server, "lost", "")
 
 
 @pytest.fixture(scope="session")

@@ -27,12 +27,12 @@ CHOICES = choices("guidance")
 
 @pytest.mark.parametrize("name", TOLD)
 def test_a_report_names_a_guidance_and_its_scales(name):
-    told = report._guided(CHOICES[name])
+    told = report.guided(CHOICES[name])
     assert (told.name, told.strength()) == TOLD[name]
 
 
 def test_no_guidance_but_none_is_told_without_a_scale():
-    told = {name: report._guided(node) for name, node in CHOICES.items()}
+    told = {name: report.guided(node) for name, node in CHOICES.items()}
     assert [name for name, guided in told.items() if not guided.strength() or guided.shown() == "–"] == [
         "none"
     ]
@@ -40,7 +40,7 @@ def test_no_guidance_but_none_is_told_without_a_scale():
 
 
 def test_a_report_tells_the_scales_of_all_rules_of_a_chain_in_their_order():
-    told = report._guided({**CHOICES["chain"], "links": [CHOICES["text_and_image"], CHOICES["cfg_linear"]]})
+    told = report.guided({**CHOICES["chain"], "links": [CHOICES["text_and_image"], CHOICES["cfg_linear"]]})
     assert told.name == "TextAndImage, then ScheduledScale"
     assert told.shown() == "7.5; 1.5; 1 to 3"
     assert told.strength() == "text scale 7.5; image scale 1.5; s = 1 to 3 (linear), w = s − 1 = 0 to 2"
@@ -48,7 +48,7 @@ def test_a_report_tells_the_scales_of_all_rules_of_a_chain_in_their_order():
 
 def test_a_falling_scale_is_told_from_its_start_and_a_scale_by_default_too():
     falling = {**CHOICES["cfg_linear"]["schedule"], "start": 4.0, "end": 0.5}
-    told = report._guided({**CHOICES["cfg_linear"], "schedule": falling})
+    told = report.guided({**CHOICES["cfg_linear"], "schedule": falling})
     assert told.strength() == "s = 4 to 0.5 (linear), w = s − 1 = 3 to -0.5"
     left_out = {key: value for key, value in CHOICES["composition"].items() if key != "own_scale"}
-    assert report._guided(left_out).strength() == "own scale 1; scales -1"
+    assert report.guided(left_out).strength() == "own scale 1; scales -1"

@@ -11,8 +11,8 @@ from condiff.autoencoders.space import LatentSpace
 from condiff.data.edits import Edits
 from condiff.data.prepare import prepare
 from condiff.diffusion.process import CosineVP
+from condiff.errors import told
 from condiff.stages import classifier, samples
-from condiff.stages.driver import failed
 from condiff.stages.latents import encoded_source
 from condiff.stages.stage import Artifact, Runtime
 
@@ -83,7 +83,7 @@ def test_a_bug_is_told_with_its_place_and_how_to_see_more():
     try:
         undefined_name  # noqa: B018  # pyright: ignore[reportUndefinedVariable]
     except NameError as error:
-        code, line = failed(error)
+        code, line = told(error)
     assert code == 1
     assert re.fullmatch(
         r"error\[1\]: NameError at test_samples.py:\d+: name 'undefined_name' is not defined; "

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 from lightning import Callback
+from PIL import Image
 from safetensors.torch import load_file
 
 from condiff.callbacks.checkpoint import Checkpoints
+from condiff.callbacks.steps import OF_THE_MACHINE
 from condiff.conditioners.label import ClassLabel
 from condiff.data.dataset import ShardDataset
 from condiff.data.digits import Digits
@@ -24,7 +26,7 @@ from condiff.methods.settings import Training
 from condiff.networks.unet import UNet
 from condiff.stages import training
 from condiff.stages.stage import LOG, Runtime
-from condiff.stages.training import fit, load_weights
+from condiff.stages.training import Drawing, fit, load_weights
 
 STEPS = 12
 
@@ -36,10 +38,10 @@ def digits(tmp_path_factory):
     return ShardDataset(folder, "train")
 
 
-def method(seed=0):
+def method(seed=0, log_every=1):
     torch.manual_seed(seed)
     net = UNet(1, 11, 8, [8, 16], [False, False], dropout=0.1)  # dropout draws from the global generator
-    settings = Training(steps=STEPS, batch_size=8, clip=1.0, ema_decay=0.9, log_every=1)
+    settings = Training(steps=STEPS, batch_size=8, clip=1.0, ema_decay=0.9, log_every=log_every)
     return Diffusion(
         NetworkDenoiser(net, CosineVP(), V()),
         ClassLabel(num_classes=10, with_null=True),
@@ -52,9 +54,9 @@ def method(seed=0):
     )
 
 
-def trained(digits, out, **runtime):
+def trained(digits, out, log_every=1, drawing=None, **runtime):
     out.mkdir(exist_ok=True)
-    fit("denoiser", method(), digits, Runtime(accelerator="cpu", **runtime), out)
+    fit("denoiser", method(0, log_every), digits, Runtime(accelerator="cpu", **runtime), out, drawing=drawing)
     return load_file(out / "weights.safetensors"), load_file(out / "ema.safetensors"), (out / LOG).read_text()
 
 
@@ -67,7 +69,14 @@ def same(one, other):
     assert one[0].keys() == other[0].keys()
     assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
     assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
-    assert one[2] == other[2]
+    assert rows(one[2]) == rows(other[2])
+
+
+def rows(log):
+    """What was logged, but for what depends on the machine."""
+    found = [json.loads(line) for line in log.splitlines()]
+    assert all(row[name] > 0 for row in found for name in OF_THE_MACHINE)
+    return [{name: value for name, value in row.items() if name not in OF_THE_MACHINE} for row in found]
 
 
 def test_the_average_and_the_last_weights_are_two_things(whole):
@@ -86,6 +95,67 @@ def test_interrupted_twice_it_ends_bit_for_bit_the_same_and_logs_each_step_once(
     same(trained(digits, tmp_path / "run"), whole)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert steps == list(range(1, STEPS + 1))
+
+
+def test_a_row_about_many_steps_is_the_same_where_they_were_interrupted(digits, tmp_path):
+    """The losses by noise level are means over the steps since the last row, whatever happened between."""
+    uninterrupted = trained(digits, tmp_path / "whole", log_every=5)
+    interrupts, taken = Interrupts(), []
+
+    def stop(_, step, __):
+        taken.append(step)
+        interrupts.pending = 15 if step == 8 else None
+
+    drawing = Drawing(lambda _: Image.new("L", (1, 1)), "", 8)
+    with pytest.raises(Interrupted):
+        trained(digits, tmp_path / "run", 5, drawing, interrupts=interrupts, shown=stop)
+    assert taken == [8]
+    again = trained(digits, tmp_path / "run", log_every=5)
+    assert rows(again[2]) == rows(uninterrupted[2])
+    assert [row["step"] for row in rows(again[2])] == [5, 10, 12]
+    assert any("loss_noise_40_60" in row for row in rows(again[2]))
+
+
+def test_what_is_drawn_while_it_trains_changes_nothing_and_lies_beside_it(digits, whole, tmp_path):
+    shown = []
+
+    def look(network):
+        torch.manual_seed(7)
+        torch.randn(3)
+        level = int(255 * next(network.parameters()).abs().mean().clamp(0, 1))
+        return Image.new("L", (4, 4), level)
+
+    def tell(*told):
+        shown.append(told)
+
+    same(trained(digits, tmp_path / "run", drawing=Drawing(look, "words", None), shown=tell), whole)
+    files = sorted((tmp_path / "run" / "pictures").glob("*.png"))
+    assert [file.name for file in files] == [f"step={step:08d}.png" for step in (3, 6, 9, 12)]
+    assert shown == [("denoiser", step, file) for step, file in zip((3, 6, 9, 12), files, strict=True)]
+    assert json.loads((tmp_path / "run" / "pictures" / "caption.json").read_text()) == "words"
+
+
+def test_pictures_are_as_often_as_is_asked():
+    assert Drawing(print, "", None).every(1100) == 275
+    assert Drawing(print, "", None).every(3) == 1
+    assert Drawing(print, "", 50).every(1100) == 50
+
+
+def test_a_training_tells_when_it_begins_and_of_what_it_consists(digits, tmp_path):
+    told = []
+    trained(
+        digits,
+        tmp_path / "run",
+        began=lambda *words: told.append(words),
+        log=lambda stage, step, _: told.append((stage, step)),
+        ended=lambda *words: told.append(words),
+    )
+    (stage, model), *steps, last = told
+    assert (stage, last) == ("denoiser", ("denoiser",))
+    assert steps == [("denoiser", step) for step in range(1, STEPS + 1)]
+    assert model == json.loads((tmp_path / "run" / "model.json").read_text())
+    assert model["trainable"] == sum(p.numel() for p in method().trainable())
+    assert sum(model["blocks"].values()) == model["parameters"]
 
 
 def test_checkpointing_at_every_step_changes_nothing(digits, whole, tmp_path):

@@ -1,21 +1,25 @@
-"""Metrics while training."""
+"""Metrics and pictures while training."""
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning import Callback, Trainer
 from torch import nn
 
+from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
 
+Seen = TypeVar("Seen")
 
-class MetricsWhileTraining(Callback):
-    """Measures a copy of a module with its averaged weights every so many steps, and at the end.
 
-    The copy lies outside the trained module, its checkpoint and its moving average, and what measures it
-    draws with generators of its own: a training that is watched ends like one that is not.
+class WhileTraining(Callback, Generic[Seen]):
+    """Looks at a copy of a module with its averaged weights every so many steps, and at the end.
+
+    The copy lies outside the trained module, its checkpoint and its moving average, and who looks at it
+    draws with generators of its own: a training that is watched ends like one that is not. What the look
+    gives is written; neither counts as time of the training.
     """
 
     def __init__(
@@ -23,18 +27,19 @@ class MetricsWhileTraining(Callback):
         module: nn.Module,
         ema: Ema | None,
         every: int,
-        measure: Callable[[nn.Module], Mapping[str, float]],
-        write: Callable[[int, dict[str, float]], None],
+        look: Callable[[nn.Module], Seen],
+        write: Callable[[int, Seen], None],
+        clock: Clock,
     ) -> None:
         self.module, self.ema, self.every = module, ema, every
-        self.measure, self.write = measure, write
+        self.look, self.write, self.clock = look, write, clock
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         step = trainer.global_step
         if step % self.every and step != trainer.max_steps:
             return
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            self.write(step, dict(self.measure(self.averaged())))
+        with self.clock.stopped(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            self.write(step, self.look(self.averaged()))
 
     def averaged(self) -> nn.Module:
         """The module as it would be saved now."""

@@ -16,6 +16,7 @@ from condiff.config.guidance_rules import (
 )
 from condiff.config.hints import nearest
 from condiff.config.kinds import objects, wrong_kinds
+from condiff.config.logger_rules import logger_is_understood
 from condiff.config.needed_stages import is_judged
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
@@ -269,6 +270,7 @@ RULES: tuple[Rule, ...] = (
     pictures_are_for_an_evaluation,
     metrics_have_what_they_look_at,
     names_are_earned,
+    logger_is_understood,
 )
 
 

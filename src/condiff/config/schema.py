@@ -42,8 +42,16 @@ class Runtime:
 class Logger:
     """Where a run is logged beside its own files. Never hashed."""
 
-    wandb: Literal["auto", "offline", "online", "off"] = "auto"
+    wandb: Literal["auto", "offline", "online", "off"] = "auto"  # auto: online where there is a login
     project: str = "condiff"
+    entity: str | None = None  # a user or team; null is the login's own
+    group: str | None = None  # runs to be seen together; null is the study's name, or the sweep
+    tags: list[str] = field(default_factory=list)
+    required: bool = False  # end before anything is trained where wandb is not to be reached
+    artifacts: bool = False  # upload weights and report, too
+    tensorboard: bool = False
+    csv: bool = False
+    pictures_every: Natural | None = None  # steps between samples while training; null: four times, 0: never
 
 
 @dataclass

@@ -64,6 +64,7 @@ class Diffusion(Method):
         t = self.times(draws, self.denoiser.process)
         error, m = self.denoiser.loss(x0, draws.normal("eps", *x0.shape[1:]), t, self.condition(batch, draws))
         weighted = self.weight(m, self.denoiser.parameterization) * error
+        self.by_noise = m.angle.detach().flatten(), weighted.detach().flatten()
         return {"loss": weighted.mean(), "error": error.detach().mean()}
 
     def condition(self, batch: Mapping[str, Any], draws: Draws) -> Condition:

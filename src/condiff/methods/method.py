@@ -16,6 +16,9 @@ from condiff.methods.settings import Training
 class Method(LightningModule):
     """Draws nothing from torch's global generator: sampling or measuring in between changes nothing."""
 
+    # Of the last step, if there are any: each sample's noise level, from 0 (data) to 1, and its loss, [B].
+    by_noise: tuple[Tensor, Tensor] | None = None
+
     def __init__(self, optimizer: AdamW, training: Training, seed: int) -> None:
         super().__init__()
         self.optimizer = optimizer

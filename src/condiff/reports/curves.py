@@ -16,6 +16,8 @@ MOST_POINTS = 400  # a plot this wide shows no more
 LETTER = 7  # about the width of one
 LOG_FROM = 30.0  # largest / smallest value from which a log axis shows more
 COLOURS = ("#3b6fd4", "#c2570c", "#0f8a6d", "#a63d8f", "#8a6d00", "#5b6670")  # where no page sets --series-N
+BY_NOISE = "loss_noise_"
+NOISE = "Mean loss by how much noise the samples had, from 0 % (data) to 100 %."
 
 Point = tuple[float, float]
 
@@ -41,7 +43,10 @@ class Curve:
 
 
 def loss_curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
-    """A plot for each stage in the rows of log.jsonl, a line for each of its numbers named ``*loss*``."""
+    """A plot for each stage in the rows of log.jsonl, a line for each of its numbers named ``*loss*``.
+
+    The losses by noise level, ``loss_noise_LOW_HIGH`` in percent, are a plot of their own.
+    """
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         stages.setdefault(str(row.get("stage", "training")), []).append(row)
@@ -49,10 +54,20 @@ def loss_curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
     for stage, own in stages.items():
         names = dict.fromkeys(name for row in own for name in row if "loss" in name)
         lines = [line for name in names if (line := series_of(own, name)).points]
-        if lines:
-            what = lines[0].name if len(lines) == 1 else "loss"
-            plots.append(Curve(stage, "", lines, y_label=what, log=spans_decades(lines)))
+        for title, caption, some in (
+            (stage, "", [line for line in lines if not line.name.startswith(BY_NOISE)]),
+            (f"{stage} by noise", NOISE, [_level(line) for line in lines if line.name.startswith(BY_NOISE)]),
+        ):
+            if some:
+                what = some[0].name if len(some) == 1 else "loss"
+                plots.append(Curve(title, caption, some, y_label=what, log=spans_decades(some)))
     return plots
+
+
+def _level(line: Series) -> Series:
+    """A loss at some noise, called by its level."""
+    low, high = line.name.removeprefix(BY_NOISE).split("_")
+    return Series(f"{int(low)} to {high} % noise", line.points)
 
 
 def series_of(rows: Iterable[Mapping[str, Any]], name: str, x: str = "step") -> Series:

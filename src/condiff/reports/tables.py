@@ -83,10 +83,10 @@ def metrics_table(metrics: Metrics, palette: Palette = PLAIN) -> str:
     return table(["metric", "value", "interval", "n", "protocol"], cells, palette)
 
 
-def differing(runs: Sequence[Sequence[str]]) -> list[str]:
-    """What was set in each of these runs and not in all of them, in words."""
+def differing(runs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """What was set in each of these runs and not in all of them."""
     common = set.intersection(*map(set, runs)) if len(runs) > 1 else set()
-    return [" ".join(text for text in overrides if text not in common) for overrides in runs]
+    return [[text for text in overrides if text not in common] for overrides in runs]
 
 
 def sweep_table(names: Sequence[str], runs: Sequence[Mapping[str, float]], palette: Palette = PLAIN) -> str:

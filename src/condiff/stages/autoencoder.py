@@ -32,7 +32,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         training=build(own["trainer"], "autoencoder.trainer"),
         seed=cfg["seed"],
     )
-    fit("autoencoder", method, ShardDataset(folder, "train"), runtime, out)
+    drawing = runtime.pictures and runtime.pictures.reconstructions(inputs["data"])
+    fit("autoencoder", method, ShardDataset(folder, "train"), runtime, out, drawing=drawing)
     load_weights(autoencoder, out)
     _measure(autoencoder.to(device(runtime)), ShardDataset(folder, "held_out"), runtime, out)
 

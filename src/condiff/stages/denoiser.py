@@ -44,8 +44,10 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     if "weaker" in cfg:
         fit("weaker", method, data, runtime, out)
     else:
-        measure = runtime.watch and runtime.watch((denoiser, conditioner, shape))
-        fit("denoiser", method, data, runtime, out, measure)
+        trained = denoiser, conditioner, shape
+        measure = runtime.watch and runtime.watch(trained)
+        drawing = runtime.pictures and runtime.pictures.samples(trained)
+        fit("denoiser", method, data, runtime, out, measure, drawing)
 
 
 @lru_cache(KEPT)

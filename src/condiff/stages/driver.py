@@ -27,12 +27,13 @@ from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
 from condiff.stages.failures import Failures
+from condiff.stages.loggers.choose import chosen_loggers
+from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
 from condiff.stages.outside import DATA
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.run_folders import find_runs
 from condiff.stages.stage import Artifact, Runtime
-from condiff.stages.study import Step, plan, run
-from condiff.stages.wandb_log import WandbLog
+from condiff.stages.study import Step, commit, plan, run
 
 log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
@@ -53,48 +54,80 @@ def run_study(
     ``overrides`` are what the command line said of this run and ``command`` runs it alone, for those who
     read it later; ``failures`` is where a sweep remembers the stages that failed.
     """
-    settings = cfg["runtime"]
     cache, steps = _planned(cfg)
     _open(folder)
     with written_whole(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
     write_json(folder / "overrides.json", redact(list(overrides)))
     print(stage_tree(cfg["name"], [row(step, None) for step in steps], palette_for(sys.stdout)), flush=True)
-    wandb = WandbLog(cfg["logger"]["wandb"], cfg["logger"]["project"], cfg["name"], folder, redact(dict(cfg)))
-    for step in steps:
-        wandb.stage(step.stage.name)
-    live = folder / "log.jsonl"
-    live.write_text("", encoding="utf-8")
-
-    def tell(stage: str, step: int, values: dict[str, float]) -> None:
-        with live.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
-        wandb.scalars(stage, step, values)
-
-    runtime = Runtime(
-        accelerator=settings["accelerator"],
-        num_workers=settings["num_workers"],
-        checkpoint_seconds=settings["checkpoint_seconds"],
-        log=tell,
-        interrupts=interrupts,
-        statistics=cache.root / "moments",
-        failures=Failures(failures, folder.name),
-    )
+    loggers = chosen_loggers(cfg["logger"])
+    keys = {step.stage.name: step.key for step in steps}
+    loggers.start(Told(cfg["name"], _job(cfg["stages"]), folder, redact(dict(cfg)), keys, commit()))
     done: dict[str, Artifact] = {}
-    trains = any(step.stage.name == "denoiser" and step.status != "cached" for step in steps)
-    if trains and (cfg["metrics"] or {}).get("every"):
-        watch = importlib.import_module("condiff.stages.watch")
-        runtime = replace(runtime, watch=watch.Watch(cfg, done, runtime))
     try:
+        runtime = _runtime(cfg, cache, interrupts, loggers, steps, done)
+        runtime = replace(runtime, failures=Failures(failures, folder.name))
         run(steps, cfg, cache, runtime, done)
         metrics = _leave(folder, cfg, steps, done, command)
+        loggers.result(_outcome(folder, metrics, done))
     except BaseException as error:
         if not isinstance(error, Interrupted):
             _in_file_only("the run failed", error)
-        wandb.finish(exit_code=1)
+        loggers.finish(exit_code=1)
         raise
-    wandb.result(metrics, folder / "samples.png")
-    wandb.finish()
+    loggers.finish(exit_code=0)
+
+
+def _runtime(
+    cfg: Config,
+    cache: Cache,
+    interrupts: Interrupts,
+    loggers: Loggers,
+    steps: Sequence[Step],
+    done: Mapping[str, Artifact],
+) -> Runtime:
+    """What a stage is run with: where, who hears of it, and what is looked at meanwhile."""
+    settings = cfg["runtime"]
+    plain = Runtime(
+        accelerator=settings["accelerator"],
+        num_workers=settings["num_workers"],
+        checkpoint_seconds=settings["checkpoint_seconds"],
+        began=lambda stage, model: loggers.begin(_training(steps, stage, model)),
+        log=lambda _, step, values: loggers.scalars(step, values),
+        shown=lambda _, step, path: loggers.picture(step, path),
+        ended=lambda _: loggers.end(),
+        interrupts=interrupts,
+        statistics=cache.root / "moments",
+    )
+    new = {step.stage.name for step in steps if step.status != "cached"}
+    watched = plain
+    if "denoiser" in new and (cfg["metrics"] or {}).get("every"):
+        watched = replace(plain, watch=_watch().Watch(cfg, done, plain))
+    every = cfg["logger"]["pictures_every"]
+    if {"denoiser", "autoencoder"} & new and every != 0:
+        watched = replace(watched, pictures=_watch().Pictures(cfg, done, plain, every))
+    return watched
+
+
+def _watch() -> Any:
+    return importlib.import_module("condiff.stages.watch")  # torch, which a cached run does without
+
+
+def _training(steps: Sequence[Step], stage: str, model: Mapping[str, Any]) -> Training:
+    (step,) = (step for step in steps if step.stage.name == stage)
+    return Training(stage, step.key, step.status == "resumed", redact(step.identity["config"]), model)
+
+
+def _outcome(folder: Path, metrics: Mapping[str, Any], done: Mapping[str, Artifact]) -> Outcome:
+    trained = {
+        name: item.path for name, item in done.items() if (item.path / "weights.safetensors").is_file()
+    }
+    return Outcome(metrics, folder / "samples.png", folder / "report.html", trained)
+
+
+def _job(stages: Sequence[str]) -> str:
+    """What kind of run it is: a study, or a task with pictures that are there already."""
+    return next((task for task in ("evaluation", "statistics") if task in stages), "study")
 
 
 def rehearse_if_new(cfg: Config, info: DataInfo) -> None:

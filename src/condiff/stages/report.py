@@ -16,12 +16,13 @@ from condiff.files import read_json
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
-from condiff.stages.stage import LOG, Artifact
+from condiff.stages.stage import CAPTION, LOG, PICTURES, Artifact
 from condiff.stages.study import Step, environment
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
 GAP = 24  # pixels between pictures side by side
+STRIP = 6  # steps of a training that are shown
 SHOWN = 64  # pixels that a small picture is enlarged to
 
 
@@ -67,10 +68,16 @@ def report(
         name=cfg["name"],
         question=cfg["question"],
         command=command,
-        guidance=_guided(cfg["guidance"]) if cfg["guidance"] else None,
+        guidance=guided(cfg["guidance"]) if cfg["guidance"] else None,
         stages=[row(step, step.seconds) for step in steps],
         metrics=metrics,
-        pictures=[*_samples_figure(done), *_evaluated_figure(done), *_reconstructions_figure(done)],
+        pictures=[
+            *_samples_figure(done),
+            *_evaluated_figure(done),
+            *_strip("Through training", "denoiser", done),
+            *_reconstructions_figure(done),
+            *_strip("Reconstructions through training", "autoencoder", done),
+        ],
         curves=[*loss_curves(rows), *_classifier_curve(done), *_watched_curves(rows, metrics)],
         config=cfg,
         environment=environment(),
@@ -84,15 +91,15 @@ def metrics_in(done: Mapping[str, Artifact]) -> dict[str, Any]:
     return next((read_json(path) for path in found), {})
 
 
-def _guided(node: Mapping[str, Any]) -> Guided:
+def guided(node: Mapping[str, Any]) -> Guided:
     """The rule with its scales, and the rules inside it with theirs."""
-    links = [_guided(link) for link in node.get("links", [])]
+    links = [guided(link) for link in node.get("links", [])]
     if links:
         return Guided(
             ", then ".join(link.name for link in links), [scale for link in links for scale in link.scales]
         )
     if node.get("inner"):
-        inner = _guided(node["inner"])
+        inner = guided(node["inner"])
         return Guided(f"{class_of(node)} of {inner.name}", [*_scales(node), *inner.scales])
     return Guided(class_of(node), _scales(node))
 
@@ -151,6 +158,18 @@ def _reconstructions_figure(done: Mapping[str, Artifact]) -> list[Figure]:
         f"{found['held_out_psnr']:.1f} dB over {found['n']}."
     )
     return [Figure("Reconstructions", caption, [Panel("", picture)])]
+
+
+def _strip(title: str, stage: str, done: Mapping[str, Artifact]) -> list[Figure]:
+    """What a stage showed while it trained, as many steps side by side as a page is wide."""
+    folder = done[stage].path / PICTURES if stage in done else None
+    files = [] if folder is None else sorted(folder.glob("step=*.png"))
+    if folder is None or not files:
+        return []
+    wanted = min(len(files), STRIP)
+    chosen = [files[(k + 1) * len(files) // wanted - 1] for k in range(wanted)]  # the last one is among them
+    panels = [Panel(f"step {int(file.stem.partition('=')[2])}", Image.open(file)) for file in chosen]
+    return [Figure(title, read_json(folder / CAPTION), panels)]
 
 
 def _classifier_curve(done: Mapping[str, Artifact]) -> list[Curve]:

@@ -16,6 +16,9 @@ Config = Mapping[str, Any]
 CHECKPOINTS = "checkpoints"  # folder of an unfinished training, gone once it is finished
 KEPT = 2  # models of a kind that a process keeps loaded, for the next job of a sweep
 LOG = "log.jsonl"  # what a training logged, one object a logged step
+MODEL = "model.json"  # of what a trained network consists
+PICTURES = "pictures"  # folder of what it showed, a file a step
+CAPTION = "caption.json"  # what these are, in words
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,15 @@ class Runtime:
     accelerator: str = "auto"  # auto, cpu or gpu
     num_workers: int = 0
     checkpoint_seconds: float = 30.0
+    began: Callable[[str, dict[str, Any]], None] = lambda *_: None  # a training: stage, what its model is
     log: Callable[[str, int, dict[str, float]], None] = lambda *_: None  # stage, step, scalars
+    shown: Callable[[str, int, Path], None] = lambda *_: None  # stage, step, a picture's file for now
+    ended: Callable[[str], None] = lambda *_: None  # stage
     interrupts: Interrupts = field(default_factory=Interrupts)
     statistics: Path | None = None  # a folder for moments of real pictures, to be found by later runs
     failures: Failures = field(default_factory=Failures)  # of a sweep's other jobs
     watch: Any = None  # a stages.watch.Watch, where a denoiser is to be measured while it trains
+    pictures: Any = None  # a stages.watch.Pictures, where what trains is to be seen
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,48 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, Trainer
+from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
+from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
+from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.steps import FiniteSteps, Progress
-from condiff.callbacks.watch import MetricsWhileTraining
+from condiff.callbacks.watch import WhileTraining
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.diffusion.randomness import step_seed
 from condiff.errors import ArtifactError
-from condiff.files import written_whole
+from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
-from condiff.stages.stage import CHECKPOINTS, LOG, Runtime
+from condiff.stages.parameters import parameters_of
+from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 
 log = logging.getLogger(__name__)
+FEW = 4  # pictures of a training
+Seen = TypeVar("Seen")
+Look = Callable[[nn.Module], Seen]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is to be seen of a network while it trains: pictures of its averaged weights."""
+
+    look: Look[Image]
+    caption: str
+    interval: int | None  # steps; None gives FEW
+
+    def every(self, steps: int) -> int:
+        return self.interval or max(1, -(-steps // FEW))
 
 
 def fit(
@@ -33,33 +54,40 @@ def fit(
     data: ShardDataset,
     runtime: Runtime,
     out: Path,
-    measure: Callable[[nn.Module], dict[str, float]] | None = None,
+    measure: Look[dict[str, float]] | None = None,
+    drawing: Drawing | None = None,
 ) -> None:
     """Train to the end, going on where an earlier attempt in ``out`` stopped.
 
-    ``measure`` is asked about the averaged weights every ``runtime.watch.every`` steps.
-    Leaves ``weights.safetensors``, with a moving average also ``ema.safetensors``, and ``log.jsonl``.
+    The averaged weights are measured every ``runtime.watch.every`` steps, and drawn from. Leaves
+    ``weights.safetensors``, with a moving average also ``ema.safetensors``, ``log.jsonl``, ``model.json``
+    and what was drawn.
     """
     settings = method.training_settings
     checkpoint = newest(out / CHECKPOINTS, log.warning)
     ema = None if settings.ema_decay is None else Ema(method.trained, settings.ema_decay)
     start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
-    rows = _Rows(name, out / LOG, start, runtime)
-    watch: list[Callback] = []
-    if measure is not None:
-        watch = [MetricsWhileTraining(method.trained, ema, runtime.watch.every, measure, rows.add)]
+    rows, clock = _Rows(name, out / LOG, start, runtime), Clock()
+    if drawing is not None:
+        rows.show_as(drawing.caption)
+    watch = partial(WhileTraining, method.trained, ema, clock=clock)
+    finite, by_noise = FiniteSteps(name, method.trainable(), settings.clip), LossByNoise()
     callbacks: list[Callback] = [
         _GlobalSeed(method.seed),
-        FiniteSteps(name, method.trainable(), settings.clip),
+        finite,
         *([] if ema is None else [ema]),
-        Progress(name, settings.steps, settings.log_every, rows.add),
-        *watch,
+        by_noise,
+        Progress(name, settings, rows.add, clock, finite, by_noise),
+        *([] if measure is None else [watch(runtime.watch.every, measure, rows.add)]),
+        *([] if drawing is None else [watch(drawing.every(settings.steps), drawing.look, rows.show)]),
         Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts),
     ]
     if settings.channels_last:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches = Batches(len(data), settings.batch_size, method.seed, start, range(settings.batch_size))
     trainer = _trainer(method, runtime, callbacks)
+    write_json(out / MODEL, parameters_of(method.trained))
+    runtime.began(name, parameters_of(method.trained))
     with warnings.catch_warnings(), runtime.interrupts.deferred():
         # Lightning advises more workers for sets held in memory, and an own sampler for many devices
         warnings.filterwarnings("ignore", module="lightning.*")
@@ -67,6 +95,7 @@ def fit(
     save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
     if ema is not None:
         save_weights(out / "ema.safetensors", {**method.trained.state_dict(), **ema.weights()})
+    runtime.ended(name)
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
@@ -115,10 +144,14 @@ class _GlobalSeed(Callback):
 
 
 class _Rows:
-    """log.jsonl of a stage: one object a logged step; what a resumed run repeats stands there once."""
+    """log.jsonl of a stage: one object a logged step; what a resumed run repeats stands there once.
+
+    Pictures lie beside it, named by their step.
+    """
 
     def __init__(self, name: str, path: Path, start: int, runtime: Runtime) -> None:
         self.name, self.path, self.runtime = name, path, runtime
+        self.pictures = path.with_name(PICTURES)
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= start]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
@@ -126,6 +159,16 @@ class _Rows:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": self.name, "step": step, **values}) + "\n")
         self.runtime.log(self.name, step, values)
+
+    def show_as(self, caption: str) -> None:
+        self.pictures.mkdir(exist_ok=True)
+        write_json(self.pictures / CAPTION, caption)
+
+    def show(self, step: int, picture: Image) -> None:
+        path = self.pictures / f"step={step:08d}.png"
+        with written_whole(path) as temporary:
+            picture.save(temporary, format="PNG")
+        self.runtime.shown(self.name, step, path)
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,19 +1,34 @@
-"""Measuring a denoiser while it trains, as it is measured once it is trained."""
+"""Measuring a denoiser while it trains, as it is measured once it is trained, and looking at it."""
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import cast
 
+import numpy as np
 import torch
-from torch import nn
+from PIL.Image import Image
+from torch import Tensor, nn
 
+from condiff.autoencoders.space import Autoencoder, mode
+from condiff.config.kinds import objects
+from condiff.config.nodes import attribute, class_of
+from condiff.data.dataset import ShardDataset
+from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.evaluation.measurement import Measurement
+from condiff.reports.grid import grid
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
 from condiff.stages.metrics import drawn_sets, entries_of, metrics_of, take_in, take_in_real
-from condiff.stages.pictures import as_stored
+from condiff.stages.pictures import as_stored, to_uint8
+from condiff.stages.report import guided
 from condiff.stages.samples import drawn
 from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.training import Drawing
+
+MOST, COLUMNS = 20, 2  # pictures of a look, and how many beside one another
+SIDE = 64  # pixels that a small one is enlarged to
+PLAIN = {"_target_": "condiff.diffusion.guidance.NoGuidance"}
 
 
 class Watch:
@@ -48,3 +63,61 @@ class Watch:
             self.ready = {name: metric for name, metric in every.items() if "samples" in metric.sides}
             take_in_real(self.ready, self.done, self.runtime)
         return self.ready
+
+
+class Pictures:
+    """What is drawn while something trains: the first samples of the study, and some reconstructions.
+
+    The noise and the conditions are those of the finished study's samples, and the same each time.
+    """
+
+    def __init__(
+        self, cfg: Config, done: Mapping[str, Artifact], runtime: Runtime, every: int | None
+    ) -> None:
+        self.cfg, self.done, self.place, self.every = cfg, done, device(runtime), every
+
+    def samples(self, trained: Trained) -> Drawing | None:
+        """For the denoiser; None in a study that does not sample.
+
+        A guidance whose second model is trained later is left out.
+        """
+        if "samples" not in self.cfg["stages"]:
+            return None
+        denoiser, conditioner, shape = trained
+        late = any(attribute(node, "needs_stage") for _, node in objects(self.cfg["guidance"], ""))
+        guidance = PLAIN if late else self.cfg["guidance"]
+        classes = max(1, DataInfo.read(self.done["data"].path).num_classes)
+        count = min(MOST, max(MOST // 2, COLUMNS * classes))
+        cfg = {**self.cfg, "guidance": guidance, "num_samples": count}
+
+        @torch.no_grad()
+        def look(network: nn.Module) -> Image:
+            averaged = NetworkDenoiser(network, denoiser.process, denoiser.parameterization)
+            found = drawn(cfg, self.done, (averaged, conditioner, shape), self.place)
+            return _sheet(found["image"][found["label"].argsort(stable=True)], COLUMNS)
+
+        rule = guided(guidance)
+        caption = (
+            f"The first samples with the averaged weights so far, always from the same noise:"
+            f" {', '.join(filter(None, [rule.name, rule.strength(), class_of(self.cfg['sampler'])]))},"
+            " as in the study that trained this denoiser."
+        )
+        return Drawing(look, caption, self.every)
+
+    def reconstructions(self, data: Artifact) -> Drawing:
+        """For the autoencoder: held-out pictures above what it makes of them."""
+        first = next(iter(ShardDataset(data.path, "held_out").chunks(MOST // 2)))["image"].to(self.place)
+
+        @torch.no_grad()
+        def look(module: nn.Module) -> Image:
+            autoencoder = cast(Autoencoder, module)
+            decoded = autoencoder.decode(mode(autoencoder.encode(first)))
+            return _sheet(torch.stack([first, decoded], 1).flatten(0, 1), COLUMNS)
+
+        return Drawing(look, "Held-out pictures, each beside what is made of its latent.", self.every)
+
+
+def _sheet(images: Tensor, columns: int) -> Image:
+    """Of pictures, [N, C, H, W] in [-1, 1], row by row."""
+    pixels = np.moveaxis(to_uint8(images).cpu().numpy(), 1, -1)
+    return grid(pixels, columns, scale=max(1, SIDE // pixels.shape[1]))

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from condiff.config.build import build
 from condiff.config.compose import Command, Planned, Search
 from condiff.errors import ConfigError
@@ -16,6 +18,7 @@ from condiff.reports.redact import redact
 from condiff.reports.tables import differing, duration, palette_for, sweep_table, table
 from condiff.stages.comparison import write_comparison
 from condiff.stages.driver import command_line, planned_keys
+from condiff.stages.loggers.sweep import log_sweep
 from condiff.sweeps.job import Job, Outcome
 from condiff.sweeps.launchers import InProcess, Launcher
 from condiff.sweeps.ledger import DONE, FAILED, LEDGER, RUNNING, Entry, Ledger, open_ledger
@@ -45,6 +48,7 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
         page = _compare(ledger, command)
         if page is not None:
             print(f"comparison: {page}", flush=True)
+            _log(ledger, command)
         return EXIT_CODE if _with(ledger, FAILED) else 0
     finally:
         ledger.close()
@@ -95,7 +99,9 @@ class Sweep:
     def _job(self, place: int, run: Planned) -> Job:
         folder = self.ledger.folder / self.ledger.entries[place].folder
         alone = command_line([*self.words, *run.overrides])
-        return Job(run.cfg, run.overrides, alone, str(folder), str(self.ledger.folder / FAILED_STAGES))
+        logger = run.cfg["logger"]
+        cfg = {**run.cfg, "logger": {**logger, "group": logger["group"] or self.ledger.folder.name}}
+        return Job(cfg, run.overrides, alone, str(folder), str(self.ledger.folder / FAILED_STAGES))
 
 
 def refuse_search(search: Search, metrics: Sequence[str]) -> None:
@@ -199,9 +205,24 @@ def _compare(ledger: Ledger, command: Command) -> Path | None:
     )
 
 
+def _log(ledger: Ledger, command: Command) -> None:
+    """The jobs that are done as rows of what differs between them and of their metrics."""
+    cfg, done = command.runs[0].cfg, [ledger.entries[place] for place in _with(ledger, DONE)]
+    settings = [_settings(words) for words in differing([entry.overrides for entry in done])]
+    rows = [own | dict(entry.metrics) for own, entry in zip(settings, done, strict=True)]
+    axes = dict.fromkeys(key for own in settings for key in own)
+    log_sweep(cfg["logger"], ledger.folder.name, cfg["name"], ledger.folder, rows, [*axes])
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, Any]:
+    pairs = (text.partition("=") for text in overrides)
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
 def _with(ledger: Ledger, status: str) -> list[int]:
     return [place for place, entry in enumerate(ledger.entries) if entry.status == status]
 
 
 def _named(ledger: Ledger) -> list[str]:
-    return differing([entry.overrides for entry in ledger.entries])
+    """What the command line says of each job and not of all."""
+    return [" ".join(words) for words in differing([entry.overrides for entry in ledger.entries])]

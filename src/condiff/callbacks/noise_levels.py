@@ -1,0 +1,48 @@
+"""The loss by noise level: which part of the way from data to noise a denoiser still learns."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+BINS = 5  # equal parts of the angle of ``Marginal``: 0 is data, 1 is noise
+NAMES = tuple(f"loss_noise_{100 * i // BINS:02d}_{100 * (i + 1) // BINS:02d}" for i in range(BINS))  # percent
+
+
+class LossByNoise(Callback):
+    """Means over the steps since the last row of what the training step has computed anyway.
+
+    Nothing waits for a device until a row is due. What was seen so far is part of a checkpoint, so that a
+    resumed training writes the row that it would have written.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Tensor, Tensor]] = []  # noise level and loss of each sample, [B]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        by_noise = getattr(pl_module, "by_noise", None)
+        if by_noise is not None:
+            self.seen.append(by_noise)
+
+    def row(self) -> dict[str, float]:
+        """The mean loss in each part that was asked about, in the order of NAMES; begins anew."""
+        if not self.seen:
+            return {}
+        noise, loss = self._together()
+        place = (noise * BINS).long().clamp(0, BINS - 1)
+        count = torch.bincount(place, minlength=BINS)
+        total = torch.bincount(place, weights=loss, minlength=BINS)
+        self.seen = []
+        return {name: float(total[i] / count[i]) for i, name in enumerate(NAMES) if count[i]}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": list(self._together()) if self.seen else []}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seen = [tuple(state_dict["seen"])] if state_dict["seen"] else []
+
+    def _together(self) -> tuple[Tensor, Tensor]:
+        """On the host, float64."""
+        noise, loss = (torch.cat([part.cpu() for part in parts]) for parts in zip(*self.seen, strict=True))
+        return noise.double(), loss.double()

@@ -1,0 +1,105 @@
+"""What a sweep says to wandb."""
+
+import json
+
+from condiff.stages.loggers.sweep import best, charts, front, log_sweep, metrics_of, trades, varied
+from tests.stages.loggers.conftest import lines, records
+
+AXES = ["guidance", "guidance.scale"]
+NAMES = [*AXES, "class_accuracy", "fd_judge", "fd_judge/n", "fd_judge_floor"]
+VALUES = [
+    ["cfg", 1.0, 0.90, 5.3, 500, 1.1],
+    ["cfg", 1.5, 0.98, 2.9, 500, 1.1],
+    ["cfg", 2.0, 0.99, 3.9, 500, 1.1],
+    ["apg", 1.0, 0.90, 5.4, 500, 1.1],
+    ["apg", 2.0, 0.97, 3.0, 500, 1.1],
+]
+ROWS = [dict(zip(NAMES, values, strict=True)) for values in VALUES]
+
+
+def test_the_front_is_what_no_other_row_beats_in_both():
+    """By hand: 1.5 beats all but scale 2, which alone is more accurate."""
+    assert front(ROWS, "class_accuracy", "fd_judge") == [ROWS[1], ROWS[2]]
+    assert front(ROWS[3:], "class_accuracy", "fd_judge") == [ROWS[4]]
+    assert front([], "class_accuracy", "fd_judge") == []
+
+
+def test_a_tie_in_one_number_is_decided_by_the_other():
+    rows = [{"a": 1.0, "d": 2.0}, {"a": 1.0, "d": 1.0}, {"a": 0.5, "d": 1.0}]
+    assert front(rows, "a", "d") == [rows[1]]
+
+
+def test_counts_and_floors_measure_no_setting():
+    assert metrics_of(ROWS, AXES) == ["class_accuracy", "fd_judge"]
+
+
+def test_an_axis_is_one_where_a_number_varies():
+    assert varied(ROWS, AXES) == ["guidance.scale"]
+    assert varied(ROWS[:1], AXES) == []
+
+
+def test_more_accuracy_is_traded_for_less_distance_and_never_with_itself():
+    assert trades(["class_accuracy", "fd_judge", "kid_judge", "lr"]) == [
+        ("class_accuracy", "fd_judge"),
+        ("class_accuracy", "kid_judge"),
+    ]
+
+
+def test_the_best_of_each_metric_is_named_with_its_setting():
+    assert best(ROWS, AXES) == {
+        "best/class_accuracy": 0.99,
+        "best/class_accuracy/at": "guidance=cfg, guidance.scale=2.0",
+        "best/fd_judge": 2.9,
+        "best/fd_judge/at": "guidance=cfg, guidance.scale=1.5",
+    }
+
+
+def test_a_sweep_is_a_table_a_curve_for_each_metric_and_a_front():
+    found = charts(ROWS, AXES)
+    assert list(found) == [
+        "sweep",
+        "class_accuracy over guidance.scale",
+        "fd_judge over guidance.scale",
+        "fd_judge against class_accuracy",
+        "fd_judge against class_accuracy, front",
+    ]
+    assert found["sweep"].columns == [*AXES, "class_accuracy", "fd_judge"]
+    assert len(found["sweep"].data) == 5
+    curve = found["fd_judge over guidance.scale"].table
+    assert curve.columns == ["guidance.scale", "fd_judge", "guidance"]
+    assert [row[0] for row in curve.data] == [1.0, 1.0, 1.5, 2.0, 2.0]
+    assert [row[:2] for row in found["fd_judge against class_accuracy, front"].table.data] == [
+        [0.98, 2.9],
+        [0.99, 3.9],
+    ]
+
+
+def test_a_job_without_a_number_is_in_the_table_and_on_no_curve():
+    rows = [*ROWS, {"guidance": "cfg", "guidance.scale": 8.0}]
+    found = charts(rows, AXES)
+    assert len(found["sweep"].data) == 6
+    assert len(found["fd_judge over guidance.scale"].table.data) == 5
+
+
+def test_a_sweep_is_one_run_in_the_group_of_its_jobs(settings, tmp_path, caplog):
+    log_sweep(settings, "sweep7", "small", tmp_path, ROWS, AXES)
+    assert lines(caplog) == []
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    (run,) = records(folder, "run")
+    assert (run["job_type"], run["run_group"], run["display_name"]) == ("sweep", "sweep7", "small sweep")
+    summary = {k: v for part in records(folder, "summary") for k, v in part["update"].items()}
+    assert summary["best/fd_judge"] == 2.9
+    (table,) = (folder / "files" / "media" / "table").glob("sweep_*.json")
+    assert json.loads(table.read_text())["data"][1] == ["cfg", 1.5, 0.98, 2.9]
+
+
+def test_a_sweep_that_cannot_be_logged_costs_a_line(settings, tmp_path, caplog):
+    (tmp_path / "wandb").write_text("in the way")
+    log_sweep({**settings, "required": True}, "sweep7", "small", tmp_path, ROWS, AXES)
+    (line,) = lines(caplog)
+    assert line.startswith("the sweep is not in wandb: ")
+
+
+def test_nothing_is_logged_where_wandb_is_off(settings, tmp_path):
+    log_sweep({**settings, "wandb": "off"}, "sweep7", "small", tmp_path, ROWS, AXES)
+    assert not list(tmp_path.iterdir())
