@@ -28,6 +28,7 @@ from condiff.stages.driver import (
     rehearse_if_new,
     run_study,
 )
+from condiff.stages.ranks import check_devices
 from condiff.stages.study import STAGES
 
 CONF = Path(__file__).parent / "conf"
@@ -53,6 +54,7 @@ def preflight() -> None:
     """Find every mistake in configs and data before anything is made."""
     checked = []
     for cfg in check(sys.argv[1:], CONF, [stage.name for stage in STAGES]) or []:
+        check_devices(cfg["runtime"])
         info = None
         if "data" in cfg["stages"]:
             source = build(cfg["data"], "data")

@@ -3,6 +3,9 @@
 Each error holds one line per mistake; a line starts with the config path or the file it is about.
 """
 
+import traceback
+from pathlib import Path
+
 
 class CondiffError(Exception):
     """A fault to be told in plain lines, without a traceback."""
@@ -51,3 +54,16 @@ class OutOfMemory(CondiffError):
     """The batch does not fit into memory."""
 
     exit_code = 7
+
+
+def fault(error: BaseException) -> CondiffError:
+    """An error as it is told: one of this package's own, or a bug with its place."""
+    if isinstance(error, CondiffError):
+        return error
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return OutOfMemory(
+            "trainer.batch_size: out of memory; halve it, or set a smaller network or data.size"
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return CondiffError(f"{type(error).__name__}{place}: {error}; runtime.debug=true shows the traceback")

@@ -8,6 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim import Optimizer
 
+from condiff.callbacks.ranks import Alone, Ranks
 from condiff.errors import DivergedError
 from condiff.progress import bar
 
@@ -32,12 +33,18 @@ class FiniteSteps(Callback):
 
 
 class Progress(Callback):
-    """A bar that shows the loss, and a row of scalars every ``every`` steps."""
+    """A bar that shows the loss, and a row of scalars of the global batch every ``every`` steps."""
 
     def __init__(
-        self, name: str, steps: int, every: int, write: Callable[[int, dict[str, float]], None]
+        self,
+        name: str,
+        steps: int,
+        every: int,
+        write: Callable[[int, dict[str, float]], None],
+        ranks: Ranks | None = None,
     ) -> None:
         self.name, self.steps, self.every, self.write = name, steps, every, write
+        self.ranks = ranks or Alone()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar = bar(self.steps, self.name, done=trainer.global_step)
@@ -46,7 +53,8 @@ class Progress(Callback):
         step = trainer.global_step
         self.bar.update(step - self.bar.n)
         if step % self.every == 0 or step == self.steps:
-            row = {key: float(value.detach()) for key, value in pl_module.scalars.items()}
+            part = {key: float(value.detach()) for key, value in pl_module.scalars.items()}
+            row = self.ranks.mean(part)
             self.bar.set_postfix_str(f"loss {row['loss']:.4f}", refresh=False)
             self.write(step, {**row, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
 

@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from torch import nn
 
 from condiff.callbacks.ema import Ema
+from condiff.callbacks.ranks import Alone, Ranks
 
 
 class MetricsWhileTraining(Callback):
@@ -25,14 +26,17 @@ class MetricsWhileTraining(Callback):
         every: int,
         measure: Callable[[nn.Module], Mapping[str, float]],
         write: Callable[[int, dict[str, float]], None],
+        ranks: Ranks | None = None,
     ) -> None:
         self.module, self.ema, self.every = module, ema, every
         self.measure, self.write = measure, write
+        self.ranks = ranks or Alone()  # this one measures, and the others wait for it at their next step
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         step = trainer.global_step
         if step % self.every and step != trainer.max_steps:
             return
+        self.ranks.pause()
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             self.write(step, dict(self.measure(self.averaged())))
 

@@ -32,6 +32,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         seed=cfg["seed"],
     )
     fit("autoencoder", method, ShardDataset(folder, "train"), runtime, out)
+    if not runtime.ranks.leads:
+        return
     load_weights(autoencoder, out)
     _measure(autoencoder.to(device(runtime)), ShardDataset(folder, "held_out"), runtime, out)
 

@@ -6,7 +6,6 @@ import logging
 import shlex
 import shutil
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from condiff.config.kinds import objects
 from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
-from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, OutOfMemory
+from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault, fault
 from condiff.files import digest, write_json, written_whole
 from condiff.interrupts import Interrupts
 from condiff.reports.html import render
@@ -27,6 +26,7 @@ from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
 from condiff.stages.outside import DATA
+from condiff.stages.ranks import where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.study import Step, plan, run
@@ -52,6 +52,8 @@ def run_study(
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
     write_json(folder / "overrides.json", redact(list(overrides)))
     print(stage_tree(cfg["name"], [row(step, None) for step in steps], palette_for(sys.stdout)), flush=True)
+    if any(step.stage.is_shared and step.status != "cached" for step in steps) and where(settings):
+        print(where(settings), flush=True)
     wandb = WandbLog(cfg["logger"]["wandb"], cfg["logger"]["project"], cfg["name"], folder, redact(dict(cfg)))
     for step in steps:
         wandb.stage(step.stage.name)
@@ -65,6 +67,8 @@ def run_study(
 
     runtime = Runtime(
         accelerator=settings["accelerator"],
+        devices=settings["devices"],
+        rank_timeout=settings["rank_timeout"],
         num_workers=settings["num_workers"],
         checkpoint_seconds=settings["checkpoint_seconds"],
         log=tell,
@@ -80,7 +84,8 @@ def run_study(
         run(steps, cfg, cache, runtime, done)
         metrics = _leave(folder, cfg, steps, done)
     except BaseException as error:
-        if isinstance(error, Exception) and not isinstance(error, CondiffError):
+        unknown = not isinstance(error, CondiffError) or hasattr(error, "__notes__")  # from another process
+        if isinstance(error, Exception) and unknown:
             _in_file_only("the run failed", error)
         wandb.finish(exit_code=1)
         raise
@@ -160,15 +165,8 @@ def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:
 
 def failed(error: BaseException) -> tuple[int, str]:
     """Exit code and the lines for stderr."""
-    if isinstance(error, CondiffError):
-        return error.exit_code, str(error)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return failed(
-            OutOfMemory("trainer.batch_size: out of memory; halve it, or set a smaller network or data.size")
-        )
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return 1, f"error[1]: {type(error).__name__}{place}: {error}; runtime.debug=true shows the traceback"
+    told = fault(error)
+    return told.exit_code, str(told)
 
 
 def command_line(argv: Sequence[str]) -> str:

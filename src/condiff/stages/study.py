@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as once
+from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,14 @@ STAGES = (
         reads=("data",),
         source="condiff.stages.data:fingerprint",
     ),
-    Stage("judge", "condiff.stages.judge:train", needs=("data",), reads=("judge",)),
-    Stage("autoencoder", "condiff.stages.autoencoder:train", needs=("data",), reads=("seed", "autoencoder")),
+    Stage("judge", "condiff.stages.judge:train", needs=("data",), reads=("judge",), is_shared=True),
+    Stage(
+        "autoencoder",
+        "condiff.stages.autoencoder:train",
+        needs=("data",),
+        reads=("seed", "autoencoder"),
+        is_shared=True,
+    ),
     Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder")),
     Stage(
         "denoiser",
@@ -34,6 +42,7 @@ STAGES = (
         needs=("data",),
         takes=("latents",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "trainer"),
+        is_shared=True,
     ),
     Stage(
         "weaker",
@@ -41,6 +50,7 @@ STAGES = (
         needs=("data",),
         takes=("latents",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "weaker"),
+        is_shared=True,
     ),
     Stage(
         "classifier",
@@ -48,6 +58,7 @@ STAGES = (
         needs=("data",),
         takes=("autoencoder", "latents"),
         reads=("seed", "process", "classifier"),
+        is_shared=True,
     ),
     Stage(
         "samples",
@@ -55,6 +66,7 @@ STAGES = (
         needs=("data", "denoiser"),
         takes=("autoencoder", "latents", "weaker", "classifier"),
         reads=("seed", "num_samples", "guidance", "sampler"),
+        is_shared=True,
     ),
     Stage(
         "metrics",
@@ -160,7 +172,10 @@ def _make(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, ru
         step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*.safetensors")) else "run"
         clean(work, keep=(CHECKPOINTS, LOG))
         start = time.monotonic()
-        step.stage.run(cfg, inputs, runtime, work)
+        make = step.stage.run
+        if step.stage.is_shared and runtime.devices > 1:
+            make = partial(import_module("condiff.stages.ranks").run, step.stage)
+        make(cfg, inputs, runtime, work)
         clean_up = work / CHECKPOINTS
         for file in clean_up.glob("*"):
             file.unlink()

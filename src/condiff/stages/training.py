@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.ema import Ema
+from condiff.callbacks.ranks import Ranks
 from condiff.callbacks.steps import FiniteSteps, Progress
 from condiff.callbacks.watch import MetricsWhileTraining
 from condiff.data.batches import Batches, loader
@@ -41,30 +42,36 @@ def fit(
     Leaves ``weights.safetensors``, with a moving average also ``ema.safetensors``, and ``log.jsonl``.
     """
     settings = method.training_settings
-    checkpoint = newest(out / CHECKPOINTS, log.warning)
-    ema = None if settings.ema_decay is None else Ema(method.trained, settings.ema_decay)
+    ranks = runtime.ranks
+    checkpoint = ranks.first(lambda: newest(out / CHECKPOINTS, log.warning))
+    has_average = ranks.leads and settings.ema_decay is not None
+    ema = Ema(method.trained, settings.ema_decay) if has_average else None
     start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
-    rows = _Rows(name, out / LOG, start, runtime)
+    write = _Rows(name, out / LOG, start, runtime).add if ranks.leads else _nowhere
     watch: list[Callback] = []
-    if measure is not None:
-        watch = [MetricsWhileTraining(method.trained, ema, runtime.watch.every, measure, rows.add)]
+    if ranks.leads and measure is not None:
+        watch = [MetricsWhileTraining(method.trained, ema, runtime.watch.every, measure, write, ranks)]
     callbacks: list[Callback] = [
-        _GlobalSeed(method.seed),
+        _GlobalSeed(method.seed, ranks.index),
+        _Spread(ranks),
         FiniteSteps(name, method.trainable(), settings.clip),
         *([] if ema is None else [ema]),
-        Progress(name, settings.steps, settings.log_every, rows.add),
+        Progress(name, settings.steps, settings.log_every, write, ranks),
         *watch,
-        Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts),
+        Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),
     ]
     if settings.channels_last:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    batches = Batches(len(data), settings.batch_size, method.seed, start, range(settings.batch_size))
+    places = ranks.share(settings.batch_size)
+    batches = Batches(len(data), settings.batch_size, method.seed, start, places)
     trainer = _trainer(method, runtime, callbacks)
     with warnings.catch_warnings(), runtime.interrupts.deferred():
         # Lightning advises more workers for sets held in memory, and an own sampler for many devices
         warnings.filterwarnings("ignore", module="lightning.*")
         trainer.fit(method, loader(data, batches, runtime.num_workers), ckpt_path=checkpoint)
-    save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
+    ranks.pause()
+    if ranks.leads:
+        save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
     if ema is not None:
         save_weights(out / "ema.safetensors", {**method.trained.state_dict(), **ema.weights()})
 
@@ -105,13 +112,27 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
 
 
 class _GlobalSeed(Callback):
-    """For dropout inside a network, which draws from torch's global generator: keyed by the step."""
+    """For dropout inside a network, which draws from torch's global generator: keyed by step and rank.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    A network draws for the part of the batch that it is given. So with dropout, and only with it, another
+    number of devices is another training, as another seed would be; the same number repeats itself.
+    """
+
+    def __init__(self, seed: int, rank: int) -> None:
+        self.seed, self.stream = seed, f"global {rank}" if rank else "global"
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        torch.manual_seed(step_seed(self.seed, trainer.global_step, "global"))
+        torch.manual_seed(step_seed(self.seed, trainer.global_step, self.stream))
+
+
+class _Spread(Callback):
+    """Ranks take up a training once it is on its device and as its checkpoint left it."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.ranks.spread(pl_module)
 
 
 class _Rows:
@@ -126,6 +147,10 @@ class _Rows:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": self.name, "step": step, **values}) + "\n")
         self.runtime.log(self.name, step, values)
+
+
+def _nowhere(step: int, values: dict[str, float]) -> None:
+    """Where a rank that does not lead writes its rows."""
 
 
 def _lines(path: Path) -> list[str]:
