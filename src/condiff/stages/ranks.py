@@ -64,6 +64,11 @@ def run(stage: Stage, cfg: Config, inputs: Mapping[str, Artifact], runtime: Runt
             _Ranks(processes, stage.name, runtime, folder).follow()
 
 
+def share_of(index: int, count: int, total: int) -> range:
+    """One of ``count`` parts of 0..total - 1, of sizes that differ by at most one."""
+    return range(total * index // count, total * (index + 1) // count)
+
+
 class _Ranks:
     """The processes of a stage, seen from outside."""
 
@@ -160,8 +165,8 @@ class _Ranks:
         code = codes[gone[0]] or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         error = EnvironmentFault(
-            f"runtime.devices: {self.stage}: rank {gone[0]} of {len(codes)} {how}; the same command goes on from"
-            " the last checkpoint, with fewer devices where memory ran out"
+            f"runtime.devices: {self.stage}: rank {gone[0]} of {len(codes)} {how}; the same command goes on"
+            " from the last checkpoint, with fewer devices where memory ran out"
         )
         error.add_note("\n".join(_text(path) for path in sorted(self.folder.rglob("stderr.log"))))
         raise error

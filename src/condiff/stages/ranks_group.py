@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed import FileStore, ReduceOp  # pyright: ignore[reportPrivateImportUsage]
 from torch.nn.parallel import DistributedDataParallel
 
-from condiff.diffusion.randomness import Draws
-from condiff.methods.method import Method
-from condiff.stages.ranks import BEAT, LONGER
+from condiff.stages.ranks import BEAT, LONGER, share_of
+
+if TYPE_CHECKING:  # lightning takes seconds, and not every stage trains
+    from condiff.diffusion.randomness import Draws
+    from condiff.methods.method import Method
 
 T = TypeVar("T")
 NEVER = timedelta(days=30)  # who hangs is found by the process that started the ranks and sees them all
@@ -44,13 +46,11 @@ class Rank:
     def share(self, total: int) -> range:
         return share_of(self.index, self.count, total)
 
-    def spread(self, method: Method) -> None:
+    def spread(self, method: "Method") -> None:
         size = method.training_settings.batch_size
         self.part = len(self.share(size)) / size
         method.part_weight = self.part * self.count  # gradients of ranks are averaged with equal weights
-        for module in method.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                setattr(module, "forward", partial(_normalised, module))  # noqa: B010
+        with_global_statistics(method)
         method.part_loss = DistributedDataParallel(_Loss(method)).__call__
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -89,27 +89,26 @@ class Rank:
         self.beat.write_text(f"{self.num_beats} {patience}")
 
 
-def share_of(index: int, count: int, total: int) -> range:
-    """One of ``count`` parts of 0..total - 1, of sizes that differ by at most one."""
-    return range(total * index // count, total * (index + 1) // count)
+def with_global_statistics(network: nn.Module) -> None:
+    """Let batch normalization see global batches: torch's own SyncBatchNorm knows no CPU."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            setattr(module, "forward", partial(_normalised, module))  # noqa: B010
 
 
 class _Loss(nn.Module):
     """The loss of a method as a module's output: what DistributedDataParallel can stand around."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: "Method") -> None:
         super().__init__()
         self.method = method
 
-    def forward(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
+    def forward(self, batch: Mapping[str, Any], draws: "Draws") -> dict[str, Tensor]:
         return self.method.loss(batch, draws)
 
 
 def _normalised(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    """Batch normalization, [B, C, ...], by the statistics of the global batch.
-
-    torch's own SyncBatchNorm knows no CPU.
-    """
+    """x, [B, C, ...], less the mean and over the standard deviation of the global batch."""
     if not norm.training:
         return type(norm).forward(norm, x)
     others = [0, *range(2, x.ndim)]
