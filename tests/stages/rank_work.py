@@ -15,12 +15,13 @@ from condiff.data.dataset import ShardDataset
 from condiff.errors import DivergedError
 from condiff.stages.stage import Artifact, Runtime, Stage
 
-TRAINING = Stage("denoiser", "tests.stages.rank_work:train", needs=("data",), reads=("steps", "batch_size"))
-DRAWN = ("uniform", "normal")
+TRAINING = Stage(
+    "denoiser", "tests.stages.rank_work:train", ("data",), reads=("steps", "batch_size"), is_shared=True
+)
 
 
 def failing(name: str) -> Stage:
-    return Stage("denoiser", f"tests.stages.rank_work:{name}")
+    return Stage("denoiser", f"tests.stages.rank_work:{name}", is_shared=True)
 
 
 def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:

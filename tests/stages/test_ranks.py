@@ -34,8 +34,7 @@ def data(tmp_path_factory):
 def made(stage: Stage, inputs, out, devices, **runtime) -> Path:
     out.mkdir(exist_ok=True)
     place = Runtime(accelerator="cpu", devices=devices, **runtime)
-    make = stage.run if devices == 1 else lambda *job: ranks.run(stage, *job)
-    make(CFG, inputs, place, out)
+    stage.run(CFG, inputs, place, out)
     return out
 
 
@@ -160,7 +159,7 @@ def stopped(data, out, step, whom, signum):
     out.mkdir()
     try:
         with pytest.raises(Interrupted) as caught:
-            ranks.run(TRAINING, {**CFG, "steps": 2000}, {"data": data}, place, out)
+            TRAINING.run({**CFG, "steps": 2000}, {"data": data}, place, out)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -212,7 +211,7 @@ def test_a_training_goes_on_with_another_number_of_devices(data, alone, tmp_path
 def test_more_gpus_than_there_are_is_one_line(monkeypatch):
     monkeypatch.setattr(ranks, "_num_gpus", lambda accelerator: 0 if accelerator == "cpu" else 1)
     for accelerator in ("gpu", "auto"):
-        with pytest.raises(ConfigError, match="runtime.devices: must be at most 1, the number of GPUs"):
+        with pytest.raises(ConfigError, match=r"runtime.devices: must be at most 1, the number of GPUs"):
             check_devices({"devices": 2, "accelerator": accelerator})
     check_devices({"devices": 2, "accelerator": "cpu"})
     check_devices({"devices": 1, "accelerator": "gpu"})

@@ -52,7 +52,7 @@ def where(settings: Config) -> str | None:
 
 
 def run(stage: Stage, cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """Make a stage in ``out`` as ``Stage.run`` does, by ``runtime.devices`` processes.
+    """Make a stage in ``out`` by ``runtime.devices`` processes.
 
     Raises what the first of them to fail raised; Interrupted where they, or this process, were told to stop.
     """

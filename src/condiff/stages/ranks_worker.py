@@ -6,6 +6,7 @@ Run by ``condiff.stages.ranks``, which says there what the files are.
 import faulthandler
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -57,10 +58,9 @@ def _work(job: Mapping[str, Any], index: int, folder: Path, interrupts: Interrup
     from condiff.stages.ranks_group import joined  # noqa: PLC0415  torch, which signals should not wait for
 
     warnings.filterwarnings("ignore", "Grad strides do not match", UserWarning)  # slower for some layouts
-    tell = _Messages(folder / MESSAGES)
+    tell = _Messages(folder / MESSAGES if index == 0 else Path(os.devnull))
     log = logging.getLogger("condiff")
-    log.handlers, log.propagate = ([tell] if index == 0 else []), False
-    log.addHandler(logging.NullHandler())
+    log.handlers, log.propagate = [tell], False
     inputs = _artifacts(job["inputs"])
     with joined(index, job["count"], folder, job["backend"]) as ranks:
         runtime = _runtime(job, ranks, interrupts, tell)
@@ -125,4 +125,6 @@ if __name__ == "__main__":
     exit_code = main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     if exit_code:  # at once: after an error, what is open may wait for the others for ever
         sys.stderr.flush()
+        for worker in multiprocessing.active_children():
+            worker.kill()
         os._exit(exit_code)

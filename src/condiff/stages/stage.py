@@ -80,7 +80,11 @@ class Stage:
         return None if self.source is None else load(self.source)(cfg, cache)
 
     def run(self, cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-        load(self.work)(self.seen(cfg), inputs, runtime, out)
+        """Make it in ``out``, here or on as many devices as there are for it."""
+        if self.is_shared and runtime.devices > 1:
+            load("condiff.stages.ranks:run")(self, cfg, inputs, runtime, out)
+        else:
+            load(self.work)(self.seen(cfg), inputs, runtime, out)
 
 
 def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as once
-from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -172,10 +170,7 @@ def _make(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, ru
         step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*.safetensors")) else "run"
         clean(work, keep=(CHECKPOINTS, LOG))
         start = time.monotonic()
-        make = step.stage.run
-        if step.stage.is_shared and runtime.devices > 1:
-            make = partial(import_module("condiff.stages.ranks").run, step.stage)
-        make(cfg, inputs, runtime, work)
+        step.stage.run(cfg, inputs, runtime, work)
         clean_up = work / CHECKPOINTS
         for file in clean_up.glob("*"):
             file.unlink()
