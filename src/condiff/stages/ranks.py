@@ -128,11 +128,10 @@ class _Ranks:
         beats = [_text(self.folder / f"{BEAT}{index}") for index in range(len(self.processes))]
         if beats != self.beats:
             self.beats, self.last_beat = beats, time.monotonic()
-        patience = max(
-            int(beat.partition(" ")[2] or LONGER)
-            for beat, process in zip(beats, self.processes, strict=True)
-            if process.poll() is None
-        )
+        running = [
+            beat for beat, process in zip(beats, self.processes, strict=True) if process.poll() is None
+        ]
+        patience = max((int(beat.partition(" ")[2] or LONGER) for beat in running), default=LONGER)
         return time.monotonic() - self.last_beat > patience * self.runtime.rank_timeout
 
     def _give_up(self) -> None:
@@ -156,6 +155,9 @@ class _Ranks:
             time.sleep(PERIOD)
         self._pass_on()
         codes = [process.poll() for process in self.processes]
+        signum = self._interrupted(codes)
+        if signum is not None:  # the others only noticed that one was told to stop
+            raise Interrupted(signum)
         told = {index: self._outcome(index) for index, code in enumerate(codes) if code}
         own = {i: said for i, said in told.items() if said.get("kind") and not said["of_another"]}
         gone = [index for index, said in told.items() if not said]
