@@ -56,14 +56,20 @@ class OutOfMemory(CondiffError):
     exit_code = 7
 
 
-def told(error: BaseException) -> tuple[int, str]:
-    """Exit code and the lines for stderr of whatever went wrong."""
+def fault(error: BaseException) -> CondiffError:
+    """An error as it is told: one of this package's own, or a bug with its place."""
     if isinstance(error, CondiffError):
-        return error.exit_code, str(error)
+        return error
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return told(
-            OutOfMemory("trainer.batch_size: out of memory; halve it, or set a smaller network or data.size")
+        return OutOfMemory(
+            "trainer.batch_size: out of memory; halve it, or set a smaller network or data.size"
         )
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return 1, f"error[1]: {type(error).__name__}{place}: {error}; runtime.debug=true shows the traceback"
+    return CondiffError(f"{type(error).__name__}{place}: {error}; runtime.debug=true shows the traceback")
+
+
+def told(error: BaseException) -> tuple[int, str]:
+    """Exit code and the lines for stderr of whatever went wrong."""
+    said = fault(error)
+    return said.exit_code, str(said)

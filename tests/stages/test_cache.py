@@ -65,7 +65,7 @@ def few_stages(monkeypatch):
     monkeypatch.setattr(study, "STAGES", stages())
     monkeypatch.setattr(Stage, "code", lambda self, cfg: "code")
     functions = {name: globals()[name] for name in ("make_one", "make_two", "make_slowly", "reads_too_much")}
-    monkeypatch.setattr("condiff.stages.stage._load", lambda name: functions[name.rpartition(":")[2]])
+    monkeypatch.setattr("condiff.stages.stage.load", lambda name: functions[name.rpartition(":")[2]])
 
 
 def go(root, cfg=CFG, stale="ask"):

@@ -10,23 +10,14 @@ from safetensors.torch import load_file
 
 from condiff.callbacks.checkpoint import Checkpoints
 from condiff.callbacks.steps import OF_THE_MACHINE
-from condiff.conditioners.label import ClassLabel
 from condiff.data.dataset import ShardDataset
 from condiff.data.digits import Digits
 from condiff.data.prepare import prepare
-from condiff.diffusion.denoiser import NetworkDenoiser
-from condiff.diffusion.parameterization import V
-from condiff.diffusion.process import CosineVP
-from condiff.diffusion.times import Uniform
-from condiff.diffusion.weights import Unit
 from condiff.interrupts import Interrupted, Interrupts
-from condiff.methods.diffusion import Diffusion
-from condiff.methods.optimizers import AdamW
-from condiff.methods.settings import Training
-from condiff.networks.unet import UNet
 from condiff.stages import training
 from condiff.stages.stage import LOG, Runtime
 from condiff.stages.training import Drawing, fit, load_weights
+from tests.stages import small
 
 STEPS = 12
 
@@ -39,19 +30,7 @@ def digits(tmp_path_factory):
 
 
 def method(seed=0, log_every=1):
-    torch.manual_seed(seed)
-    net = UNet(1, 11, 8, [8, 16], [False, False], dropout=0.1)  # dropout draws from the global generator
-    settings = Training(steps=STEPS, batch_size=8, clip=1.0, ema_decay=0.9, log_every=log_every)
-    return Diffusion(
-        NetworkDenoiser(net, CosineVP(), V()),
-        ClassLabel(num_classes=10, with_null=True),
-        Uniform(),
-        Unit(),
-        AdamW(lr=1e-3, warmup=4, flat=0.5),
-        settings,
-        seed,
-        drop_condition=0.1,
-    )
+    return small.method(STEPS, seed=seed, dropout=0.1, log_every=log_every)  # dropout draws globally
 
 
 def trained(digits, out, log_every=1, drawing=None, **runtime):

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from condiff.callbacks.ranks import Alone, Ranks
 from condiff.errors import ArtifactError
 from condiff.files import written_whole
 from condiff.interrupts import Interrupts
@@ -54,20 +55,30 @@ class SafetensorsIO(CheckpointIO):
 
 
 class Checkpoints(Callback):
-    """Saves every so many seconds, and before an interrupt ends the run; keeps the two newest."""
+    """Saves every so many seconds, and before an interrupt ends the run; keeps the two newest.
 
-    def __init__(self, folder: Path, seconds: float, interrupts: Interrupts) -> None:
+    All ranks agree at every step on whether to stop, since an interrupt may reach only one of them.
+    """
+
+    def __init__(
+        self, folder: Path, seconds: float, interrupts: Interrupts, ranks: Ranks | None = None
+    ) -> None:
         self.folder, self.seconds, self.interrupts = folder, seconds, interrupts
+        self.ranks = ranks or Alone()
         self.last = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        stopping = self.interrupts.pending is not None
+        (stopping,) = self.ranks.largest(self.interrupts.pending or 0)
         due = time.monotonic() - self.last >= self.seconds
-        if (due or stopping) and trainer.global_step < trainer.max_steps:
+        if (due or stopping) and self.ranks.leads and trainer.global_step < trainer.max_steps:
             self.save(trainer)
-        self.interrupts.stop_here()
+        if stopping:
+            self.ranks.largest(0)  # nobody leaves before all is saved
+            self.interrupts.pending = int(stopping)
+            self.interrupts.stop_here()
 
     def save(self, trainer: Trainer) -> None:
+        self.ranks.pause()
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step:08d}.safetensors")
         for old in _found(self.folder)[2:]:
             old.unlink()

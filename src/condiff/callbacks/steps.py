@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.noise_levels import LossByNoise
+from condiff.callbacks.ranks import Alone, Ranks
 from condiff.errors import DivergedError
 from condiff.progress import bar
 
@@ -47,7 +48,7 @@ class FiniteSteps(Callback):
 
 
 class Progress(Callback):
-    """A bar that shows the loss, and a row of scalars every ``every`` steps and at the end."""
+    """A bar that shows the loss, and a row of scalars of the global batch now and then, and at the end."""
 
     def __init__(
         self,
@@ -57,9 +58,11 @@ class Progress(Callback):
         clock: Clock,
         finite: FiniteSteps,
         by_noise: LossByNoise,
+        ranks: Ranks | None = None,
     ) -> None:
         self.name, self.training, self.write = name, training, write
         self.clock, self.finite, self.by_noise = clock, finite, by_noise
+        self.ranks = ranks or Alone()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar = bar(self.training.steps, self.name, done=trainer.global_step)
@@ -76,10 +79,10 @@ class Progress(Callback):
             self.write(step, row)
 
     def _row(self, trainer: Trainer, pl_module: Any) -> dict[str, float]:
-        scalars = {key: float(value.detach()) for key, value in pl_module.scalars.items()}
+        part = {key: float(value.detach()) for key, value in pl_module.scalars.items()}
         images = (trainer.global_step - self.written) * self.training.batch_size
         return {
-            **scalars,
+            **self.ranks.mean(part),
             **self.by_noise.row(),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "grad_norm": float(self.finite.norm),

@@ -10,6 +10,7 @@ from torch import nn
 
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
+from condiff.callbacks.ranks import Alone, Ranks
 
 Seen = TypeVar("Seen")
 
@@ -30,14 +31,17 @@ class WhileTraining(Callback, Generic[Seen]):
         look: Callable[[nn.Module], Seen],
         write: Callable[[int, Seen], None],
         clock: Clock,
+        ranks: Ranks | None = None,
     ) -> None:
         self.module, self.ema, self.every = module, ema, every
         self.look, self.write, self.clock = look, write, clock
+        self.ranks = ranks or Alone()  # this one looks, and the others wait for it at their next step
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         step = trainer.global_step
         if step % self.every and step != trainer.max_steps:
             return
+        self.ranks.pause()
         with self.clock.stopped(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             self.write(step, self.look(self.averaged()))
 

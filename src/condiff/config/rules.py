@@ -7,6 +7,7 @@ names both keys. Facts about a class come from its source, so no rule imports to
 import re
 from collections.abc import Callable, Collection, Iterator
 
+from condiff.config.device_rules import devices_have_work
 from condiff.config.guidance_rules import (
     guidance_fits_the_study,
     guidance_has_its_null,
@@ -271,6 +272,7 @@ RULES: tuple[Rule, ...] = (
     metrics_have_what_they_look_at,
     names_are_earned,
     logger_is_understood,
+    devices_have_work,
 )
 
 

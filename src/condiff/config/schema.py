@@ -31,6 +31,9 @@ class Runtime:
 
     cache: str = "outputs/cache"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Count = 1  # processes that share a training or sampling, each on a GPU of its own or on the CPU
+    # seconds without a step after which they are taken to hang; ten times that where there are no steps yet
+    rank_timeout: Positive = 120.0
     num_workers: Natural = 0
     checkpoint_seconds: Positive = 30.0
     lock_timeout: Positive = 86400.0  # seconds to wait for a stage that another process makes

@@ -1,7 +1,7 @@
 """What every trained thing of a study is: a LightningModule whose randomness is keyed by step and place."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning import LightningModule
@@ -24,6 +24,9 @@ class Method(LightningModule):
         self.optimizer = optimizer
         self.training_settings = training
         self.seed = seed
+        # Where processes share a batch: the loss of this one's part of it, and its weight in their mean
+        self.part_loss: Callable[[Mapping[str, Any], Draws], dict[str, Tensor]] = self.loss
+        self.part_weight = 1.0
 
     @property
     @abstractmethod
@@ -32,14 +35,14 @@ class Method(LightningModule):
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
-        """Scalars to log; "loss" is the one that is minimised."""
+        """Scalars to log, means over the samples; "loss" is the one that is minimised."""
 
     def training_step(self, batch: Mapping[str, Any], _: int) -> Tensor:
         draws = Draws(
             self.seed, batch["step"], self.training_settings.batch_size, batch["place"], self.device
         )
-        self.scalars = self.loss(batch, draws)
-        return self.scalars["loss"]
+        self.scalars = self.part_loss(batch, draws)
+        return self.scalars["loss"] * self.part_weight
 
     def trainable(self) -> list[nn.Parameter]:
         """What the optimizer, the gradient clipping and the moving average are given."""

@@ -34,6 +34,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     )
     drawing = runtime.pictures and runtime.pictures.reconstructions(inputs["data"])
     fit("autoencoder", method, ShardDataset(folder, "train"), runtime, out, drawing=drawing)
+    if not runtime.ranks.leads:
+        return
     load_weights(autoencoder, out)
     _measure(autoencoder.to(device(runtime)), ShardDataset(folder, "held_out"), runtime, out)
 

@@ -42,6 +42,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     )
     write_json(out / SHAPE, shape)
     fit("classifier", method, data, runtime, out)
+    if not runtime.ranks.leads:
+        return
     load_weights(classifier, out)
     write_json(out / "classifier.json", _measured(classifier, process, inputs, runtime))
 

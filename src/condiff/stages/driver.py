@@ -18,7 +18,7 @@ from condiff.config.kinds import objects
 from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
-from condiff.errors import ConfigError, DataError, EnvironmentFault
+from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault
 from condiff.files import copy_whole, digest, write_json, written_whole
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.reports.comparison_page import PAGE
@@ -30,6 +30,7 @@ from condiff.stages.failures import Failures
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
 from condiff.stages.outside import DATA
+from condiff.stages.ranks import where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.run_folders import find_runs
 from condiff.stages.stage import Artifact, Runtime
@@ -60,6 +61,9 @@ def run_study(
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
     write_json(folder / "overrides.json", redact(list(overrides)))
     print(stage_tree(cfg["name"], [row(step, None) for step in steps], palette_for(sys.stdout)), flush=True)
+    devices = where(cfg["runtime"])
+    if devices and any(step.stage.is_shared and step.status != "cached" for step in steps):
+        print(devices, flush=True)
     loggers = chosen_loggers(cfg["logger"])
     keys = {step.stage.name: step.key for step in steps}
     loggers.start(Told(cfg["name"], _job(cfg["stages"]), folder, redact(dict(cfg)), keys, commit()))
@@ -71,7 +75,8 @@ def run_study(
         metrics = _leave(folder, cfg, steps, done, command)
         loggers.result(_outcome(folder, metrics, done))
     except BaseException as error:
-        if not isinstance(error, Interrupted):
+        plain = isinstance(error, CondiffError) and not hasattr(error, "__notes__")  # of another process
+        if not (plain or isinstance(error, Interrupted)):
             _in_file_only("the run failed", error)
         loggers.finish(exit_code=1)
         raise
@@ -90,6 +95,8 @@ def _runtime(
     settings = cfg["runtime"]
     plain = Runtime(
         accelerator=settings["accelerator"],
+        devices=settings["devices"],
+        rank_timeout=settings["rank_timeout"],
         num_workers=settings["num_workers"],
         checkpoint_seconds=settings["checkpoint_seconds"],
         began=lambda stage, model: loggers.begin(_training(steps, stage, model)),

@@ -18,7 +18,9 @@ PLUMBING = (
     "condiff.errors",
     "condiff.progress",
     "condiff.interrupts",
+    "condiff.callbacks.ranks",
     "condiff.config",
+    "condiff.stages.ranks",
     "condiff.stages.stage",
     "condiff.stages.fingerprint",
 )

@@ -31,6 +31,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         seed=SEED,
     )
     fit("judge", method, ShardDataset(folder, "train"), runtime, out)
+    if not runtime.ranks.leads:
+        return
     load_weights(judge, out)
     right = _held_out_accuracy(judge.to(device(runtime)), ShardDataset(folder, "held_out"), runtime)
     write_json(out / "judge.json", right)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from condiff.callbacks.ranks import Alone, Ranks
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
@@ -29,10 +30,17 @@ BATCH = 250  # samples at a time; which ones go together changes none of them
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
     trained = load_denoiser(inputs["denoiser"], inputs["data"])
-    steps = -(-cfg["num_samples"] // BATCH) * build(cfg["sampler"], "sampler").steps
+    ranks = runtime.ranks
+    steps = -(-len(ranks.share(cfg["num_samples"])) // BATCH) * build(cfg["sampler"], "sampler").steps
     with bar(steps, "samples") as shown:
-        samples = drawn(cfg, inputs, trained, device(runtime), shown.update)
-    save_pictures(out / "samples.safetensors", samples)
+
+        def say() -> None:
+            shown.update()
+            ranks.alive()
+
+        samples = drawn(cfg, inputs, trained, device(runtime), say, ranks)
+    if ranks.leads:
+        save_pictures(out / "samples.safetensors", samples)
 
 
 def drawn(
@@ -41,21 +49,27 @@ def drawn(
     trained: Trained,
     place: torch.device,
     say: Callable[[], object] = lambda: None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Tensor]:
-    """``image``, [N, C, H, W] in [-1, 1], beside what was ``asked``; ``say`` is called at every step."""
+    """``image``, [N, C, H, W] in [-1, 1], beside what was ``asked``; ``say`` is called at every step.
+
+    Each of the ``ranks`` draws its share, and the one that leads is given all of them.
+    """
+    ranks = ranks or Alone()
     denoiser, conditioner, shape = trained
     guided = build(cfg["guidance"], "guidance")(_models(denoiser, inputs, place))
     sampler, (encode, decode) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
     wanted = asked(cfg["num_samples"], inputs["data"], conditioner.needs_source)
-    images = []
-    for start in range(0, cfg["num_samples"], BATCH):
-        part = {name: values[start : start + BATCH].to(place) for name, values in wanted.items()}
-        rng = SampleNoise(cfg["seed"], range(start, start + len(part["label"])), place, torch.float32)
+    images, share = [], ranks.share(cfg["num_samples"])
+    for start in share[::BATCH]:
+        some = range(start, min(start + BATCH, share.stop))
+        part = {name: values[some.start : some.stop].to(place) for name, values in wanted.items()}
+        rng = SampleNoise(cfg["seed"], some, place, torch.float32)
         if "source" in part:
             part["source"] = encode(part["source"])
         x0 = sampler(guided, rng.normal(*shape), conditioner(part), rng, lambda _: say())
         images.append(decode(x0).cpu())
-    return {"image": torch.cat(images), **wanted}
+    return {"image": ranks.gathered(torch.cat(images), cfg["num_samples"]), **wanted}
 
 
 def asked(num_samples: int, data: Artifact, of_pictures: bool) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from condiff.callbacks.ranks import Alone, Ranks
 from condiff.files import digest
 from condiff.interrupts import Interrupts
 from condiff.stages.failures import Failures
@@ -35,6 +36,8 @@ class Runtime:
     """Where and on what a stage runs. Nothing in it changes what the stage makes."""
 
     accelerator: str = "auto"  # auto, cpu or gpu
+    devices: int = 1  # processes that share a stage, each on a device of its own
+    rank_timeout: float = 120.0  # seconds
     num_workers: int = 0
     checkpoint_seconds: float = 30.0
     began: Callable[[str, dict[str, Any]], None] = lambda *_: None  # a training: stage, what its model is
@@ -46,6 +49,7 @@ class Runtime:
     failures: Failures = field(default_factory=Failures)  # of a sweep's other jobs
     watch: Any = None  # a stages.watch.Watch, where a denoiser is to be measured while it trains
     pictures: Any = None  # a stages.watch.Pictures, where what trains is to be seen
+    ranks: Ranks = field(default_factory=Alone)  # this process among those that share the stage
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Stage:
     takes: tuple[str, ...] = ()  # stages whose artifacts it is given if the study has them
     reads: tuple[str, ...] = ()  # config keys
     source: str | None = None
+    is_shared: bool = False  # whether its work can be shared by several devices
 
     def seen(self, cfg: Config) -> dict[str, Any]:
         """Its part of the config: an undeclared read is a KeyError."""
@@ -82,10 +87,14 @@ class Stage:
         return digest([fingerprint(self.work.partition(":")[0], *targets(self.seen(cfg))), libraries])[:12]
 
     def outside(self, cfg: Config, cache: Path) -> str | None:
-        return None if self.source is None else _load(self.source)(cfg, cache)
+        return None if self.source is None else load(self.source)(cfg, cache)
 
     def run(self, cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-        _load(self.work)(self.seen(cfg), inputs, runtime, out)
+        """Make it in ``out``, here or on as many devices as there are for it."""
+        if self.is_shared and runtime.devices > 1:
+            load("condiff.stages.ranks:run")(self, cfg, inputs, runtime, out)
+        else:
+            load(self.work)(self.seen(cfg), inputs, runtime, out)
 
 
 def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
@@ -93,6 +102,6 @@ def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
     return digest([recipe, code, dict(inputs)])[:12]
 
 
-def _load(name: str) -> Callable[..., Any]:
+def load(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)

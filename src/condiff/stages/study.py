@@ -25,8 +25,14 @@ STAGES = (
         reads=("data",),
         source="condiff.stages.data:fingerprint",
     ),
-    Stage("judge", "condiff.stages.judge:train", needs=("data",), reads=("judge",)),
-    Stage("autoencoder", "condiff.stages.autoencoder:train", needs=("data",), reads=("seed", "autoencoder")),
+    Stage("judge", "condiff.stages.judge:train", needs=("data",), reads=("judge",), is_shared=True),
+    Stage(
+        "autoencoder",
+        "condiff.stages.autoencoder:train",
+        needs=("data",),
+        reads=("seed", "autoencoder"),
+        is_shared=True,
+    ),
     Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder")),
     Stage(
         "denoiser",
@@ -34,6 +40,7 @@ STAGES = (
         needs=("data",),
         takes=("latents",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "trainer"),
+        is_shared=True,
     ),
     Stage(
         "weaker",
@@ -41,6 +48,7 @@ STAGES = (
         needs=("data",),
         takes=("latents",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "weaker"),
+        is_shared=True,
     ),
     Stage(
         "classifier",
@@ -48,6 +56,7 @@ STAGES = (
         needs=("data",),
         takes=("autoencoder", "latents"),
         reads=("seed", "process", "classifier"),
+        is_shared=True,
     ),
     Stage(
         "samples",
@@ -55,6 +64,7 @@ STAGES = (
         needs=("data", "denoiser"),
         takes=("autoencoder", "latents", "weaker", "classifier"),
         reads=("seed", "num_samples", "guidance", "sampler"),
+        is_shared=True,
     ),
     Stage(
         "metrics",

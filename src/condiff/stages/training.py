@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Callback, LightningModule, Trainer
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.noise_levels import LossByNoise
+from condiff.callbacks.ranks import Ranks
 from condiff.callbacks.steps import FiniteSteps, Progress
 from condiff.callbacks.watch import WhileTraining
 from condiff.data.batches import Batches, loader
@@ -64,38 +65,50 @@ def fit(
     and what was drawn.
     """
     settings = method.training_settings
-    checkpoint = newest(out / CHECKPOINTS, log.warning)
-    ema = None if settings.ema_decay is None else Ema(method.trained, settings.ema_decay)
+    ranks = runtime.ranks
+    checkpoint = ranks.first(lambda: newest(out / CHECKPOINTS, log.warning))
+    has_average = ranks.leads and settings.ema_decay is not None
+    ema = Ema(method.trained, settings.ema_decay) if has_average else None
     start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
-    rows, clock = _Rows(name, out / LOG, start, runtime), Clock()
+    rows = _Rows(name, out / LOG, start, runtime) if ranks.leads else _NoRows()
+    clock = Clock()
     if drawing is not None:
         rows.show_as(drawing.caption)
-    watch = partial(WhileTraining, method.trained, ema, clock=clock)
-    finite, by_noise = FiniteSteps(name, method.trainable(), settings.clip), LossByNoise()
+    watch = partial(WhileTraining, method.trained, ema, clock=clock, ranks=ranks)
+    finite, by_noise = FiniteSteps(name, method.trainable(), settings.clip), LossByNoise(ranks)
+    looks: list[Callback] = [
+        *([] if measure is None else [watch(runtime.watch.every, measure, rows.add)]),
+        *([] if drawing is None else [watch(drawing.every(settings.steps), drawing.look, rows.show)]),
+    ]
     callbacks: list[Callback] = [
-        _GlobalSeed(method.seed),
+        _GlobalSeed(method.seed, ranks.index),
+        _Spread(ranks),
         finite,
         *([] if ema is None else [ema]),
         by_noise,
-        Progress(name, settings, rows.add, clock, finite, by_noise),
-        *([] if measure is None else [watch(runtime.watch.every, measure, rows.add)]),
-        *([] if drawing is None else [watch(drawing.every(settings.steps), drawing.look, rows.show)]),
-        Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts),
+        Progress(name, settings, rows.add, clock, finite, by_noise, ranks),
+        *(looks if ranks.leads else []),
+        Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),
     ]
     if settings.channels_last:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    batches = Batches(len(data), settings.batch_size, method.seed, start, range(settings.batch_size))
+    places = ranks.share(settings.batch_size)
+    batches = Batches(len(data), settings.batch_size, method.seed, start, places)
     trainer = _trainer(method, runtime, callbacks)
-    write_json(out / MODEL, parameters_of(method.trained))
-    runtime.began(name, parameters_of(method.trained))
+    if ranks.leads:
+        write_json(out / MODEL, parameters_of(method.trained))
+        runtime.began(name, parameters_of(method.trained))
     with warnings.catch_warnings(), runtime.interrupts.deferred():
         # Lightning advises more workers for sets held in memory, and an own sampler for many devices
         warnings.filterwarnings("ignore", module="lightning.*")
         trainer.fit(method, loader(data, batches, runtime.num_workers), ckpt_path=checkpoint)
-    save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
+    ranks.pause()
+    if ranks.leads:
+        save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
     if ema is not None:
         save_weights(out / "ema.safetensors", {**method.trained.state_dict(), **ema.weights()})
-    runtime.ended(name)
+    if ranks.leads:
+        runtime.ended(name)
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
@@ -134,13 +147,27 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
 
 
 class _GlobalSeed(Callback):
-    """For dropout inside a network, which draws from torch's global generator: keyed by the step."""
+    """For dropout inside a network, which draws from torch's global generator: keyed by step and rank.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    A network draws for the part of the batch that it is given. So with dropout, and only with it, another
+    number of devices is another training, as another seed would be; the same number repeats itself.
+    """
+
+    def __init__(self, seed: int, rank: int) -> None:
+        self.seed, self.stream = seed, f"global {rank}" if rank else "global"
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        torch.manual_seed(step_seed(self.seed, trainer.global_step, "global"))
+        torch.manual_seed(step_seed(self.seed, trainer.global_step, self.stream))
+
+
+class _Spread(Callback):
+    """Ranks take up a training once it is on its device and as its checkpoint left it."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.ranks.spread(pl_module)
 
 
 class _Rows:
@@ -169,6 +196,16 @@ class _Rows:
         with written_whole(path) as temporary:
             picture.save(temporary, format="PNG")
         self.runtime.shown(self.name, step, path)
+
+
+class _NoRows:
+    """Of a rank that does not lead."""
+
+    def add(self, step: int, values: dict[str, float]) -> None: ...
+
+    def show_as(self, caption: str) -> None: ...
+
+    def show(self, step: int, picture: Image) -> None: ...
 
 
 def _lines(path: Path) -> list[str]:

@@ -61,6 +61,8 @@ class Watch:
         if self.ready is None:
             every = metrics_of(self.cfg["metrics"], self.done, self.place)
             self.ready = {name: metric for name, metric in every.items() if "samples" in metric.sides}
+            for metric in self.ready.values():  # one rank measures, and the others are not asked for theirs
+                metric.distributed_available_fn = _never
             take_in_real(self.ready, self.done, self.runtime)
         return self.ready
 
@@ -121,3 +123,7 @@ def _sheet(images: Tensor, columns: int) -> Image:
     """Of pictures, [N, C, H, W] in [-1, 1], row by row."""
     pixels = np.moveaxis(to_uint8(images).cpu().numpy(), 1, -1)
     return grid(pixels, columns, scale=max(1, SIDE // pixels.shape[1]))
+
+
+def _never() -> bool:
+    return False

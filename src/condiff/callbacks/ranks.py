@@ -1,0 +1,88 @@
+"""The processes that make one thing together, as those who take part in it see them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+
+
+class Ranks(Protocol):
+    """One process of ``count``; what each must call in turn with the others says so."""
+
+    index: int  # 0 leads: it alone saves, logs and measures
+    count: int
+
+    @property
+    def leads(self) -> bool: ...
+
+    def share(self, total: int) -> range:
+        """Its part of 0..total - 1; the parts of all ranks in their order are the whole."""
+        ...
+
+    def spread(self, method: Any) -> None:
+        """Before the first step, each: gradients, and statistics of a batch, are of the global batch."""
+        ...
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Each: values of the parts of a global batch, as they are of the whole of it."""
+        ...
+
+    def total(self, *values: float) -> Sequence[float]:
+        """Each: the sums over all ranks."""
+        ...
+
+    def largest(self, *values: float) -> Sequence[float]:
+        """Each, once a step: the largest that any rank gives. Who has answered is alive."""
+        ...
+
+    def first(self, make: Callable[[], T]) -> T:
+        """Each: what the leading rank makes; the others wait for it."""
+        ...
+
+    def gathered(self, part: "Tensor", total: int) -> "Tensor":
+        """Each: of its share, [n, ...], the whole, [total, ...], where it leads; elsewhere the share."""
+        ...
+
+    def alive(self) -> None:
+        """A step is done, and the next one is not far."""
+        ...
+
+    def pause(self) -> None:
+        """What follows has no steps and may take long, such as measuring or saving."""
+        ...
+
+
+class Alone:
+    """One process that does everything."""
+
+    index, count, leads = 0, 1, True
+
+    def share(self, total: int) -> range:
+        return range(total)
+
+    def spread(self, method: Any) -> None:
+        pass
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        return dict(values)
+
+    def total(self, *values: float) -> Sequence[float]:
+        return values
+
+    def largest(self, *values: float) -> Sequence[float]:
+        return values
+
+    def first(self, make: Callable[[], T]) -> T:
+        return make()
+
+    def gathered(self, part: "Tensor", total: int) -> "Tensor":
+        return part
+
+    def alive(self) -> None:
+        pass
+
+    def pause(self) -> None:
+        pass

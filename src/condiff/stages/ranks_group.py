@@ -1,0 +1,158 @@
+"""A process among those that share a stage: what it exchanges with the others.
+
+Everything goes through gloo and the CPU, gradients on a GPU apart, which go through nccl.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed import FileStore, ReduceOp  # pyright: ignore[reportPrivateImportUsage]
+from torch.nn.parallel import DistributedDataParallel
+
+from condiff.stages.ranks import BEAT, LONGER, share_of
+
+if TYPE_CHECKING:  # lightning takes seconds, and not every stage trains
+    from condiff.diffusion.randomness import Draws
+    from condiff.methods.method import Method
+
+T = TypeVar("T")
+NEVER = timedelta(days=30)  # who hangs is found by the process that started the ranks and sees them all
+MEETING = "meeting"  # file that the ranks meet by
+
+
+@contextmanager
+def joined(index: int, count: int, folder: Path, backend: str) -> Iterator["Rank"]:
+    """Meet the others in a folder: no port is needed, so any number of studies may run at once."""
+    store = FileStore(str(folder / MEETING), count)
+    distributed.init_process_group(backend, store=store, rank=index, world_size=count, timeout=NEVER)
+    yield Rank(index, count, folder)
+    distributed.destroy_process_group()  # not after an error, when the others may be gone
+
+
+class Rank:
+    """One of ``count`` processes; see ``condiff.callbacks.ranks`` for what each method gives."""
+
+    def __init__(self, index: int, count: int, folder: Path) -> None:
+        self.index, self.count, self.leads = index, count, index == 0
+        self.part = 1 / count  # of the global batch
+        self.num_beats, self.beat = 0, folder / f"{BEAT}{index}"
+
+    def share(self, total: int) -> range:
+        return share_of(self.index, self.count, total)
+
+    def spread(self, method: "Method") -> None:
+        size = method.training_settings.batch_size
+        self.part = len(self.share(size)) / size
+        method.part_weight = self.part * self.count  # gradients of ranks are averaged with equal weights
+        with_global_statistics(method)
+        method.part_loss = DistributedDataParallel(_Loss(method)).__call__
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        sums = _reduced([self.part * value for value in values.values()], ReduceOp.SUM)
+        return dict(zip(values, sums, strict=True))
+
+    def total(self, *values: float) -> list[float]:
+        return _reduced(list(values), ReduceOp.SUM)
+
+    def largest(self, *values: float) -> list[float]:
+        found = _reduced(list(values), ReduceOp.MAX)
+        self.alive()
+        return found
+
+    def first(self, make: Callable[[], T]) -> T:
+        made: list[Any] = [make() if self.leads else None]
+        distributed.broadcast_object_list(made, src=0, device=torch.device("cpu"))
+        return made[0]
+
+    def gathered(self, part: Tensor, total: int) -> Tensor:
+        if not self.leads:
+            distributed.send(part.contiguous(), 0)
+            return part
+        parts = [part]
+        for other in range(1, self.count):
+            num = len(share_of(other, self.count, total))
+            parts.append(part.new_empty(num, *part.shape[1:]))
+            distributed.recv(parts[-1], other)
+        return torch.cat(parts)
+
+    def alive(self) -> None:
+        self._beat(1)
+
+    def pause(self) -> None:
+        self._beat(LONGER)
+
+    def _beat(self, patience: int) -> None:
+        self.num_beats += 1
+        self.beat.write_text(f"{self.num_beats} {patience}")
+
+
+def with_global_statistics(network: nn.Module) -> None:
+    """Let batch normalization see global batches: torch's own SyncBatchNorm knows no CPU."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            setattr(module, "forward", partial(_normalised, module))  # noqa: B010
+
+
+class _Loss(nn.Module):
+    """The loss of a method as a module's output: what DistributedDataParallel can stand around."""
+
+    def __init__(self, method: "Method") -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: Mapping[str, Any], draws: "Draws") -> dict[str, Tensor]:
+        return self.method.loss(batch, draws)
+
+
+def _normalised(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
+    """x, [B, C, ...], less the mean and over the standard deviation of the global batch."""
+    if not norm.training:
+        return type(norm).forward(norm, x)
+    others = [0, *range(2, x.ndim)]
+    count = x.numel() / x.shape[1]
+    sums = _Sum.apply(torch.cat([x.float().sum(others), x.new_tensor([count], dtype=torch.float32)]))
+    mean, total = sums[:-1] / sums[-1], sums[-1].detach()
+    centred = (x.float().transpose(1, -1) - mean).transpose(1, -1)
+    variance = _Sum.apply(centred.square().sum(others)) / total
+    scaled = centred.transpose(1, -1) * torch.rsqrt(variance + norm.eps)
+    if norm.weight is not None:
+        scaled = scaled * norm.weight + norm.bias
+    if norm.running_mean is not None and norm.running_var is not None:
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+        momentum = norm.momentum if norm.momentum is not None else 1 / float(norm.num_batches_tracked)
+        with torch.no_grad():
+            norm.running_mean.lerp_(mean, momentum)
+            norm.running_var.lerp_(variance * total / (total - 1), momentum)
+    return scaled.transpose(1, -1).to(x.dtype)
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over ranks. Every rank's loss depends on it, so its gradient is a sum over ranks as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _summed(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(x: Tensor) -> Tensor:
+    x = x.detach().clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(x)
+    return x
+
+
+def _reduced(values: list[float], how: Any) -> list[float]:
+    """Of the same number of values on every rank, each over all ranks."""
+    tensor = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(tensor, how)
+    return tensor.tolist()

@@ -1,0 +1,39 @@
+"""What several devices ask of a config is told before anything starts."""
+
+import pytest
+
+from condiff.config.device_rules import devices_have_work
+
+TRAINER = {"_target_": "condiff.methods.settings.Training", "steps": 1, "batch_size": 8}
+CFG = {
+    "stages": ["data", "judge", "denoiser", "samples"],
+    "num_samples": 10,
+    "judge": {"trainer": TRAINER},
+    "trainer": {**TRAINER, "batch_size": 12},
+    "weaker": {"trainer": {**TRAINER, "batch_size": 1}},
+}
+
+
+@pytest.mark.parametrize(
+    ("devices", "lines"),
+    [
+        (1, []),
+        (7, []),
+        (9, ["judge.trainer.batch_size: must be at least runtime.devices=9, got 8"]),
+        (
+            11,
+            [
+                "judge.trainer.batch_size: must be at least runtime.devices=11, got 8",
+                "num_samples: must be at least runtime.devices=11, got 10",
+            ],
+        ),
+    ],
+)
+def test_every_device_has_a_part_of_every_batch_and_of_the_samples(devices, lines):
+    assert list(devices_have_work({**CFG, "runtime": {"devices": devices}})) == lines
+
+
+def test_devices_for_nothing_are_refused():
+    (line,) = devices_have_work({**CFG, "stages": ["evaluation"], "runtime": {"devices": 2}})
+    assert line.startswith("runtime.devices: 2 have no effect here")
+    assert not list(devices_have_work({**CFG, "stages": ["evaluation"], "runtime": {"devices": 1}}))
