@@ -16,7 +16,7 @@ from condiff.diffusion.guidance import ClassifierFree, Interval, Models
 from condiff.diffusion.guidance.classifier import Classifier, ClassifierMean, gradient
 from condiff.diffusion.guidance.conditions import Composition, Negative, TextAndImage
 from condiff.diffusion.guidance.corrections import DynamicThreshold, Rescale
-from condiff.diffusion.guidance.intervals import LogSNRInterval, TrajectoryInterval
+from condiff.diffusion.guidance.intervals import ClassifierFreeInterval, LogSNRInterval, TrajectoryInterval
 from condiff.diffusion.guidance.plusplus import ClassifierFreePlusPlus
 from condiff.diffusion.guidance.projected import AdaptiveProjected
 from condiff.diffusion.guidance.references import AutoGuidance
@@ -254,6 +254,7 @@ def test_an_interval_is_the_same_in_log_snr_and_as_a_part_of_the_way(process):
     snr = [float(v) for v in ends.log_snr.flatten()]
     exactly(LogSNRInterval(inner, *snr)(models)(x_t, m, cond).x0, expected)
     exactly(TrajectoryInterval(inner, 0.3, 0.7)(models)(x_t, m, cond).x0, expected)
+    exactly(ClassifierFreeInterval(s, low, high)(models)(x_t, m, cond).x0, expected)
     whole = TrajectoryInterval(inner)(models)(x_t, m, cond).x0
     exactly(whole, inner(models)(x_t, m, cond).x0)
     assert not torch.allclose(whole, expected)

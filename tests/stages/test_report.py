@@ -14,7 +14,7 @@ TOLD = {
     "cfg_linear": ("ScheduledScale", "s = 1 to 3 (linear), w = s − 1 = 0 to 2"),
     "cfg_monotone": ("ScheduledScale", "s = 1 to 3 (monotone), w = s − 1 = 0 to 2"),
     "cfg_power": ("ScheduledScale", "s = 1 to 4 (power), w = s − 1 = 0 to 3"),
-    "cfg_interval": ("Interval of ClassifierFree", "s = 2, w = s − 1 = 1"),
+    "cfg_interval": ("ClassifierFreeInterval", "s = 2, w = s − 1 = 1"),
     "chain": ("Interval of ClassifierFree, then Rescale of NoGuidance", "s = 2, w = s − 1 = 1"),
     "classifier": ("Classifier", "s = 1, w = s − 1 = 0"),
     "composition": ("Composition", "own scale 2; scales -1"),

@@ -1,4 +1,4 @@
-"""The interval of a guidance in other units than sigma / alpha."""
+"""Intervals of noise: of the usual guidance, and of any in other units than sigma / alpha."""
 
 import math
 from typing import ClassVar
@@ -6,11 +6,27 @@ from typing import ClassVar
 import torch
 
 from condiff.diffusion.denoiser import Denoiser
-from condiff.diffusion.guidance import Guidance, Interval, Models
+from condiff.diffusion.guidance import ClassifierFree, Guidance, Interval, Models
 from condiff.diffusion.process import Process
-from condiff.ranges import Fraction, Real, checked
+from condiff.ranges import Fraction, NonNegative, Positive, Real, checked
 
 MOST_LEVEL = 1e30  # stands for the infinite sigma / alpha of pure noise
+
+
+class ClassifierFreeInterval:
+    """Classifier-free guidance where low < sigma / alpha <= high only (Kynkaanniemi 2024).
+
+    ``Interval`` limits any other guidance.
+    """
+
+    needs_null: ClassVar[bool] = True
+
+    @checked
+    def __init__(self, scale: NonNegative, low: NonNegative, high: Positive) -> None:
+        self.interval = Interval(ClassifierFree(scale), low, high)
+
+    def __call__(self, models: Models) -> Denoiser:
+        return self.interval(models)
 
 
 class LogSNRInterval:
