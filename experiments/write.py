@@ -9,14 +9,15 @@ a curve of each metric that has a floor, and the samples of the runs at --show.
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from condiff.reports.notebook import curve, refuse_mixture, results, table
-from condiff.reports.runs import FLOOR, is_number
+from condiff.reports.runs import FLOOR, Run, is_number
 from condiff.stages.run_folders import read_run
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- written by experiments/write.py -->", "<!-- end -->"
+BEGIN, END = "<!-- written by a script, no number by hand -->", "<!-- end -->"
 
 
 def main() -> None:
@@ -34,12 +35,7 @@ def main() -> None:
     refuse_mixture(found, args.axis)
     (home / "results.csv").write_text(results(found, args.axis))
     first = next(iter(runs))
-    manifest = json.loads((Path(found[0].stages["metrics"]["path"]) / "manifest.json").read_text())
-    parts = [
-        table(found, args.axis),
-        f"Mean ± standard deviation over seeds. Commit {manifest['commit']}, {manifest['hardware']}, "
-        f"torch {manifest['versions']['torch']}; n and protocol of each number in results.csv.",
-    ]
+    parts = [table(found, args.axis), f"Mean ± standard deviation over seeds. {made_by(found[0])}"]
     for name in found[0].metrics:
         if f"{name}{FLOOR}" in found[0].metrics and is_number(found[0].setting(args.axis)):
             (home / f"{name}.svg").write_text(curve(found, args.axis, name))
@@ -49,11 +45,24 @@ def main() -> None:
         name = "samples.png" if len(args.show) == 1 else f"samples_{value}.png"
         shutil.copy(shown / "samples.png", home / name)
         parts.append(f"![samples at {args.axis}={value}]({name})")
-    page = home / "README.md"
+    fill(home / "README.md", parts)
+    print(f"{home / 'README.md'}: {len(runs)} runs, first {first}")
+
+
+def made_by(run: Run) -> str:
+    """What made a run's numbers."""
+    manifest = json.loads((Path(run.stages["metrics"]["path"]) / "manifest.json").read_text())
+    return (
+        f"Commit {manifest['commit']}, {manifest['hardware']}, torch {manifest['versions']['torch']};"
+        " n and protocol of each number in results.csv."
+    )
+
+
+def fill(page: Path, parts: Sequence[str]) -> None:
+    """Put these parts between the markers of a page."""
     text = page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n" + "\n\n".join(parts) + f"\n{END}{after}")
-    print(f"{page}: {len(runs)} runs, first {first}")
 
 
 def matches(setting: object, shown: str) -> bool:
