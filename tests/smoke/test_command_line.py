@@ -87,6 +87,7 @@ BAD = {
     ),
     "no effect": (2, ["weaker=narrow"], ["weaker=narrow", "no effect", "guidance=autoguidance"]),
     "how often": (2, ["metrics.every=-5"], ["metrics.every", ">= 0", "got -5"]),
+    "checkpoint": (2, ["trainer.keep=[9]", "checkpoint=7"], ["checkpoint", "trainer.keep=[9]", "got 7"]),
     "class null": (2, ["guidance=negative", "guidance.label=null"], ["guidance.label: is null"]),
     "classes": (2, ["guidance=composition", "guidance.scales=[1.0,2.0]"], ["guidance.labels", "as many as"]),
     "rise": (

@@ -73,6 +73,15 @@ def test_what_the_jobs_share_is_made_once_and_loaded_once(sweep, monkeypatch):
     assert "python run.py experiment=cfg_latent" in (folder / "1" / "report.html").read_text()
 
 
+def test_a_checkpoint_is_an_axis_of_one_training(sweep):
+    code, folder = sweep("trainer.keep=[2,4]", "checkpoint=2,4,null", "seed=16")
+    assert code == 0
+    assert len({job["keys"]["denoiser"] for job in jobs(folder)}) == 1
+    early, last, end = (images(folder / str(k)) for k in range(3))
+    assert np.array_equal(last, end)  # the training has four steps
+    assert not np.array_equal(early, end)
+
+
 FAULTS = {2.0: ValueError("no such thing"), 3.0: SystemExit(3), 4.0: torch.OutOfMemoryError("too large")}
 
 

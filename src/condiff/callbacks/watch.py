@@ -1,12 +1,12 @@
 """Metrics and pictures while training."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 import torch
 from lightning import Callback, Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
@@ -48,6 +48,27 @@ class WhileTraining(Callback, Generic[Seen]):
     def averaged(self) -> nn.Module:
         """The module as it would be saved now."""
         found = copy.deepcopy(self.module).eval().requires_grad_(False)
-        if self.ema is not None:
-            found.load_state_dict({**found.state_dict(), **self.ema.weights()})
+        found.load_state_dict(as_saved(self.module, self.ema))
         return found
+
+
+class WeightsOnTheWay(Callback):
+    """Hands on the weights of some steps, as they would be saved if that were the end."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        ema: Ema | None,
+        steps: Collection[int],
+        write: Callable[[int, dict[str, Tensor]], None],
+    ) -> None:
+        self.module, self.ema, self.steps, self.write = module, ema, steps, write
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step in self.steps:
+            self.write(trainer.global_step, as_saved(self.module, self.ema))
+
+
+def as_saved(module: nn.Module, ema: Ema | None) -> dict[str, Tensor]:
+    """The state of a module with its averaged weights, if it has any."""
+    return {**module.state_dict(), **({} if ema is None else ema.weights())}

@@ -114,6 +114,15 @@ def metrics_are_objects(cfg: Config) -> Iterator[str]:
             )
 
 
+def checkpoint_is_kept(cfg: Config) -> Iterator[str]:
+    """What is sampled from on the way must have been kept."""
+    step, kept = cfg.get("checkpoint"), at(cfg, "trainer").get("keep") or []
+    if type(step) is int and "samples" not in words(cfg.get("stages")):
+        yield f"checkpoint: has no effect here, where nothing is sampled; leave it out, got {step}"
+    elif type(step) is int and step not in kept:
+        yield f"checkpoint: must be one of the steps in trainer.keep={kept}, got {step}; null is the end"
+
+
 def size_can_be_halved(cfg: Config) -> Iterator[str]:
     """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
     size = argument(at(cfg, "data"), "size")
@@ -260,6 +269,7 @@ RULES: tuple[Rule, ...] = (
     sampler_can_follow,
     learned_variance_is_learned,
     metrics_are_objects,
+    checkpoint_is_kept,
     size_can_be_halved,
     ends_are_in_order,
     levels_fit,

@@ -107,6 +107,7 @@ class Run:
     classifier: Model | None = None
     guidance: Wired | None = None
     sampler: Wired | None = None
+    checkpoint: Count | None = None  # one of the steps in trainer.keep to sample from; null is the end
     images: str | None = None  # what task=evaluate measures
     reference: str | None = None  # and against what: a folder, an .npz, or data
     runs: list[str] | str | None = None  # what task=compare compares: folders, or patterns of them

@@ -8,7 +8,8 @@ from condiff.ranges import Count, Positive, Probability, checked
 class Training:
     """Steps of the optimizer at a global batch size, whatever the number of devices.
 
-    ``ema_decay`` null keeps no moving average; ``clip`` null does not clip the gradient's norm.
+    ``ema_decay`` null keeps no moving average; ``clip`` null does not clip the gradient's norm. At the steps
+    in ``keep`` the weights are kept as they would be at the end, to be sampled from with ``checkpoint``.
     """
 
     @checked
@@ -21,7 +22,12 @@ class Training:
         precision: Literal["32-true", "bf16-mixed"] = "32-true",
         log_every: Count = 50,
         channels_last: bool = True,
+        keep: list[Count] | None = None,
     ) -> None:
+        late = [step for step in keep or [] if step > steps]
+        if late:
+            raise ValueError(f"Training.keep must be steps up to steps={steps}, got {late}")
+        self.keep = keep or []
         self.steps, self.batch_size, self.log_every = steps, batch_size, log_every
         self.clip, self.ema_decay = clip, ema_decay
         self.precision: Literal["32-true", "bf16-mixed"] = precision

@@ -15,7 +15,7 @@ from condiff.diffusion.variational import Likelihood, VariationalBound, density,
 from condiff.files import read_json, write_json
 from condiff.stages.latents import load_space
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
-from condiff.stages.training import fit, load_weights
+from condiff.stages.training import fit, kept_weights, load_file_into, load_weights
 
 SHAPE = "shape.json"
 # A denoiser, what encodes its condition, and the shape [C, H, W] of x0.
@@ -51,12 +51,15 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
 
 
 @lru_cache(KEPT)
-def load_denoiser(artifact: Artifact, data: Artifact) -> Trained:
-    """In evaluation mode."""
+def load_denoiser(artifact: Artifact, data: Artifact, step: int | None = None) -> Trained:
+    """In evaluation mode, with the weights of the end or those kept at a step."""
     cfg, shape = artifact.manifest["config"], read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path))
     denoiser = built_denoiser(cfg, conditioner, shape)
-    load_weights(denoiser.network, artifact.path)
+    if step is None:
+        load_weights(denoiser.network, artifact.path)
+    else:
+        load_file_into(denoiser.network, kept_weights(artifact.path, step))
     return denoiser.eval(), conditioner, shape
 
 

@@ -29,7 +29,7 @@ BATCH = 250  # samples at a time; which ones go together changes none of them
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
-    trained = load_denoiser(inputs["denoiser"], inputs["data"])
+    trained = load_denoiser(inputs["denoiser"], inputs["data"], cfg["checkpoint"])
     ranks = runtime.ranks
     steps = -(-len(ranks.share(cfg["num_samples"])) // BATCH) * build(cfg["sampler"], "sampler").steps
     with bar(steps, "samples") as shown:

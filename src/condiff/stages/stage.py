@@ -18,6 +18,7 @@ CHECKPOINTS = "checkpoints"  # folder of an unfinished training, gone once it is
 KEPT = 2  # models of a kind that a process keeps loaded, for the next job of a sweep
 LOG = "log.jsonl"  # what a training logged, one object a logged step
 MODEL = "model.json"  # of what a trained network consists
+STEPS = "steps"  # folder of the weights that it kept on the way, a file a step
 PICTURES = "pictures"  # folder of what it showed, a file a step
 CAPTION = "caption.json"  # what these are, in words
 

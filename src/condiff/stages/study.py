@@ -13,7 +13,7 @@ from typing import Any
 from condiff.errors import ArtifactError, ConfigError
 from condiff.files import digest
 from condiff.stages.cache import Cache, clean
-from condiff.stages.stage import CHECKPOINTS, LOG, PICTURES, Artifact, Config, Runtime, Stage, key
+from condiff.stages.stage import CHECKPOINTS, LOG, PICTURES, STEPS, Artifact, Config, Runtime, Stage, key
 
 log = logging.getLogger(__name__)
 COSTLY = 600.0  # seconds; what took longer is not made again without being asked
@@ -63,7 +63,7 @@ STAGES = (
         "condiff.stages.samples:draw",
         needs=("data", "denoiser"),
         takes=("autoencoder", "latents", "weaker", "classifier"),
-        reads=("seed", "num_samples", "guidance", "sampler"),
+        reads=("seed", "num_samples", "guidance", "sampler", "checkpoint"),
         is_shared=True,
     ),
     Stage(
@@ -179,7 +179,7 @@ def _make(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, ru
 def _work(step: Step, cfg: Config, inputs: dict[str, Artifact], cache: Cache, runtime: Runtime) -> None:
     name, work = step.stage.name, cache.work(step.stage.name, step.key)
     step.status = "resumed" if any((work / CHECKPOINTS).glob("step=*.safetensors")) else "run"
-    clean(work, keep=(CHECKPOINTS, LOG, PICTURES))
+    clean(work, keep=(CHECKPOINTS, LOG, PICTURES, STEPS))
     start = time.monotonic()
     step.stage.run(cfg, inputs, runtime, work)
     clean_up = work / CHECKPOINTS

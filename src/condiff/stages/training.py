@@ -21,7 +21,7 @@ from condiff.callbacks.ema import Ema
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.ranks import Ranks
 from condiff.callbacks.steps import FiniteSteps, Progress
-from condiff.callbacks.watch import WhileTraining
+from condiff.callbacks.watch import WeightsOnTheWay, WhileTraining, as_saved
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.diffusion.randomness import step_seed
@@ -29,7 +29,7 @@ from condiff.errors import ArtifactError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
 from condiff.stages.parameters import parameters_of
-from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
+from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, STEPS, Runtime
 
 log = logging.getLogger(__name__)
 FEW = 4  # pictures of a training
@@ -77,6 +77,7 @@ def fit(
     watch = partial(WhileTraining, method.trained, ema, clock=clock, ranks=ranks)
     finite, by_noise = FiniteSteps(name, method.trainable(), settings.clip), LossByNoise(ranks)
     looks: list[Callback] = [
+        WeightsOnTheWay(method.trained, ema, settings.keep, partial(_kept, out / STEPS)),
         *([] if measure is None else [watch(runtime.watch.every, measure, rows.add)]),
         *([] if drawing is None else [watch(drawing.every(settings.steps), drawing.look, rows.show)]),
     ]
@@ -106,7 +107,7 @@ def fit(
     if ranks.leads:
         save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
     if ema is not None:
-        save_weights(out / "ema.safetensors", {**method.trained.state_dict(), **ema.weights()})
+        save_weights(out / "ema.safetensors", as_saved(method.trained, ema))
     if ranks.leads:
         runtime.ended(name)
 
@@ -116,10 +117,24 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
         save_file({name: value.cpu().contiguous() for name, value in weights.items()}, temporary)
 
 
+def _kept(folder: Path, step: int, weights: dict[str, Tensor]) -> None:
+    folder.mkdir(exist_ok=True)
+    save_weights(kept_weights(folder.parent, step), weights)
+
+
+def kept_weights(artifact: Path, step: int) -> Path:
+    """The file of the weights that a training kept at a step."""
+    return artifact / STEPS / f"step={step:08d}.safetensors"
+
+
 def load_weights(module: nn.Module, folder: Path) -> None:
     """The averaged weights of a finished training if it kept an average, else its last ones; strictly."""
     path = folder / "ema.safetensors"
-    path = path if path.is_file() else folder / "weights.safetensors"
+    load_file_into(module, path if path.is_file() else folder / "weights.safetensors")
+
+
+def load_file_into(module: nn.Module, path: Path) -> None:
+    """Exactly the weights of a module; ArtifactError otherwise."""
     try:
         module.load_state_dict(load_file(path), strict=True)
     except (RuntimeError, OSError) as error:
