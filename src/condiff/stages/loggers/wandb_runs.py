@@ -75,8 +75,8 @@ class Wandb:
     def result(self, outcome: Outcome) -> None:
         image = import_module("wandb").Image
         with self._lost_where():
-            runs = {stage: training_id(stage, path.name) for stage, path in outcome.trained.items()}
-            self.study.config.update({"runs": runs})
+            trainings = {stage: training_id(stage, path.name) for stage, path in outcome.trained.items()}
+            self.study.config.update({"trainings": trainings})
             self.study.summary.update(flat(outcome.metrics))
             if outcome.samples.is_file():
                 self.study.log({"samples": image(str(outcome.samples))})
