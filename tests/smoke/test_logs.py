@@ -99,6 +99,9 @@ def test_no_secret_is_in_anything_that_a_run_leaves(tmp_path):
     (run,) = records(study_run, "run")
     assert run["config"]["update"]["question"] == "see https://***@example.org"
     assert run["config"]["update"]["trainer"]["steps"] == 4
+    assert "left out" not in (tmp_path / "cwd" / "run" / "run.log").read_text()
+    updates = [part["update"] for part in records(study_run, "config")]
+    assert {*updates[-1]["trainings"]} == {"judge", "autoencoder", "denoiser"}
     left = [path for path in (tmp_path / "cwd").rglob("*") if path.is_file()]
     assert len(left) > 20
     assert [path for path in left if CANARY.encode() in path.read_bytes()] == []

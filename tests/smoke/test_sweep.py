@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_a_job_that_fails_ends_alone_and_the_same_command_runs_only_what_is_miss
     assert "2 of 5 jobs are done already" in capsys.readouterr().out
 
 
+def test_what_an_earlier_attempt_left_is_not_taken_for_the_result_of_this_one(sweep, monkeypatch):
+    code, folder = sweep("guidance.scale=1,2", "seed=17")
+    assert code == 0
+    ledger = json.loads((folder / "sweep.json").read_text())
+    ledger["jobs"][0]["status"] = "failed"
+    (folder / "sweep.json").write_text(json.dumps(ledger))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    code, again = sweep("guidance.scale=1,2", "seed=17", "hydra/launcher=processes")
+    assert (code, again) == (9, folder)
+    assert [job["status"] for job in jobs(folder)] == ["failed", "done"]
+    assert jobs(folder)[0]["metrics"] == jobs(folder)[0]["keys"] == {}
+    assert not (folder / "0" / "metrics.json").exists()
+
+
 def test_a_stage_that_all_need_fails_once(sweep, monkeypatch):
     calls = []
 
@@ -214,7 +229,8 @@ def test_jobs_in_processes_train_once_and_one_that_is_killed_ends_alone(tmp_path
     found = jobs(tmp_path / "cwd" / "here")
     assert sorted(job["status"] for job in found) == ["done", "done", "failed"]
     (dead,) = (job for job in found if job["status"] == "failed")
-    assert dead["error"].startswith("error[1]: the job was killed by SIGKILL")
+    assert dead["code"] == 137
+    assert dead["error"].startswith("error[137]: the job was killed by SIGKILL")
     alive = [tmp_path / "cwd" / "here" / job["folder"] for job in found if job["status"] == "done"]
     trained = [json.loads((folder / "stages.json").read_text())["denoiser"]["status"] for folder in alive]
     assert trained.count("run") <= 1

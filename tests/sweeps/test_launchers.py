@@ -23,10 +23,10 @@ def test_each_slot_has_gpus_of_its_own_if_there_are_enough():
 
 def test_a_job_that_left_nothing_died_as_its_launcher_tells(tmp_path):
     job = Job({}, [], "", str(tmp_path), "")
-    outcome = outcome_of(job, "the job was killed by SIGKILL")
-    assert outcome.code == 1
+    outcome = outcome_of(job, "the job was killed by SIGKILL", 137)
+    assert outcome.code == 137
     (line,) = outcome.error
-    assert line.startswith("error[1]: the job was killed by SIGKILL; ")
+    assert line.startswith("error[137]: the job was killed by SIGKILL; ")
     assert str(tmp_path / "output.log") in line
 
 

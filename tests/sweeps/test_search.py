@@ -8,6 +8,7 @@ from condiff.config.compose import read_command
 from condiff.config.sweeping import Axis
 from condiff.errors import ConfigError
 from condiff.sweeps.search import Optuna
+from condiff.sweeps.sweep import _possible
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCH = ("-m", "experiment=cfg_latent", "hydra/sweeper=optuna")
@@ -90,3 +91,12 @@ def test_a_failed_trial_is_none_of_the_best_and_an_unmeasured_objective_is_told(
         trials.tell(trial, {"kid": 1.0})
     with pytest.raises(ConfigError, match="no metric measures fd; there are kid, accuracy"):
         Optuna(2, ["fd"], []).refuse_unmeasured(["kid", "accuracy"])
+
+
+def test_a_point_that_cannot_be_run_is_told_and_another_is_asked_for(capsys):
+    found = command("network.norm_groups=int(interval(4,8))").search
+    trials = Optuna(3, ["fd"], []).begin()
+    points = _possible(trials, found, 3)
+    assert {run.cfg["network"]["norm_groups"] for _, run in points} <= {4, 8}
+    assert len(points) == 3
+    assert "network.norm_groups" in capsys.readouterr().err

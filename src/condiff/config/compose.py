@@ -43,6 +43,7 @@ class Command:
     is_named: bool
     is_sweep: bool
     launcher: Mapping[str, Any]  # a node to be built; empty for this process
+    axes: list[str]  # the keys that a sweep goes over
     search: "Search | None"  # where points of a space are tried, ``runs`` being its corners
     flags: list[str]  # of the command line, those of a sweep apart
 
@@ -120,7 +121,8 @@ class _Preflight:
             raise ConfigError(*dict.fromkeys(self.mistakes))
         named = any(setting.key == key for setting in settings)
         search = Search(sweeper, self, swept) if sweeper and is_sweep else None
-        return Command(runs, folder, named, is_sweep, launcher, search, self.flags.words)
+        axes = [setting.parsed.get_key_element() for setting in swept if setting.is_sweep]
+        return Command(runs, folder, named, is_sweep, launcher, axes, search, self.flags.words)
 
     def _unswept(self, settings: list[Setting]) -> list[Setting]:
         self.mistakes += [
@@ -137,6 +139,7 @@ class _Preflight:
 
     def at(self, point: list[Setting]) -> Planned:
         """The run of one more point; ConfigError if it has mistakes."""
+        self.mistakes.clear()
         run = self._planned(point)
         if run is None:
             raise ConfigError(*dict.fromkeys(self.mistakes))

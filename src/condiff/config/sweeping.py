@@ -60,8 +60,10 @@ def every(settings: Sequence[Setting], mistakes: list[str]) -> list[Point]:
         for s in settings
         if s.is_interval
     ]
-    points = [s.points() for s in settings if not s.is_interval]
+    points = [[s] if s.is_interval else s.points() for s in settings]
     number = prod(map(len, points))
+    empty = [s.text for s, found in zip(settings, points, strict=True) if not found] if number == 0 else []
+    mistakes += [f"{text}: is a sweep over nothing; give it values" for text in empty]
     if number > MAX_RUNS:
         raise ConfigError(*mistakes, f"sweep: at most {MAX_RUNS} runs at once, got {number} or more")
     return [list(point) for point in product(*points)]
@@ -93,9 +95,13 @@ def plugins(master: DictConfig, mistakes: list[str]) -> tuple[dict[str, Any], di
 def without_effect(settings: Sequence[Setting], is_sweep: bool) -> Iterator[str]:
     """Settings of Hydra's own that are done here in another way, or not at all by this command."""
     needless, why = (_OF_A_RUN, "a sweep") if is_sweep else (_OF_A_SWEEP, "a run without -m")
+    instead = "; use hydra.sweep.dir" if is_sweep else ""
     for setting in settings:
         if needless.match(setting.key):
-            yield f"{setting.text}: has no effect on {why}"
+            yield f"{setting.text}: has no effect on {why}{instead}"
+        elif _HYDRAS.match(setting.key) and setting.is_sweep:
+            key = setting.parsed.get_key_element()
+            yield f"{setting.text}: must be one value; quote a comma, {key}='\"a, b\"'"
         elif _HYDRAS.match(setting.key) and not (
             _DONE_HERE.match(setting.key) or _REFUSED.match(setting.key)
         ):

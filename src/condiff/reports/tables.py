@@ -83,12 +83,6 @@ def metrics_table(metrics: Metrics, palette: Palette = PLAIN) -> str:
     return table(["metric", "value", "interval", "n", "protocol"], cells, palette)
 
 
-def differing(runs: Sequence[Sequence[str]]) -> list[list[str]]:
-    """What was set in each of these runs and not in all of them."""
-    common = set.intersection(*map(set, runs)) if len(runs) > 1 else set()
-    return [[text for text in overrides if text not in common] for overrides in runs]
-
-
 def sweep_table(names: Sequence[str], runs: Sequence[Mapping[str, float]], palette: Palette = PLAIN) -> str:
     """The runs of a sweep, one a line, and their metrics."""
     columns = list(dict.fromkeys(name for metrics in runs for name in metrics))

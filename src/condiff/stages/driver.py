@@ -30,7 +30,7 @@ from condiff.stages.failures import Failures
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
 from condiff.stages.outside import DATA
-from condiff.stages.ranks import where
+from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.run_folders import find_runs
 from condiff.stages.stage import Artifact, Runtime
@@ -55,6 +55,7 @@ def run_study(
     ``overrides`` are what the command line said of this run and ``command`` runs it alone, for those who
     read it later; ``failures`` is where a sweep remembers the stages that failed.
     """
+    check_devices(cfg["runtime"])
     cache, steps = _planned(cfg)
     _open(folder)
     with written_whole(folder / "config.yaml") as temporary:

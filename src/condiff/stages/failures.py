@@ -7,6 +7,7 @@ from pathlib import Path
 from condiff.errors import CondiffError, told
 from condiff.files import read_json, write_json
 from condiff.interrupts import Interrupted
+from condiff.reports.redact import redact
 
 
 class SharedFailure(CondiffError):
@@ -39,7 +40,7 @@ class Failures:
         except BaseException as error:
             code, lines = told(error)
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"job": self.job, "code": code, "line": lines.splitlines()[0]})
+            write_json(path, {"job": self.job, "code": code, "line": redact(lines.splitlines()[0])})
             raise
 
 

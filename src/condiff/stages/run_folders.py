@@ -96,7 +96,8 @@ def _finished(entry: str) -> list[Path]:
     if (path / METRICS).is_file():
         return [path]
     inside = [file for place in _matching(entry) for file in (place / METRICS, *place.glob(f"*/{METRICS}"))]
-    measured = (file for file in inside if file.is_file() and file.read_bytes().strip() != b"{}")
+    runs = (file for file in inside if file.is_file() and (file.parent / "config.yaml").is_file())
+    measured = (file for file in runs if file.read_bytes().strip() != b"{}")
     return sorted((file.parent for file in measured), key=_in_run_order)
 
 

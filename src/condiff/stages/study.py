@@ -244,7 +244,7 @@ def _settle(step: Step, recipe: str, cache: Cache, stale: str) -> None:
         step.status = "cached"
         return
     if any((cache.work(name, step.key) / CHECKPOINTS).glob("step=*.safetensors")):
-        step.status, step.why = "resumed", "an earlier attempt was interrupted"
+        step.status, step.why = "resumed", "after an interruption"
         return
     others = list(cache.manifests(name))
     older = [(other, manifest) for other, manifest in others if manifest.get("recipe") == recipe]

@@ -16,6 +16,7 @@ from typing import Any
 from condiff.errors import told
 from condiff.files import read_json, write_json
 from condiff.interrupts import Interrupted, Interrupts
+from condiff.reports.redact import redact
 from condiff.stages.driver import run_study
 
 OUTCOME = "outcome.json"
@@ -53,6 +54,7 @@ def run_job(job: Job, interrupts: Interrupts) -> Outcome:
         raise
     except BaseException as error:  # SystemExit too
         code, lines = told(error)
+        lines = redact(lines)
         if job.cfg["runtime"]["debug"]:
             traceback.print_exception(error)
         _let_go(error)
@@ -81,12 +83,12 @@ def run_apart(job: Job) -> int:
     return code
 
 
-def outcome_of(job: Job, died: str) -> Outcome:
+def outcome_of(job: Job, died: str, code: int = 1) -> Outcome:
     """What a job in another process has left; one that left nothing ``died``, as its launcher tells."""
     with suppress(OSError, ValueError):
         return Outcome(**read_json(Path(job.folder) / OUTCOME))
-    line = f"error[1]: {died}; what it said is in {Path(job.folder) / OUTPUT}"
-    return Outcome(1, [line], 0.0)
+    line = f"error[{code}]: {died}; what it said is in {Path(job.folder) / OUTPUT}"
+    return Outcome(code, [line], 0.0)
 
 
 def _let_go(error: BaseException) -> None:

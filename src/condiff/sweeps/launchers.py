@@ -36,6 +36,7 @@ class Watcher(Protocol):
 
 class Launcher(Protocol):
     parallel: int  # jobs at once
+    is_apart: bool  # whether what they print goes to files
 
     def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
         """Run every job; Interrupted stops them all."""
@@ -46,6 +47,7 @@ class InProcess:
     """One after another in this process: loaded models stay for the next job."""
 
     parallel = 1
+    is_apart = False
 
     def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
         for place, job in enumerate(jobs):
@@ -55,6 +57,8 @@ class InProcess:
 
 class Processes:
     """Each in a process of its own, ``parallel`` at once; each with its own GPUs if there are enough."""
+
+    is_apart = True
 
     @checked
     def __init__(self, parallel: Count = 1) -> None:
@@ -74,7 +78,7 @@ class Processes:
                     if process.poll() is not None:
                         del running[place]
                         free.append(slot)
-                        watcher.ended(place, outcome_of(jobs[place], _death(process.returncode)))
+                        watcher.ended(place, outcome_of(jobs[place], *_death(process.returncode)))
                 time.sleep(LOOK)
         finally:
             _stop([process for process, _ in running.values()])
@@ -85,6 +89,8 @@ class Slurm:
 
     minutes: wall-clock limit of a job. gpus, cpus, memory_gb: of a job. parallel: jobs at once.
     """
+
+    is_apart = True
 
     @checked
     def __init__(
@@ -127,6 +133,8 @@ class Slurm:
 
 class Ray:
     """Each as a task of Ray, ``parallel`` at once if it has room for them; cpus and gpus are a job's."""
+
+    is_apart = True
 
     @checked
     def __init__(
@@ -185,11 +193,12 @@ def _followed(
 
 
 def _begun(job: Job, slot: int, parallel: int) -> subprocess.Popen[str]:
+    path = os.pathsep.join(filter(None, sys.path))
     # a session of its own: Ctrl-C reaches it through the sweep, and it can be killed with all it started
     process = subprocess.Popen(
-        [sys.executable, "-m", "condiff.sweeps.job"],
+        [sys.executable, "-P", "-m", "condiff.sweeps.job"],  # the working folder is no place to import from
         stdin=subprocess.PIPE,
-        env={**os.environ, **_share(slot, parallel, job)},
+        env={**os.environ, "PYTHONPATH": path, **_share(slot, parallel, job)},
         text=True,
         start_new_session=True,
     )
@@ -228,10 +237,11 @@ def _gpus() -> list[str]:
     return [str(k) for k in range(import_module("torch").cuda.device_count())]
 
 
-def _death(code: int) -> str:
+def _death(code: int) -> tuple[str, int]:
+    """How a process ended that left no outcome, and its exit code as a shell tells it."""
     if code < 0:
-        return f"the job was killed by {signal.Signals(-code).name}"
-    return f"the job ended with exit code {code} and left no outcome"
+        return f"the job was killed by {signal.Signals(-code).name}", 128 - code
+    return f"the job ended with exit code {code} and left no outcome", code or 1
 
 
 def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:

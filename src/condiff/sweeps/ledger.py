@@ -35,6 +35,7 @@ class Ledger:
     def __init__(self, folder: Path, identity: str, command: str, lock: FileLock) -> None:
         self.folder, self.identity, self.command = folder, identity, command
         self.entries: list[Entry] = []
+        self.axes: list[str] = []  # the keys that it goes over
         self.started = _now()
         self._lock = lock
 

@@ -3,11 +3,10 @@
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from condiff.config.build import build
 from condiff.config.compose import Command, Planned, Search
@@ -15,15 +14,17 @@ from condiff.errors import ConfigError
 from condiff.files import digest, read_json
 from condiff.interrupts import Interrupts
 from condiff.reports.redact import redact
-from condiff.reports.tables import differing, duration, palette_for, sweep_table, table
+from condiff.reports.tables import duration, palette_for, sweep_table, table
 from condiff.stages.comparison import write_comparison
 from condiff.stages.driver import command_line, planned_keys
 from condiff.stages.loggers.sweep import log_sweep
-from condiff.sweeps.job import Job, Outcome
+from condiff.sweeps.job import OUTCOME, OUTPUT, Job, Outcome
 from condiff.sweeps.launchers import InProcess, Launcher
 from condiff.sweeps.ledger import DONE, FAILED, LEDGER, RUNNING, Entry, Ledger, open_ledger
+from condiff.sweeps.search import Trials
 
 FAILED_STAGES = ".failed"  # folder of the stages that failed in this attempt
+MOST_REFUSED = 100  # points in a row that a search may propose in vain
 EXIT_CODE = 9  # of a sweep with failed jobs
 
 
@@ -35,6 +36,7 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
     ledger = open_ledger(
         Path(command.folder).absolute(), command.is_named, _identity(command), command_line(sys.argv)
     )
+    ledger.axes = [key.lstrip("+") for key in command.axes]
     try:
         shutil.rmtree(ledger.folder / FAILED_STAGES, ignore_errors=True)
         sweep = Sweep(ledger, [program, *command.flags], _launcher(command), interrupts)
@@ -79,9 +81,10 @@ class Sweep:
             print(f"{len(runs) - len(missing)} of {len(runs)} jobs are done already", flush=True)
         if missing:
             jobs = [self._job(place, run) for place, run in missing]
-            self.launcher(
-                jobs, Followed(self.ledger, [place for place, _ in missing], total), self.interrupts
-            )
+            for job in jobs:
+                _clear(Path(job.folder))
+            followed = Followed(self.ledger, [place for place, _ in missing], total, self.launcher.is_apart)
+            self.launcher(jobs, followed, self.interrupts)
         return [self.ledger.entries[place] for place in places]
 
     def _enter(self, place: int, run: Planned) -> None:
@@ -121,33 +124,52 @@ def searched(sweep: Sweep, search: Search) -> list[int]:
     trials = optuna.begin()
     while sweep.given < optuna.num_trials:
         count = min(sweep.launcher.parallel, optuna.num_trials - sweep.given)
-        asked = [trials.ask(search.axes) for _ in range(count)]
-        entries = sweep.run([search.at(words) for _, words in asked], total=optuna.num_trials)
+        asked = _possible(trials, search, count)
+        if not asked:
+            break
+        entries = sweep.run([run for _, run in asked], total=optuna.num_trials)
         for (trial, _), entry in zip(asked, entries, strict=True):
             trials.tell(trial, entry.metrics if entry.status == DONE else None)
     return trials.best()
 
 
+def _possible(trials: Trials, search: Search, count: int) -> list[tuple[Any, Planned]]:
+    """The next points that can be run; one that cannot is told of and failed, and there is an end to that."""
+    found: list[tuple[Any, Planned]] = []
+    for _ in range(count + MOST_REFUSED):
+        if len(found) == count:
+            break
+        trial, words = trials.ask(search.axes)
+        try:
+            found.append((trial, search.at(words)))
+        except ConfigError as error:
+            trials.tell(trial, None)
+            print(error, file=sys.stderr, flush=True)
+    return found
+
+
 class Followed:
     """Writes how the jobs fare into the ledger, and says so."""
 
-    def __init__(self, ledger: Ledger, places: Sequence[int], total: int) -> None:
-        self.ledger, self.places, self.total = ledger, places, total
+    def __init__(self, ledger: Ledger, places: Sequence[int], total: int, is_apart: bool) -> None:
+        self.ledger, self.places, self.total, self.is_apart = ledger, places, total, is_apart
 
     def started(self, place: int) -> None:
         mine = self.places[place]
-        print(f"\n[{mine + 1}/{self.total}] {self._named(mine)}", flush=True)
+        output = self.ledger.folder / self.ledger.entries[mine].folder / OUTPUT
+        where = f", which prints to {output}" if self.is_apart else ""
+        print(f"\n[{mine + 1}/{self.total}] {self._named(mine)}{where}", flush=True)
         self.ledger.set(mine, status=RUNNING, code=None, error="")
 
     def ended(self, place: int, outcome: Outcome) -> None:
         mine = self.places[place]
-        found = _left(self.ledger.folder / self.ledger.entries[mine].folder)
-        changes = {"code": outcome.code, "seconds": outcome.seconds, **found}
+        changes = {"code": outcome.code, "seconds": outcome.seconds}
         if outcome.error:
             self.ledger.set(mine, status=FAILED, error=outcome.error[0], **changes)
             print(f"job {mine}, {self._named(mine)}:", *outcome.error, sep="\n", file=sys.stderr, flush=True)
         else:
-            self.ledger.set(mine, status=DONE, **changes)
+            found = _left(self.ledger.folder / self.ledger.entries[mine].folder)
+            self.ledger.set(mine, status=DONE, **changes, **found)
             print(f"job {mine}, {self._named(mine)}: done in {duration(outcome.seconds)}", flush=True)
 
     def _named(self, place: int) -> str:
@@ -167,6 +189,12 @@ def _identity(command: Command) -> str:
 
 def _launcher(command: Command) -> Launcher:
     return build(command.launcher, "hydra.launcher") if command.launcher else InProcess()
+
+
+def _clear(folder: Path) -> None:
+    """What an earlier attempt said of itself is not to be taken for what this one says."""
+    for name in (OUTCOME, "stages.json", "metrics.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _left(folder: Path) -> dict[str, Any]:
@@ -208,7 +236,7 @@ def _compare(ledger: Ledger, command: Command) -> Path | None:
 def _log(ledger: Ledger, command: Command) -> None:
     """The jobs that are done as rows of what differs between them and of their metrics."""
     cfg, done = command.runs[0].cfg, [ledger.entries[place] for place in _with(ledger, DONE)]
-    settings = [_settings(words) for words in differing([entry.overrides for entry in done])]
+    settings = [_settings(_own(ledger, entry)) for entry in done]
     rows = [own | dict(entry.metrics) for own, entry in zip(settings, done, strict=True)]
     axes = dict.fromkeys(key for own in settings for key in own)
     log_sweep(cfg["logger"], ledger.folder.name, cfg["name"], ledger.folder, rows, [*axes])
@@ -216,7 +244,15 @@ def _log(ledger: Ledger, command: Command) -> None:
 
 def _settings(overrides: Sequence[str]) -> dict[str, Any]:
     pairs = (text.partition("=") for text in overrides)
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
+    return {key: _plain(value) for key, _, value in pairs}
+
+
+def _plain(word: str) -> Any:
+    """A number, or the word as it stands."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(word)
+    return word
 
 
 def _with(ledger: Ledger, status: str) -> list[int]:
@@ -225,4 +261,9 @@ def _with(ledger: Ledger, status: str) -> list[int]:
 
 def _named(ledger: Ledger) -> list[str]:
     """What the command line says of each job and not of all."""
-    return [" ".join(words) for words in differing([entry.overrides for entry in ledger.entries])]
+    return [" ".join(_own(ledger, entry)) or "the only job" for entry in ledger.entries]
+
+
+def _own(ledger: Ledger, entry: Entry) -> list[str]:
+    """What a job sets of what the sweep goes over."""
+    return [text for text in entry.overrides if text.partition("=")[0].lstrip("+") in ledger.axes]

@@ -86,7 +86,7 @@ def test_transparent_paper_is_white_in_tensorboard(tmp_path):
 
 def test_tensorboard_that_is_not_there_is_told_before_anything_runs(monkeypatch, settings):
     monkeypatch.setattr(tensorboard, "find_spec", lambda _: None)
-    with pytest.raises(EnvironmentFault, match=r"pip install 'condiff\[tensorboard\]'"):
+    with pytest.raises(EnvironmentFault, match=r'pip install -e "\.\[tensorboard\]"'):
         chosen_loggers({**settings, "csv": False, "tensorboard": True})
 
 

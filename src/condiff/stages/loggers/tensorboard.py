@@ -21,8 +21,7 @@ class Tensorboard:
     def __init__(self) -> None:
         if find_spec("tensorboard") is None:
             raise EnvironmentFault(
-                "logger.tensorboard: needs the package tensorboard; pip install 'condiff[tensorboard]', "
-                "or leave it out"
+                'logger.tensorboard: tensorboard is not installed; pip install -e ".[tensorboard]"'
             )
         self.training: Any = None
 
