@@ -116,7 +116,7 @@ def test_wandbs_own_process_may_die(server, settings, told, training, caplog):
     loggers = Loggers([Wandb(settings)])
     loggers.start(told)
     loggers.begin(training)
-    argv = ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="]
+    argv = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "pid=,args="]
     children = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     (core,) = [int(child.split()[0]) for child in children if "wandb-core" in child]
     os.kill(core, signal.SIGKILL)
