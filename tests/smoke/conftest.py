@@ -1,5 +1,6 @@
 """The real configs, shrunk: every stage of a study in seconds."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ PIXELS = ("stages=[data,judge,denoiser,samples,metrics]", "~autoencoder")
 def no_server_is_known_to_be_lost(monkeypatch):
     """A process remembers that it did not reach wandb; a test is not to know of another's."""
     monkeypatch.setattr(Server, "lost", "")
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.smoke.conftest import until
 from tests.smoke.test_command_line import start, tiny, weights
 
 pytestmark = pytest.mark.slow
@@ -46,13 +47,6 @@ def ranks():
 
 def ranks_of(parent):
     return [number for number, words in ranks().items() if int(words[-2]) == parent]
-
-
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def denoiser_logs(tmp_path):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from condiff.interrupts import Interrupts
 from condiff.stages import denoiser, samples
 from condiff.stages.study import STAGES
 from condiff.sweeps.sweep import run_sweep
-from tests.smoke.conftest import LATENT, ROOT, TINY
+from tests.smoke.conftest import LATENT, ROOT, TINY, until
 from tests.smoke.test_command_line import start, told
 
 
@@ -204,13 +203,6 @@ def children(process):
     return [int(pid) for pid in found if b"condiff.sweeps.job" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def is_running(pid):
     try:
         os.kill(pid, 0)
@@ -222,7 +214,7 @@ def is_running(pid):
 def test_jobs_in_processes_train_once_and_one_that_is_killed_ends_alone(tmp_path):
     argv = tiny(tmp_path, "guidance.scale=1,2,3", "hydra/launcher=processes", "hydra.launcher.parallel=3")
     process = start(tmp_path / "cwd", *argv)
-    wait_for(lambda: len(children(process)) == 3 and (tmp_path / "cwd" / "here" / "2" / "run.log").is_file())
+    until(lambda: len(children(process)) == 3 and (tmp_path / "cwd" / "here" / "2" / "run.log").is_file())
     os.kill(children(process)[2], signal.SIGKILL)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 9, err
@@ -246,12 +238,12 @@ def test_no_job_outlives_its_sweep_and_the_same_command_goes_on(tmp_path, signum
     argv = tiny(tmp_path, "guidance.scale=1,2", "trainer.steps=2000", "hydra/launcher=processes")
     process = start(tmp_path / "cwd", *argv)
     logs = (tmp_path / "cache" / "denoiser").glob
-    wait_for(lambda: any(path.stat().st_size for path in logs(".*.work/log.jsonl")))
+    until(lambda: any(path.stat().st_size for path in logs(".*.work/log.jsonl")))
     (job,) = children(process)
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    wait_for(lambda: not is_running(job), 40)
+    until(lambda: not is_running(job), 40)
     assert [*(tmp_path / "cache" / "denoiser").glob(".*.work/checkpoints/step=*")]  # it saved what it had
     assert jobs(tmp_path / "cwd" / "here")[0]["status"] == "running"
 

@@ -1,12 +1,15 @@
 """A search: its axes, its points and what it makes of the answers."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from condiff.config.compose import read_command
 from condiff.config.sweeping import Axis
 from condiff.errors import ConfigError
+from condiff.sweeps import sweep
+from condiff.sweeps.ledger import DONE, Entry
 from condiff.sweeps.search import Optuna
 from condiff.sweeps.sweep import _possible
 
@@ -100,3 +103,19 @@ def test_a_point_that_cannot_be_run_is_told_and_another_is_asked_for(capsys):
     assert {run.cfg["network"]["norm_groups"] for _, run in points} <= {4, 8}
     assert len(points) == 3
     assert "network.norm_groups" in capsys.readouterr().err
+
+
+def test_the_best_are_told_by_their_places_whatever_was_refused_before_them(monkeypatch):
+    numbers = iter([0, 2, 5])  # of the trials: 1, 3 and 4 could not be run
+    trials = SimpleNamespace(tell=lambda *_: None, best=lambda: [2, 5])
+    optuna = SimpleNamespace(num_trials=3, begin=lambda: trials)
+    monkeypatch.setattr(sweep, "build", lambda *_: optuna)
+    monkeypatch.setattr(sweep, "_possible", lambda *_: [(SimpleNamespace(number=next(numbers)), None)])
+    jobs = SimpleNamespace(given=0, launcher=SimpleNamespace(parallel=1))
+
+    def run(runs, total):
+        jobs.given += len(runs)
+        return [Entry("0", [], DONE)]
+
+    jobs.run = run
+    assert sweep.searched(jobs, SimpleNamespace(sweeper={}, axes=[])) == [1, 2]

@@ -122,15 +122,17 @@ def searched(sweep: Sweep, search: Search) -> list[int]:
     """Run the trials of a search, as many at once as the launcher takes; the places of the best."""
     optuna = build(search.sweeper, "hydra.sweeper")
     trials = optuna.begin()
+    places: dict[int, int] = {}  # by the number of a trial; points that could not be run have no place
     while sweep.given < optuna.num_trials:
         count = min(sweep.launcher.parallel, optuna.num_trials - sweep.given)
         asked = _possible(trials, search, count)
         if not asked:
             break
+        places |= {trial.number: place for place, (trial, _) in enumerate(asked, sweep.given)}
         entries = sweep.run([run for _, run in asked], total=optuna.num_trials)
         for (trial, _), entry in zip(asked, entries, strict=True):
             trials.tell(trial, entry.metrics if entry.status == DONE else None)
-    return trials.best()
+    return [places[number] for number in trials.best()]
 
 
 def _possible(trials: Trials, search: Search, count: int) -> list[tuple[Any, Planned]]:
