@@ -26,10 +26,17 @@ class Interrupts:
     def __init__(self) -> None:
         self.pending: int | None = None
         self._deferring = False
+        self._installed = False
 
     def install(self) -> None:
-        for signum in EXIT_CODES:
-            signal.signal(signum, self._arrive)
+        self._installed = True
+        self.take_back()
+
+    def take_back(self) -> None:
+        """The signals, where a library has taken them since they were installed."""
+        if self._installed:
+            for signum in EXIT_CODES:
+                signal.signal(signum, self._arrive)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Checkpoints, averages and halts, on a training small enough to follow by hand."""
 
 import json
+import signal
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from condiff.callbacks.ema import Ema
 from condiff.callbacks.steps import FiniteSteps
 from condiff.callbacks.watch import WhileTraining
 from condiff.errors import ArtifactError, DivergedError
-from condiff.interrupts import Interrupted, Interrupts
+from condiff.interrupts import EXIT_CODES, Interrupted, Interrupts
 from condiff.networks.unet import UNet
 
 
@@ -115,6 +116,27 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path)
     assert torch.equal(again.w.weight, whole.w.weight)
     assert torch.equal(again_ema.average[0], whole_ema.average[0])
     assert again_ema.updates == 8
+
+
+def test_a_signal_between_the_callbacks_of_a_step_ends_with_its_own_exception(tmp_path):
+    """Lightning's handler, left in place, ends such a training as if all were well."""
+    interrupts, before = Interrupts(), {signum: signal.getsignal(signum) for signum in EXIT_CODES}
+
+    class Late(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 3:
+                signal.raise_signal(signal.SIGTERM)
+
+    interrupts.install()
+    try:
+        with pytest.raises(Interrupted) as stopped, interrupts.deferred():
+            fit(Line(), [Checkpoints(tmp_path, 1e9, interrupts), Late()], steps=8)
+        assert signal.getsignal(signal.SIGTERM) == interrupts._arrive
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert stopped.value.exit_code == 143
+    assert [path.name for path in tmp_path.iterdir()] == ["step=00000004.safetensors"]
 
 
 def checkpoints(folder, *steps):

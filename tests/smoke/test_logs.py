@@ -108,7 +108,7 @@ def test_no_secret_is_in_anything_that_a_run_leaves(tmp_path):
 
 
 def test_a_killed_training_goes_on_in_the_same_run(tmp_path):
-    argv = tiny(tmp_path, "trainer.steps=300", "trainer.log_every=10", "runtime.checkpoint_seconds=0.05")
+    argv = tiny(tmp_path, "trainer.steps=1200", "trainer.log_every=40", "runtime.checkpoint_seconds=0.05")
     process = start(tmp_path / "cwd", *argv, "hydra.run.dir=first")
     rows = tmp_path / "cwd" / "first" / "log.jsonl"
     while process.poll() is None and not (rows.is_file() and '"denoiser"' in rows.read_text()):
@@ -124,8 +124,8 @@ def test_a_killed_training_goes_on_in_the_same_run(tmp_path):
         [int(row["step"].get("num", 0)) for row in records(run_of(folder, f"denoiser-{key}"), "history")]
         for folder in folders
     ]
-    assert steps[0][-1] < steps[1][-1] == 300
-    assert sorted({*steps[0], *steps[1]} & {*range(10, 301, 10)}) == list(range(10, 301, 10))
+    assert steps[0][-1] < steps[1][-1] == 1200
+    assert sorted({*steps[0], *steps[1]} & {*range(40, 1201, 40)}) == list(range(40, 1201, 40))
     first, second = ([*(folder / "wandb").glob("offline-run-*-study-*")] for folder in folders)
     assert [path.name.split("-", 3)[3] for path in first] == [path.name.split("-", 3)[3] for path in second]
 

@@ -67,6 +67,10 @@ class Checkpoints(Callback):
         self.ranks = ranks or Alone()
         self.last = time.monotonic()
 
+    def on_train_start(self, *_: Any) -> None:
+        # Lightning's handler ends the process with code 0 after some steps, before this callback sees them
+        self.interrupts.take_back()
+
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         (stopping,) = self.ranks.largest(self.interrupts.pending or 0)
         due = time.monotonic() - self.last >= self.seconds
