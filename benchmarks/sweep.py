@@ -32,20 +32,24 @@ def main() -> None:
     given = [f"experiment={args.study}", f"runtime.cache={args.cache.resolve()}", *args.overrides]
     run(given, Path(tempfile.mkdtemp()))  # train what is not there
     rows = {"sweep": [], "jobs": [], "work": [], "apart": []}
-    for _ in range(args.turns):
-        first, second = scales(), scales()
+    for turn in range(args.turns):
+        first, second = scales(2 * turn), scales(2 * turn + 1)
         seconds, folder = sweep(given, first)
         jobs = json.loads((folder / "sweep.json").read_text())["jobs"]
         rows["sweep"].append(seconds)
         rows["jobs"].append(sum(job["seconds"] for job in jobs))
         rows["work"].append(sum(work(folder / job["folder"]) for job in jobs))
-        rows["apart"].append(sum(run([*given, scale], Path(tempfile.mkdtemp())) for scale in second))
+        folders = [Path(tempfile.mkdtemp()) for _ in second]
+        seconds = [run([*given, scale], folder) for scale, folder in zip(second, folders, strict=True)]
+        assert all(work(folder / "run") > 0 for folder in folders)
+        rows["apart"].append(sum(seconds))
     tell({name: statistics.median(values) for name, values in rows.items()}, args.turns)
 
 
-def scales() -> list[str]:
+def scales(turn: int) -> list[str]:
     """The five scales, each a little beside where anyone has sampled."""
-    return [f"guidance.scale={scale + time.time_ns() % 10**9 / 1e14:.10f}" for scale in SCALES]
+    beside = int(time.time()) % 10**6 * 100 + turn
+    return [f"guidance.scale={scale + beside / 1e10:.10f}" for scale in SCALES]
 
 
 def sweep(given: list[str], settings: list[str]) -> tuple[float, Path]:
