@@ -47,9 +47,13 @@ AT_ONE: dict[str, dict[str, Any]] = {
     "Power": {"start": 1.0, "end": 1.0},
     "Monotone": {"scales": [1.0, 1.0]},
     "DynamicThreshold": {"limit": 1e6},  # cuts the plain model too
+    "Clip": {"limit": 1e6},  # as well
     "ClassifierFreeZeroStar": {"scale": 1.0, "zero": 0.0},  # stands still at every scale
 }
-NOT_PLAIN = {"classifier_mean": "leaves x0 as it is and moves the mean of a step, which has a law of its own"}
+NOT_PLAIN = dict.fromkeys(
+    ("classifier_mean", "classifier_clipped"),
+    "leaves x0 as it is and moves the mean of a step, which has a law of its own",
+)
 every_case = pytest.mark.parametrize("name", CASES)
 
 
@@ -108,9 +112,9 @@ every_process = pytest.mark.parametrize(
 
 
 def following(rule: Guidance) -> Sampler:
-    """A sampler that can do what the rule asks of it."""
-    asked = getattr(rule, "asks", None)
-    return next(sampler for sampler in (DDIM(6), AncestralSmall(6)) if asked in (None, *sampler.reads))
+    """A sampler that can do what the rule, or a link of it, asks."""
+    asked = {getattr(link, "asks", None) for link in (rule, *getattr(rule, "links", ()))} - {None}
+    return next(sampler for sampler in (DDIM(6), AncestralSmall(6)) if asked <= {*sampler.reads})
 
 
 def condition() -> Condition:

@@ -287,8 +287,9 @@ RULES: tuple[Rule, ...] = (
 
 
 def _downsampling(network: Config) -> int:
-    """By how much a network halves its input in all: said outright, or once between its widths."""
-    said, widths = argument(network, "downsampling"), argument(network, "widths")
+    """By how much a network shrinks its input in all: said outright, or by its patches and once between widths."""
+    said, widths, patch = (argument(network, name) for name in ("downsampling", "widths", "patch"))
     if type(said) is int and said > 0:
         return said
-    return 2 ** (len(widths) - 1) if isinstance(widths, list | tuple) and 0 < len(widths) < 32 else 1
+    folded = patch if type(patch) is int and patch > 0 else 1
+    return folded * 2 ** (len(widths) - 1) if isinstance(widths, list | tuple) and 0 < len(widths) < 32 else folded

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from condiff.ranges import Count, Positive, Range, checked
+from condiff.ranges import Count, Positive, Probability, Range, checked
 
 InsideUnit = Annotated[float, Range(low=0, high=1, over=True, below=True)]
 
@@ -222,3 +222,16 @@ class ScaledLinear(DiscreteVP):
     ) -> None:
         roots = torch.linspace(math.sqrt(beta_start), math.sqrt(beta_end), num_steps, dtype=torch.float64)
         super().__init__(roots**2)
+
+
+class CosineDDPM(DiscreteVP):
+    """The cosine schedule as a chain of ``num_steps`` (Nichol & Dhariwal 2021, eq. 17).
+
+    alpha_bar is the squared cosine of an angle that begins at ``offset``; betas are cut at 0.999.
+    """
+
+    @checked
+    def __init__(self, offset: Probability = 0.008, num_steps: Count = 1000) -> None:
+        n = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
+        alpha_bar = torch.cos((n + offset) / (1 + offset) * math.pi / 2) ** 2
+        super().__init__((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))

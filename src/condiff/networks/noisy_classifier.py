@@ -4,6 +4,7 @@ import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D, get_down_block
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
@@ -17,7 +18,8 @@ class HalfUNet(nn.Module):
     """Logits of p(label | x_t), told the noise level as the U-Nets are (Dhariwal & Nichol 2021, sec. 4).
 
     x_t is brought to unit size first, x_t / sqrt(alpha^2 + sigma^2): on a variance-preserving process it is
-    left as it is, and on the others a network sees no sigma of 80.
+    left as it is, and on the others a network sees no sigma of 80. Squares of ``patch`` x ``patch`` pixels are
+    folded into channels, as in ``UNet``.
     """
 
     @checked
@@ -32,13 +34,15 @@ class HalfUNet(nn.Module):
         head_width: Count = 16,
         norm_groups: Count = 8,
         dropout: Probability = 0.0,
+        patch: Count = 1,
     ) -> None:
         super().__init__()
-        check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
+        check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size, patch)
+        self.patch = patch
         time_width, last = 4 * widths[0], widths[-1]
         self.angle = Timesteps(widths[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(widths[0], time_width)
-        self.first = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.first = nn.Conv2d(channels * patch**2, widths[0], 3, padding=1)
         shared = {
             "temb_channels": time_width,
             "resnet_eps": EPS,
@@ -64,14 +68,14 @@ class HalfUNet(nn.Module):
         )
         self.middle = UNetMidBlock2D(in_channels=last, **shared)
         self.norm = nn.Sequential(nn.GroupNorm(norm_groups, last), nn.SiLU())
-        places = (size // 2 ** (len(widths) - 1)) ** 2
+        places = (size // patch // 2 ** (len(widths) - 1)) ** 2
         self.pool = AttentionPool(last, places, num_classes, max(1, last // head_width))
 
     def forward(self, x_t: Tensor, m: Marginal) -> Tensor:
         """[B, num_classes] of x_t, [B, C, H, W]."""
         size = (m.alpha**2 + m.sigma**2).sqrt()
         time = self.time(self.angle(1000 * m.angle.flatten()).to(x_t.dtype))
-        x = self.first(x_t / size)
+        x = self.first(pixel_unshuffle(x_t / size, self.patch))
         for level in self.levels:
             x, _ = level(x, time)
         return self.pool(self.norm(self.middle(x, time)))

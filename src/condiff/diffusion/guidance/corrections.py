@@ -42,6 +42,32 @@ class Rescale:
         return rule
 
 
+class Clip:
+    """x0 kept in [-limit, limit], the range of pixels, and the eps that goes with it (Ho 2020's code).
+
+    What moves x0 further stands around it: a classifier's gradient is added after the cut, as ADM does it.
+    """
+
+    needs_null: ClassVar[bool] = False
+    needs_pixels: ClassVar[bool] = True
+
+    @checked
+    def __init__(self, inner: Guidance, limit: Positive = 1.0) -> None:
+        self.inner, self.limit = inner, limit
+
+    def __call__(self, models: Models) -> Denoiser:
+        return Guided(models, self._start)
+
+    def _start(self, models: Models) -> Rule:
+        guided = self.inner(models)
+
+        def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
+            p = guided(x_t, m, cond)
+            return p.moved(p.x0.clamp(-self.limit, self.limit), x_t, m)
+
+        return rule
+
+
 class DynamicThreshold:
     """x0 cut at a percentile of its own size and brought back to [-limit, limit] (Saharia 2022, sec. 2.3).
 
