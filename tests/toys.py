@@ -10,6 +10,7 @@ from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.parameterization import X0, Epsilon, Parameterization, Preconditioned, V, Velocity
 from condiff.diffusion.process import (
+    CosineDDPM,
     CosineVP,
     LinearDDPM,
     Marginal,
@@ -22,6 +23,7 @@ from condiff.diffusion.process import (
 PROCESSES: list[Process] = [
     CosineVP(),
     LinearDDPM(),
+    CosineDDPM(),
     ScaledLinear(),
     VarianceExploding(),
     RectifiedFlow(),

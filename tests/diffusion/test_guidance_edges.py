@@ -7,7 +7,7 @@ from torch import Tensor
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.grids import Grid, ShiftedLevels, UniformTime
 from condiff.diffusion.guidance import ClassifierFree, Models
-from condiff.diffusion.guidance.corrections import DynamicThreshold
+from condiff.diffusion.guidance.corrections import Clip, DynamicThreshold
 from condiff.diffusion.guidance.projected import AdaptiveProjected
 from condiff.diffusion.guidance.zero_star import ClassifierFreeZeroStar
 from condiff.diffusion.parameterization import Prediction
@@ -116,3 +116,8 @@ def test_dynamic_thresholding_never_enlarges():
     rule = DynamicThreshold(ClassifierFree(2.0), percentile=1.0, limit=1.0)
     same(x0_of(rule, [0.2, 0.1], [0.1, 0.0]), [0.3, 0.2])
     same(x0_of(rule, [2, 1], [0, 0]), [1, 0.5])
+
+
+def test_clipping_keeps_x0_in_range_and_touches_nothing_else():
+    same(x0_of(Clip(ClassifierFree(2.0)), [2, 0.3, -1.4], [2, 0.1, -1.4]), [1, 0.5, -1])
+    same(x0_of(Clip(ClassifierFree(2.0), limit=3.0), [2, 1, -2], [0, 1, 0]), [3, 1, -3])

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from diffusers.schedulers import DDPMScheduler
 from toys import PROCESSES, called
 
 from condiff.diffusion.process import (
+    CosineDDPM,
     CosineVP,
     LinearDDPM,
     Process,
@@ -103,7 +105,7 @@ def test_cosine_start_has_a_log_snr_of_minus_12_9():
     )
 
 
-@pytest.mark.parametrize("process", [LinearDDPM(), ScaledLinear()], ids=called)
+@pytest.mark.parametrize("process", [LinearDDPM(), CosineDDPM(), ScaledLinear()], ids=called)
 def test_discrete_schedule_is_exact_at_its_steps_and_log_linear_between(process):
     n = torch.tensor([1, 2, 500, 999, 1000])
     m = process.at(n.double() / 1000)
@@ -113,6 +115,16 @@ def test_discrete_schedule_is_exact_at_its_steps_and_log_linear_between(process)
     torch.testing.assert_close(
         2 * between.alpha.log().item(), (low + 0.3 * (high - low)).item(), atol=1e-12, rtol=0
     )
+
+
+def test_the_cosine_chain_is_that_of_nichol_2021():
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+    beta = -torch.expm1(CosineDDPM().log_alpha_bar.diff())
+    torch.testing.assert_close(beta, scheduler.betas.double(), atol=1e-7, rtol=1e-5)  # theirs are float32
+    assert beta[-1].item() == pytest.approx(0.999, abs=1e-12)
+    n = torch.arange(1, 999).double()
+    exact = (torch.cos((n / 1000 + 0.008) / 1.008 * math.pi / 2) / math.cos(0.008 / 1.008 * math.pi / 2)) ** 2
+    torch.testing.assert_close(CosineDDPM().at(n / 1000).alpha.flatten() ** 2, exact, atol=1e-12, rtol=0)
 
 
 def test_published_betas():

@@ -292,4 +292,8 @@ def _downsampling(network: Config) -> int:
     if type(said) is int and said > 0:
         return said
     folded = patch if type(patch) is int and patch > 0 else 1
-    return folded * 2 ** (len(widths) - 1) if isinstance(widths, list | tuple) and 0 < len(widths) < 32 else folded
+    return (
+        folded * 2 ** (len(widths) - 1)
+        if isinstance(widths, list | tuple) and 0 < len(widths) < 32
+        else folded
+    )
