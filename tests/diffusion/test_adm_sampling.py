@@ -15,9 +15,8 @@ from condiff.config.build import build
 from condiff.diffusion.ancestral import Ancestral, AncestralLearned, AncestralSmall
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
-from condiff.diffusion.grids import Grid, Leading, Linspace
-from condiff.diffusion.guidance import Chain, ClassifierFree, Guidance, Models
-from condiff.diffusion.guidance.classifier import Classifier, ClassifierMean
+from condiff.diffusion.grids import Leading, Linspace
+from condiff.diffusion.guidance import Guidance, Models
 from condiff.diffusion.parameterization import Epsilon
 from condiff.diffusion.process import CosineDDPM, DiscreteVP, LinearDDPM
 from condiff.diffusion.randomness import SampleNoise
@@ -30,7 +29,7 @@ WEIGHTS = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0)).dou
 
 
 def noise_of(x: Tensor, n: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Any smooth network: the noise in x at step n = 0..T - 1 and the place of its variance; -1 is no label."""
+    """Any smooth network: the noise in x at step 0..T - 1, and where its variance is; label -1 is none."""
     told = 0.2 * (label + 1).view(-1, 1, 1, 1) * torch.cos(x)
     return torch.tanh(0.7 * x.roll(1, -1) + x - n / T) + told, torch.sin(3 * x + n / 100)
 
@@ -202,7 +201,8 @@ def test_a_classifier_on_top_of_classifier_free_guidance_moves_what_that_has_sai
     drawn = torch.randn(26, B, *SHAPE, generator=torch.Generator().manual_seed(1)).double()
     node = choices("guidance")["classifier_clipped"]
     inner = {"_target_": "condiff.diffusion.guidance.ClassifierFree", "scale": free}
-    node["links"][0]["inner"], node["links"][-1]["scale"] = inner, 3.0
+    node["links"][0]["inner"] = inner
+    node["links"][-1] |= {"scale": 3.0, "base": "condition"}
     ours = sampled(LinearDDPM(), build(node, "guidance"), AncestralSmall(25, grid=Linspace()), drawn, False)
     theirs = reference(LinearDDPM(), "25", 3.0, drawn, False, free)
     np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8)

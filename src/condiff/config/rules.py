@@ -287,7 +287,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def _downsampling(network: Config) -> int:
-    """By how much a network shrinks its input in all: said outright, or by its patches and once between widths."""
+    """By how much a network shrinks its input: said outright, or by its patches and between its widths."""
     said, widths, patch = (argument(network, name) for name in ("downsampling", "widths", "patch"))
     if type(said) is int and said > 0:
         return said

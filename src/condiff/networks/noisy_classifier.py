@@ -18,8 +18,8 @@ class HalfUNet(nn.Module):
     """Logits of p(label | x_t), told the noise level as the U-Nets are (Dhariwal & Nichol 2021, sec. 4).
 
     x_t is brought to unit size first, x_t / sqrt(alpha^2 + sigma^2): on a variance-preserving process it is
-    left as it is, and on the others a network sees no sigma of 80. Squares of ``patch`` x ``patch`` pixels are
-    folded into channels, as in ``UNet``.
+    left as it is, and on the others a network sees no sigma of 80. Squares of ``patch`` x ``patch`` pixels
+    are folded into channels, as in ``UNet``.
     """
 
     @checked

@@ -21,9 +21,8 @@ from condiff.ranges import Count, Natural, Probability, checked
 class UNet(nn.Module):
     """Backbone: a U-Net with class labels added to its time embedding (diffusers ``UNet2DModel``).
 
-    It works on squares of ``patch`` x ``patch`` pixels, each folded into channels: patch 4 leaves a picture of
-    32 pixels 8 places wide, and the same study affordable without an autoencoder. With ``num_labels`` 0
-    it is told no label.
+    Squares of ``patch`` x ``patch`` pixels are folded into channels: patch 4 makes a picture of 32 pixels 8
+    places wide, which a CPU can afford. With ``num_labels`` 0 it is told no label.
     """
 
     @checked

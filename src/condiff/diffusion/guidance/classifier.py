@@ -15,20 +15,23 @@ from condiff.diffusion.process import Marginal
 from condiff.ranges import NonNegative, checked
 
 LogProbability = Callable[[Tensor, Marginal, Condition], Tensor]
+Base = Literal["null", "condition"]
 
 
 class Classifier:
     """eps - scale sigma grad log p(c | x_t) (alg. 2), and the x0 that goes with it.
 
-    The denoiser is asked for its null where it has one, so that scale 1 is the conditional model (Bayes).
+    The denoiser is asked for its ``base``: the null where it has one, so that scale 1 is the conditional
+    model (Bayes), or the condition itself, which the classifier then sharpens: ADM-G, or a chain after
+    classifier-free guidance.
     """
 
     needs_null: ClassVar[bool] = False
     needs_stage: ClassVar[str] = "classifier"
 
     @checked
-    def __init__(self, scale: NonNegative) -> None:
-        self.scale = scale
+    def __init__(self, scale: NonNegative, base: Base = "null") -> None:
+        self.scale, self.base = scale, base
 
     def __call__(self, models: Models) -> Denoiser:
         _required(models, type(self).__name__)
@@ -38,7 +41,7 @@ class Classifier:
         log_p = _required(models, type(self).__name__)
 
         def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
-            free = models.denoiser(x_t, m, _unasked(cond))
+            free = models.denoiser(x_t, m, _asked(cond, self.base))
             # d x0 = sigma^2 / alpha grad; where no signal is left there is nothing to classify
             push = torch.where(m.alpha > 0, m.sigma**2 / m.alpha, 0)
             return free.moved(free.x0 + self.scale * push * gradient(log_p, x_t, m, cond), x_t, m)
@@ -50,7 +53,7 @@ class ClassifierMean:
     """The mean of an ancestral step, moved by scale times its variance times the gradient (alg. 1).
 
     The gradient is that at x_t, as is usual in practice, or ``at`` the mean that is moved, around which the
-    paper expands (eq. 5).
+    paper expands (eq. 5). ``base`` is that of ``Classifier``.
     """
 
     needs_null: ClassVar[bool] = False
@@ -58,8 +61,8 @@ class ClassifierMean:
     asks: ClassVar[str] = "pull"  # of the sampler
 
     @checked
-    def __init__(self, scale: NonNegative, at: Literal["x_t", "mean"] = "x_t") -> None:
-        self.scale, self.at = scale, at
+    def __init__(self, scale: NonNegative, at: Literal["x_t", "mean"] = "x_t", base: Base = "null") -> None:
+        self.scale, self.at, self.base = scale, at, base
 
     def __call__(self, models: Models) -> Denoiser:
         _required(models, type(self).__name__)
@@ -72,7 +75,7 @@ class ClassifierMean:
             def pull(mean: Tensor) -> Tensor:
                 return self.scale * gradient(log_p, mean if self.at == "mean" else x_t, m, cond)
 
-            return replace(models.denoiser(x_t, m, _unasked(cond)), pull=pull)
+            return replace(models.denoiser(x_t, m, _asked(cond, self.base)), pull=pull)
 
         return rule
 
@@ -91,5 +94,5 @@ def _required(models: Models, name: str) -> LogProbability:
     return models.classifier
 
 
-def _unasked(cond: Condition) -> Condition:
-    return cond if cond.null is None else cond.without()
+def _asked(cond: Condition, base: Base) -> Condition:
+    return cond if base == "condition" or cond.null is None else cond.without()
