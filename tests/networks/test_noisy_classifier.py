@@ -119,3 +119,17 @@ def test_it_learns_the_posterior_of_two_gaussians_at_every_noise_level():
             said = net.eval().log_probability(line.float(), m.to(torch.zeros(1)), cond).exp()
         off = (said - data.log_classifier(line, m, cond).exp()).abs()
         assert off.max() < 0.08, t  # another noise level would be off by 0.2 and more
+
+
+def test_on_patches_it_sees_their_pixels_as_channels():
+    net, x = built(size=16, patch=2), torch.randn(2, 2, 16, 16)
+    assert net.first.weight.shape[1] == 8
+    seen = []
+    net.first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        assert net(x, CosineVP().at(torch.full((2,), 0.5))).shape == (2, 3)
+    assert torch.equal(seen[0][:, 3], x[:, 0, 1::2, 1::2])
+    with pytest.raises(
+        ValueError, match=r"HalfUNet.widths: 2 of them on patches of 3 .* multiple of 6, got 16"
+    ):
+        built(size=16, patch=3)

@@ -63,6 +63,7 @@ def test_a_token_network_without_anything_to_attend_to_says_so():
         ({"attention": [True]}, "UNet.attention"),
         ({"widths": [12, 24]}, "multiples of norm_groups=8"),
         ({"size": 9}, "multiple of 2, got 9"),
+        ({"size": 12, "patch": 4}, "on patches of 4 need a size that is a multiple of 8, got 12"),
     ],
 )
 def test_shapes_that_cannot_work_are_refused_when_built(change, said):
@@ -83,3 +84,44 @@ def test_what_is_stacked_under_x_begins_without_effect_and_is_learned(kind):
     assert torch.equal(*answers)
     answers[0].square().sum().backward()
     assert net.net.conv_in.weight.grad[:, 4:].any()
+
+
+def test_a_denoiser_without_labels_is_not_told_any():
+    torch.manual_seed(0)
+    net, x = UNet(num_labels=0, **SHAPE).eval(), torch.randn(2, 4, 8, 8)
+    m = CosineVP().at(torch.full((2,), 0.5))
+    with torch.no_grad():
+        answers = [net(x, m, cond) for cond in (labels(1, 2), labels(0, 0), Condition())]
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])
+
+
+@pytest.mark.parametrize("learned_variance", [False, True])
+def test_a_network_on_patches_is_one_on_their_pixels_as_channels(learned_variance):
+    """Row y, column x of patch 2 is channel 4 c + 2 (y % 2) + x % 2 at half the place, out as in."""
+    torch.manual_seed(0)
+    shape = {**SHAPE, "channels": 3, "size": 16, "learned_variance": learned_variance}
+    net = UNet(num_labels=4, patch=2, **shape).eval()
+    m, x = CosineVP().at(torch.full((2,), 0.5)), torch.randn(2, 3, 16, 16)
+    assert net.net.conv_in.weight.shape[1] == 12
+    folded = torch.stack([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=2).flatten(1, 2)
+    with torch.no_grad():
+        inner = net.net(folded, 1000 * m.angle.flatten(), class_labels=torch.tensor([1, 2])).sample
+        answer = net(x, m, labels(1, 2))
+    assert answer.shape == (2, 6 if learned_variance else 3, 16, 16)
+    for c in range(answer.shape[1]):
+        for i in (0, 1):
+            for j in (0, 1):
+                assert torch.equal(answer[:, c, i::2, j::2], inner[:, 4 * c + 2 * i + j])
+
+
+def test_what_is_stacked_is_folded_after_the_picture_and_begins_without_effect():
+    torch.manual_seed(0)
+    net = UNet(num_labels=4, concat_channels=4, patch=2, **{**SHAPE, "size": 16})
+    weight = net.net.conv_in.weight
+    assert weight.shape[1] == 32
+    assert not weight[:, 16:].any()
+    assert weight[:, :16].any()
+    m, x = CosineVP().at(torch.full((2,), 0.5)), torch.randn(2, 4, 16, 16)
+    answers = [net(x, m, Condition(label=torch.tensor([1, 2]), concat=c)) for c in (x, torch.zeros_like(x))]
+    assert torch.equal(*answers)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from condiff.data.dataset import ShardDataset
+from condiff.diffusion.importance import SecondMoment
 from condiff.errors import DivergedError
 from condiff.stages.stage import Artifact, Runtime, Stage
 
 TRAINING = Stage(
     "denoiser", "tests.stages.rank_work:train", ("data",), reads=("steps", "batch_size"), is_shared=True
 )
+LEARNING = replace(TRAINING, reads=("steps", "batch_size", "learned"))  # of times, as well
 
 
 def failing(name: str) -> Stage:
@@ -30,7 +33,8 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
     from tests.stages.small import method  # noqa: PLC0415
 
     seen: dict[str, torch.Tensor] = {}
-    training = method(cfg["steps"], cfg["batch_size"])
+    times = SecondMoment(*cfg["learned"]) if "learned" in cfg else None
+    training = method(cfg["steps"], cfg["batch_size"], times=times)
     plain = training.loss
 
     def loss(batch: Any, draws: Any) -> dict[str, torch.Tensor]:
@@ -42,6 +46,8 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
 
     training.loss = training.part_loss = loss
     fit("denoiser", training, ShardDataset(inputs["data"].path, "train"), runtime, out)
+    if times is not None:
+        seen |= {f"learned {name}": value for name, value in times.state().items()}
     save_file(seen, out / f"seen{runtime.ranks.index}.safetensors")
 
 

@@ -6,7 +6,7 @@ from condiff.conditioners.label import ClassLabel
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.parameterization import V
 from condiff.diffusion.process import CosineVP
-from condiff.diffusion.times import Uniform
+from condiff.diffusion.times import TimeSampler, Uniform
 from condiff.diffusion.weights import Unit
 from condiff.methods.diffusion import Diffusion
 from condiff.methods.optimizers import AdamW
@@ -15,7 +15,12 @@ from condiff.networks.unet import UNet
 
 
 def method(
-    steps: int, batch_size: int = 8, seed: int = 0, dropout: float = 0.0, log_every: int = 1
+    steps: int,
+    batch_size: int = 8,
+    seed: int = 0,
+    dropout: float = 0.0,
+    log_every: int = 1,
+    times: TimeSampler | None = None,
 ) -> Diffusion:
     torch.manual_seed(seed)
     net = UNet(1, 11, 8, [8, 16], [False, False], dropout=dropout)
@@ -23,7 +28,7 @@ def method(
     return Diffusion(
         NetworkDenoiser(net, CosineVP(), V()),
         ClassLabel(num_classes=10, with_null=True),
-        Uniform(),
+        times or Uniform(),
         Unit(),
         AdamW(lr=1e-3, warmup=4, flat=0.5),
         settings,

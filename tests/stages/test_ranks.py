@@ -18,7 +18,7 @@ from condiff.interrupts import Interrupted
 from condiff.stages import ranks
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.stage import CHECKPOINTS, LOG, Artifact, Runtime, Stage
-from tests.stages.rank_work import TRAINING, failing
+from tests.stages.rank_work import LEARNING, TRAINING, failing
 
 CFG = {"steps": 60, "batch_size": 7}  # a batch of which one rank has three and the other four
 
@@ -31,10 +31,10 @@ def data(tmp_path_factory):
     return Artifact("data", folder, {})
 
 
-def made(stage: Stage, inputs, out, devices, **runtime) -> Path:
+def made(stage: Stage, inputs, out, devices, cfg=CFG, **runtime) -> Path:
     out.mkdir(exist_ok=True)
     place = Runtime(accelerator="cpu", devices=devices, **runtime)
-    stage.run(CFG, inputs, place, out)
+    stage.run(cfg, inputs, place, out)
     return out
 
 
@@ -76,6 +76,19 @@ def test_two_processes_draw_the_same_for_every_sample_and_learn_the_same(alone, 
     assert losses(folder) == pytest.approx(losses(alone), rel=1e-5)
     assert [row[1] for row in rows] == list(range(1, 61))
     assert [row[2]["loss"] for row in rows] == losses(folder)
+
+
+def test_two_processes_learn_the_same_times(data, tmp_path):
+    cfg = {"steps": 20, "batch_size": 7, "learned": [4, 3]}
+    alone, both = (made(LEARNING, {"data": data}, tmp_path / str(n), n, cfg) for n in (1, 2))
+    states = [load_file(both / f"seen{rank}.safetensors") for rank in range(2)]
+    one = load_file(alone / "seen0.safetensors")
+    assert one["learned counts"].sum() == 140
+    for name in ("learned counts", "learned losses"):
+        assert torch.equal(states[0][name], states[1][name])
+    assert torch.equal(states[0]["learned counts"], one["learned counts"])
+    torch.testing.assert_close(states[0]["learned losses"], one["learned losses"], rtol=1e-4, atol=1e-6)
+    assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
 
 
 def test_an_error_of_one_rank_is_raised_as_it_is(tmp_path):

@@ -13,6 +13,7 @@ from condiff.callbacks.steps import OF_THE_MACHINE
 from condiff.data.dataset import ShardDataset
 from condiff.data.digits import Digits
 from condiff.data.prepare import prepare
+from condiff.diffusion.importance import SecondMoment
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages import training
 from condiff.stages.stage import LOG, Runtime
@@ -29,13 +30,15 @@ def digits(tmp_path_factory):
     return ShardDataset(folder, "train")
 
 
-def method(seed=0, log_every=1):
-    return small.method(STEPS, seed=seed, dropout=0.1, log_every=log_every)  # dropout draws globally
+def method(seed=0, log_every=1, times=None):
+    # dropout draws globally
+    return small.method(STEPS, seed=seed, dropout=0.1, log_every=log_every, times=times)
 
 
-def trained(digits, out, log_every=1, drawing=None, **runtime):
+def trained(digits, out, log_every=1, drawing=None, times=None, **runtime):
     out.mkdir(exist_ok=True)
-    fit("denoiser", method(0, log_every), digits, Runtime(accelerator="cpu", **runtime), out, drawing=drawing)
+    place = Runtime(accelerator="cpu", **runtime)
+    fit("denoiser", method(0, log_every, times), digits, place, out, drawing=drawing)
     return load_file(out / "weights.safetensors"), load_file(out / "ema.safetensors"), (out / LOG).read_text()
 
 
@@ -74,6 +77,30 @@ def test_interrupted_twice_it_ends_bit_for_bit_the_same_and_logs_each_step_once(
     same(trained(digits, tmp_path / "run"), whole)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert steps == list(range(1, STEPS + 1))
+
+
+def test_times_that_are_learned_go_on_where_they_were(digits, whole, tmp_path):
+    """Interrupted once before and once after the losses are enough to choose by."""
+
+    def times():
+        return SecondMoment(bins=4, memory=8)  # of 8 samples a step: four steps are uniform
+
+    once, chosen = times(), []
+    uninterrupted = trained(
+        digits, tmp_path / "whole", times=once, log=lambda *_: chosen.append(once.balance is not None)
+    )
+    assert chosen == [False] * 4 + [True] * 8
+    assert rows(uninterrupted[2])[:4] == rows(whole[2])[:4]
+    assert rows(uninterrupted[2])[5]["loss"] != rows(whole[2])[5]["loss"]
+    for stop in (3, 8):
+        interrupts = Interrupts()
+
+        def log(_, step, __, stop=stop, interrupts=interrupts):
+            interrupts.pending = 15 if step == stop else None
+
+        with pytest.raises(Interrupted):
+            trained(digits, tmp_path / "run", times=times(), interrupts=interrupts, log=log)
+    same(trained(digits, tmp_path / "run", times=times()), uninterrupted)
 
 
 def test_a_row_about_many_steps_is_the_same_where_they_were_interrupted(digits, tmp_path):

@@ -20,11 +20,33 @@ def guidance_has_its_null(cfg: Config) -> Iterator[str]:
         key = f"{path}.scale" if "scale" in node else path
         if cfg.get("conditioner") is None:
             yield f"{key}: {class_of(node)} needs a condition, and conditioner is null; use guidance=none"
+        elif attribute(at(cfg, "conditioner"), "most_dropped") == 0:
+            yield (
+                f"{key}: {class_of(node)} needs a denoiser that is told its condition, and conditioner is"
+                f" {class_of(at(cfg, 'conditioner'))}; use conditioner=label method.drop_condition=0.1, or"
+                " guidance=classifier"
+            )
         elif drop == 0 and isinstance(drop, int | float):
             yield (
                 f"{key}: {class_of(node)} needs a model trained with dropped conditions, and"
                 " method.drop_condition is 0; use method.drop_condition=0.1 or guidance=none"
             )
+
+
+def nothing_is_asked_of_the_untold(cfg: Config) -> Iterator[str]:
+    """A denoiser that is told nothing has no condition to be dropped, and no other to be led away from."""
+    conditioner, drop = at(cfg, "conditioner"), argument(at(cfg, "method"), "drop_condition")
+    if attribute(conditioner, "most_dropped") != 0:
+        return
+    told, names = f"where conditioner is {class_of(conditioner)}", ("names_classes", "needs_null")
+    instead = "use guidance=classifier, or conditioner=label"
+    if isinstance(drop, int | float) and drop > 0:
+        yield f"method.drop_condition: must be 0 {told}, which tells the denoiser nothing, got {drop:g}"
+    for path, node in objects(at(cfg, "guidance"), "guidance"):
+        if [bool(attribute(node, name)) for name in names] == [True, False]:
+            yield f"{path}: {class_of(node)} has no effect {told}; {instead}"
+    if attribute(at(cfg, "network"), "needs_condition"):
+        yield f"network: {class_of(at(cfg, 'network'))} has nothing to attend to {told}; use network=unet"
 
 
 def guidance_fits_the_study(cfg: Config) -> Iterator[str]:

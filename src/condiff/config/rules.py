@@ -13,12 +13,14 @@ from condiff.config.guidance_rules import (
     guidance_has_its_null,
     guidance_is_given_its_settings,
     learned_variance_is_learned,
+    nothing_is_asked_of_the_untold,
     sampler_can_follow,
 )
 from condiff.config.hints import nearest
 from condiff.config.kinds import objects, wrong_kinds
 from condiff.config.logger_rules import logger_is_understood
 from condiff.config.needed_stages import is_judged
+from condiff.config.network_rules import levels_fit, size_can_be_halved
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
 Rule = Callable[[Config], Iterator[str]]
@@ -123,47 +125,12 @@ def checkpoint_is_kept(cfg: Config) -> Iterator[str]:
         yield f"checkpoint: must be one of the steps in trainer.keep={kept}, got {step}; null is the end"
 
 
-def size_can_be_halved(cfg: Config) -> Iterator[str]:
-    """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
-    size = argument(at(cfg, "data"), "size")
-    autoencoder = at(cfg, "autoencoder", "network") or at(cfg, "autoencoder")
-    beside = [part for part in ("weaker", "classifier") if part in words(cfg.get("stages"))]
-    halved = [at(cfg, "network"), *(at(cfg, part, "network") for part in beside)]
-    latent, network = _downsampling(autoencoder), max(map(_downsampling, halved))
-    key = "size" if type(size) is int else "multiple_of"  # a size read from the data is a multiple of it
-    value = argument(at(cfg, "data"), key)
-    if type(value) is int and value % (latent * network):
-        yield (
-            f"data.{key}: must be a multiple of {latent * network}"
-            f" (autoencoder {latent} x network {network}), got {value}"
-        )
-
-
 def ends_are_in_order(cfg: Config) -> Iterator[str]:
     for path, node in objects(cfg, ""):
         for low, high in _ORDERED:
             first, last = argument(node, low), argument(node, high)
             if isinstance(first, int | float) and isinstance(last, int | float) and not first < last:
                 yield f"{path}.{low}: must be below {path}.{high}={last:g}, got {first:g}"
-
-
-def levels_fit(cfg: Config) -> Iterator[str]:
-    """A U-Net says of each of its widths whether it attends, and normalizes each in equal groups."""
-    for path, node in objects(cfg, ""):
-        widths, attention, groups = (argument(node, name) for name in ("widths", "attention", "norm_groups"))
-        if not isinstance(widths, list) or not all(type(width) is int for width in widths):
-            continue
-        if not widths or min(widths) < 1:
-            yield f"{path}.widths: must be integers >= 1, one for each level, got {widths}"
-        if isinstance(attention, list) and len(attention) != len(widths):
-            yield f"{path}.attention: must say true or false for each of the widths {widths}, got {attention}"
-        if type(groups) is int and groups > 0 and any(width % groups for width in widths):
-            yield f"{path}.widths: must be multiples of {path}.norm_groups={groups}, got {widths}"
-        head = argument(node, "head_width")
-        said = attention if isinstance(attention, list) else []
-        attended = [w for w, attends in zip(widths, said, strict=False) if attends] + widths[-1:]
-        if type(head) is int and attended and min(attended) < head:
-            yield f"{path}.head_width: must be at most {min(attended)}, a width that attends, got {head}"
 
 
 def sampler_has_no_more_steps_than_the_process(cfg: Config) -> Iterator[str]:
@@ -264,6 +231,7 @@ RULES: tuple[Rule, ...] = (
     name_is_a_file_name,
     target_can_be_read_back,
     guidance_has_its_null,
+    nothing_is_asked_of_the_untold,
     guidance_is_given_its_settings,
     guidance_fits_the_study,
     sampler_can_follow,
@@ -284,16 +252,3 @@ RULES: tuple[Rule, ...] = (
     logger_is_understood,
     devices_have_work,
 )
-
-
-def _downsampling(network: Config) -> int:
-    """By how much a network shrinks its input: said outright, or by its patches and between its widths."""
-    said, widths, patch = (argument(network, name) for name in ("downsampling", "widths", "patch"))
-    if type(said) is int and said > 0:
-        return said
-    folded = patch if type(patch) is int and patch > 0 else 1
-    return (
-        folded * 2 ** (len(widths) - 1)
-        if isinstance(widths, list | tuple) and 0 < len(widths) < 32
-        else folded
-    )

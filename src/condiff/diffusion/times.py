@@ -1,6 +1,7 @@
 """Which times are trained on."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,10 @@ from condiff.ranges import Positive, Real, checked
 
 
 class TimeSampler(ABC):
-    """A distribution of training times."""
+    """A distribution of training times. One that ``learns`` is told the losses of the times it has drawn."""
+
+    learns: ClassVar[bool] = False
+    balance: Tensor | None = None  # [n], what the losses of the times just drawn are multiplied by
 
     @abstractmethod
     def __call__(self, draws: Draws, process: Process) -> Tensor:

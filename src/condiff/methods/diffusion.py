@@ -65,7 +65,9 @@ class Diffusion(Method):
         error, m = self.denoiser.loss(x0, draws.normal("eps", *x0.shape[1:]), t, self.condition(batch, draws))
         weighted = self.weight(m, self.denoiser.parameterization) * error
         self.by_noise = m.angle.detach().flatten(), weighted.detach().flatten()
-        return {"loss": weighted.mean(), "error": error.detach().mean()}
+        balance = self.times.balance
+        loss = weighted if balance is None else balance.to(weighted) * weighted.flatten()
+        return {"loss": loss.mean(), "error": error.detach().mean()}
 
     def condition(self, batch: Mapping[str, Any], draws: Draws) -> Condition:
         """The batch's condition, with a ``drop_condition`` share of the samples not asked for."""

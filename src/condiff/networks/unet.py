@@ -5,6 +5,7 @@ the same for every process, and equal to t under the cosine schedule.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -77,6 +78,8 @@ class CrossAttentionUNet(nn.Module):
 
     A study of labels alone gets one learned token for each label.
     """
+
+    needs_condition: ClassVar[bool] = True
 
     @checked
     def __init__(

@@ -21,6 +21,7 @@ from condiff.callbacks.ema import Ema
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.ranks import Ranks
 from condiff.callbacks.steps import FiniteSteps, Progress
+from condiff.callbacks.times import LearnedTimes
 from condiff.callbacks.watch import WeightsOnTheWay, WhileTraining, as_saved
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
@@ -87,6 +88,7 @@ def fit(
         finite,
         *([] if ema is None else [ema]),
         by_noise,
+        LearnedTimes(ranks),
         Progress(name, settings, rows.add, clock, finite, by_noise, ranks),
         *(looks if ranks.leads else []),
         Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),

@@ -31,7 +31,8 @@ class Classifier:
 
     @checked
     def __init__(self, scale: NonNegative, base: Base = "null") -> None:
-        self.scale, self.base = scale, base
+        self.scale = scale
+        self.base: Base = base
 
     def __call__(self, models: Models) -> Denoiser:
         _required(models, type(self).__name__)
@@ -62,7 +63,8 @@ class ClassifierMean:
 
     @checked
     def __init__(self, scale: NonNegative, at: Literal["x_t", "mean"] = "x_t", base: Base = "null") -> None:
-        self.scale, self.at, self.base = scale, at, base
+        self.scale, self.at = scale, at
+        self.base: Base = base
 
     def __call__(self, models: Models) -> Denoiser:
         _required(models, type(self).__name__)
