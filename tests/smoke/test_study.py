@@ -156,8 +156,16 @@ def test_a_guidance_trains_its_second_model_once_and_no_other_guidance_does(stud
 
 
 def test_a_classifier_is_told_of_by_noise_level(study):
-    page = (study(*SECOND["classifier"]) / "report.html").read_text()
-    assert "classifier by noise level" in page
+    run = study(*SECOND["classifier"])
+    assert "classifier by noise level" in (run / "report.html").read_text()
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    (last,) = (row for row in rows if row["stage"] == "classifier" and "accuracy_noise_00_10" in row)
+    assert last["step"] == 2
+    found = [value for name, value in last.items() if name.startswith("accuracy_noise_")]
+    assert len(found) == 10
+    key = json.loads((run / "stages.json").read_text())["classifier"]["key"]
+    (measured,) = run.parents[1].rglob(f"classifier/{key}/classifier.json")
+    assert json.loads(measured.read_text())["accuracy"] == found
 
 
 def test_the_weaker_model_may_be_another_network(study):

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
@@ -22,6 +23,7 @@ from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
 
 LEVELS = 10  # parts of the trajectory at whose middle it is tested
+NAMES = tuple(f"accuracy_noise_{100 * i // LEVELS:02d}_{100 * (i + 1) // LEVELS:02d}" for i in range(LEVELS))
 BATCH = 250
 
 
@@ -41,11 +43,15 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         space=load_space(inputs["latents"]) if "latents" in inputs else None,
     )
     write_json(out / SHAPE, shape)
-    fit("classifier", method, data, runtime, out)
-    if not runtime.ranks.leads:
-        return
-    load_weights(classifier, out)
-    write_json(out / "classifier.json", _measured(classifier, process, inputs, runtime))
+    found: dict[str, Any] = {}
+
+    def measure(network: nn.Module) -> dict[str, float]:
+        found.update(_measured(network, process, inputs, runtime))
+        return dict(zip(NAMES, found["accuracy"], strict=True))
+
+    fit("classifier", method, data, runtime, out, measure, every=method.training_settings.steps)
+    if runtime.ranks.leads:
+        write_json(out / "classifier.json", found)
 
 
 @lru_cache(KEPT)
@@ -66,8 +72,8 @@ def built_classifier(cfg: Config, shape: list[int], num_classes: int) -> HalfUNe
 
 @torch.no_grad()
 def _measured(
-    classifier: HalfUNet, process: Process, inputs: Mapping[str, Artifact], runtime: Runtime
-) -> dict[str, object]:
+    classifier: nn.Module, process: Process, inputs: Mapping[str, Artifact], runtime: Runtime
+) -> dict[str, Any]:
     """Accuracy on held-out pictures at the middle of each part of the trajectory, data first."""
     place = device(runtime)
     classifier.eval().to(place)

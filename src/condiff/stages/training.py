@@ -58,12 +58,13 @@ def fit(
     out: Path,
     measure: Look[dict[str, float]] | None = None,
     drawing: Drawing | None = None,
+    every: int | None = None,
 ) -> None:
     """Train to the end, going on where an earlier attempt in ``out`` stopped.
 
-    The averaged weights are measured every ``runtime.watch.every`` steps, and drawn from. Leaves
-    ``weights.safetensors``, with a moving average also ``ema.safetensors``, ``log.jsonl``, ``model.json``
-    and what was drawn.
+    The averaged weights are drawn from, and measured ``every`` so many steps (``runtime.watch.every`` unless
+    it is given) and at the end. Leaves ``weights.safetensors``, with a moving average also
+    ``ema.safetensors``, ``log.jsonl``, ``model.json`` and what was drawn.
     """
     settings = method.training_settings
     ranks = runtime.ranks
@@ -79,7 +80,7 @@ def fit(
     finite, by_noise = FiniteSteps(name, method.trainable(), settings.clip), LossByNoise(ranks)
     looks: list[Callback] = [
         WeightsOnTheWay(method.trained, ema, settings.keep, partial(_kept, out / STEPS)),
-        *([] if measure is None else [watch(runtime.watch.every, measure, rows.add)]),
+        *([] if measure is None else [watch(every or runtime.watch.every, measure, rows.add)]),
         *([] if drawing is None else [watch(drawing.every(settings.steps), drawing.look, rows.show)]),
     ]
     callbacks: list[Callback] = [
