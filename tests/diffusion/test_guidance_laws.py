@@ -51,7 +51,7 @@ AT_ONE: dict[str, dict[str, Any]] = {
     "ClassifierFreeZeroStar": {"scale": 1.0, "zero": 0.0},  # stands still at every scale
 }
 NOT_PLAIN = dict.fromkeys(
-    ("classifier_mean", "classifier_clipped"),
+    ("classifier_mean", "classifier_mean_digits", "classifier_clipped"),
     "leaves x0 as it is and moves the mean of a step, which has a law of its own",
 )
 every_case = pytest.mark.parametrize("name", CASES)
