@@ -133,3 +133,17 @@ def test_on_patches_it_sees_their_pixels_as_channels():
         ValueError, match=r"HalfUNet.widths: 2 of them on patches of 3 .* multiple of 6, got 16"
     ):
         built(size=16, patch=3)
+
+
+@pytest.mark.parametrize("works_in", [torch.bfloat16, torch.float16])
+def test_under_autocast_the_gradient_is_float32_and_that_of_full_precision_to_its_rounding(works_in):
+    net, cond = built().requires_grad_(False), Condition(label=torch.tensor([0, 2, 1, 1]))
+    m, x = CosineVP().at(torch.full((4,), 0.5)), torch.randn(4, 2, 8, 8)
+    seen = []
+    net.first.register_forward_hook(lambda _, __, found: seen.append(found.dtype))
+    exact = gradient(net.log_probability, x, m, cond)
+    with torch.no_grad(), torch.autocast("cpu", works_in):
+        found, log_p = gradient(net.log_probability, x, m, cond), net.log_probability(x, m, cond)
+    assert seen == [torch.float32, works_in, works_in]
+    assert (found.dtype, log_p.dtype) == (torch.float32, torch.float32)
+    assert 0 < (found - exact).norm() / exact.norm() < 0.05
