@@ -200,7 +200,7 @@ class _Preflight:
 
     def _want_effect(self, settings: list[Setting], studies: list[dict[str, Any]]) -> None:
         """A second model that was asked for by name must be trained in one of the runs at least."""
-        trained = {stage for cfg in studies for stage in cfg["stages"]}
+        trained = {stage for cfg in studies for stage in cfg["check"] or cfg["stages"]}
         for setting in settings:
             part = setting.key.split(".")[0]
             if part in SECOND_MODELS and part not in trained and not setting.parsed.is_delete():

@@ -85,6 +85,15 @@ class Weaker:
 
 
 @dataclass
+class Recipe:
+    """What a paper has, for task=check to hold a config to."""
+
+    source: str = REQUIRED  # where its numbers stand
+    paper: dict[str, Any] = field(default_factory=dict)  # dotted keys of the config, and the paper's values
+    differs: list[str] = field(default_factory=list)  # what no key says
+
+
+@dataclass
 class Run:
     """The top level. A group that a study does not use is null."""
 
@@ -110,6 +119,8 @@ class Run:
     checkpoint: Count | None = None  # one of the steps in trainer.keep to sample from; null is the end
     images: str | None = None  # what task=evaluate measures
     reference: str | None = None  # and against what: a folder, an .npz, or data
+    check: list[str] | None = None  # task=check: [], which becomes the stages that would have run
+    recipe: Recipe | None = None
     runs: list[str] | str | None = None  # what task=compare compares: folders, or patterns of them
     metrics: dict[str, Wired | int] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from condiff.conditioners.label import ClassLabel
 from condiff.config.build import build
@@ -72,10 +73,18 @@ def built_denoiser(
     cfg: Config, conditioner: ClassLabel, shape: list[int], likelihood: Likelihood = levels
 ) -> NetworkDenoiser:
     """A denoiser as its training starts: the one place where network, process and parameterization meet."""
+    network = built_network(cfg, conditioner, shape)
+    process = build(cfg["process"], "process")
+    parameterization = build(cfg["objective"]["parameterization"], "objective")
+    return NetworkDenoiser(network, process, parameterization, VariationalBound(likelihood=likelihood))
+
+
+def built_network(cfg: Config, conditioner: ClassLabel, shape: list[int]) -> nn.Module:
+    """The network of a denoiser as its training starts, for x0 of this shape, [C, H, W]."""
     torch.manual_seed(cfg["seed"])
     channels, size, _ = shape
     stacked = conditioner.concat_channels(channels)
-    network = build(
+    return build(
         _own(cfg)["network"],
         "network",
         channels=channels,
@@ -83,9 +92,6 @@ def built_denoiser(
         num_labels=conditioner.num_labels,
         **({"concat_channels": stacked} if stacked else {}),
     )
-    process = build(cfg["process"], "process")
-    parameterization = build(cfg["objective"]["parameterization"], "objective")
-    return NetworkDenoiser(network, process, parameterization, VariationalBound(likelihood=likelihood))
 
 
 def _own(cfg: Config) -> Config:

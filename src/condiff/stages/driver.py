@@ -19,8 +19,9 @@ from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
 from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault
-from condiff.files import copy_whole, digest, write_json, written_whole
+from condiff.files import copy_whole, digest, read_json, write_json, written_whole
 from condiff.interrupts import Interrupted, Interrupts
+from condiff.reports.checked import CHECKED, check_tables
 from condiff.reports.comparison_page import PAGE
 from condiff.reports.html import render
 from condiff.reports.redact import redact
@@ -275,6 +276,10 @@ def _leave(
     if "comparison" in done:
         copy_whole(done["comparison"].path, folder, ("figures", "results.csv", PAGE))
         print(f"comparison: {folder / PAGE}")
+    if "check" in done:
+        found = read_json(done["check"].path / CHECKED)
+        write_json(folder / CHECKED, found)
+        print(f"\n{check_tables(found, palette_for(sys.stdout))}\n")
     page = render(report(cfg, command, steps, done))
     with written_whole(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")

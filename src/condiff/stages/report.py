@@ -13,6 +13,7 @@ from condiff.config.nodes import argument, attribute, class_of
 from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.files import read_json
+from condiff.reports.checked import CHECKED, check_told
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
@@ -190,7 +191,7 @@ def _watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any
 
 
 def _notes(done: Mapping[str, Artifact]) -> list[str]:
-    notes = []
+    notes = check_told(read_json(done["check"].path / CHECKED)) if "check" in done else []
     if "judge" in done:
         found = read_json(done["judge"].path / "judge.json")
         notes.append(

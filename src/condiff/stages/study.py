@@ -89,6 +89,24 @@ STAGES = (
         source="condiff.stages.outside:of_statistics",
     ),
     Stage(
+        "check",
+        "condiff.stages.check:check",
+        reads=(
+            *(
+                "check",
+                "recipe",
+                "seed",
+                "num_samples",
+                "data",
+                "conditioner",
+                "process",
+                "objective",
+                "network",
+            ),
+            *("method", "optimizer", "trainer", "autoencoder", "weaker", "classifier", "guidance", "sampler"),
+        ),
+    ),
+    Stage(
         "comparison",
         "condiff.stages.comparison:compare",
         reads=("name", "question", "runs"),

@@ -1,0 +1,112 @@
+"""What a check has counted, in words and tables."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from condiff.reports.tables import PLAIN, Palette, table
+
+CHECKED = "check.json"
+_LETTERS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+
+
+def check_tables(found: Mapping[str, Any], palette: Palette = PLAIN) -> str:
+    """The networks, what training and sampling take, and what differs from the paper, for a terminal."""
+    parts = [_networks(found, palette), _training(found, palette)]
+    parts += [_sampling(found["sampling"], palette)] if "sampling" in found else []
+    return "\n\n".join([*parts, "\n".join(check_notes(found))])
+
+
+def check_told(found: Mapping[str, Any]) -> list[str]:
+    """The same for a page, a sentence a number."""
+    lines = [
+        f"{name}: {own['class']} of {short(own['parameters'])} parameters; {short(own['flop'], 'FLOP')} for"
+        f" one picture, {short(own['flop_training'], 'FLOP')} for {own['steps']:,} steps of"
+        f" {own['batch_size']:,} pictures; {size(own['bytes_states'])} of states,"
+        f" {size(own['bytes_activations'])} of activations."
+        for name, own in found["networks"].items()
+    ]
+    if "sampling" in found:
+        own = found["sampling"]
+        whole = short(own["flop_picture"] * own["num_samples"], "FLOP")
+        lines.append(
+            f"sampling: {short(own['flop_picture'], 'FLOP')} for one picture in {own['steps']:,} steps of"
+            f" {own['sampler']} with {own['guidance']}, {whole} for {own['num_samples']:,}."
+        )
+    return [*lines, *check_notes(found)]
+
+
+def check_notes(found: Mapping[str, Any]) -> list[str]:
+    """What stands in no table, a sentence each."""
+    channels, height, width = found["shape"]
+    notes = [
+        f"Counted for x0 of {channels} x {height} x {width}. A product and its sum are two operations (FLOP),"
+        " where papers often count one; the way back takes twice the way forward.",
+        "Memory is of one device in float32: states are weights, gradients, AdamW's moments and the average;"
+        " activations are what a whole batch keeps for the way back, of which bf16-mixed keeps about half.",
+    ]
+    recipe = found["recipe"]
+    if recipe is None:
+        return [*notes, "This study states no recipe of a paper to be compared with."]
+    changed, same = recipe["changed"], recipe["same"]
+    return [
+        *notes,
+        f"Recipe: {recipe['source']}; {same} of {same + len(changed)} values are the paper's.",
+        *(f"{o['key']}: {_value(o['paper'])} in the paper, {_value(o['here'])} here" for o in changed),
+        *(f"Not the paper's: {sentence}" for sentence in recipe["differs"]),
+    ]
+
+
+def _networks(found: Mapping[str, Any], palette: Palette) -> str:
+    rows = [
+        [name, short(own["parameters"]), short(own["flop"], "FLOP"), own["class"]]
+        for name, own in found["networks"].items()
+    ]
+    return table(["network", "parameters", "one picture", "class"], rows, palette)
+
+
+def _training(found: Mapping[str, Any], palette: Palette) -> str:
+    rows = [
+        [
+            name,
+            f"{own['steps']:,}",
+            f"{own['batch_size']:,}",
+            short(own["flop_step"], "FLOP"),
+            short(own["flop_training"], "FLOP"),
+            size(own["bytes_states"]),
+            size(own["bytes_activations"]),
+        ]
+        for name, own in found["networks"].items()
+    ]
+    head = ["training", "steps", "batch", "a step", "all steps", "states", "activations of a batch"]
+    return table(head, rows, palette)
+
+
+def _sampling(own: Mapping[str, Any], palette: Palette) -> str:
+    calls = ", ".join(f"{name} {count:,}" for name, count in own["calls"].items())
+    cells = [own["sampler"], f"{own['steps']:,}", calls, short(own["flop_picture"], "FLOP")]
+    cells += [short(own["flop_picture"] * own["num_samples"], "FLOP"), own["guidance"]]
+    head = [
+        "sampling",
+        "steps",
+        "network calls",
+        "one picture",
+        f"{own['num_samples']:,} pictures",
+        "guidance",
+    ]
+    return table(head, [cells], palette)
+
+
+def short(number: float, unit: str = "") -> str:
+    """Four digits and a letter for the thousands: 553.8 M."""
+    power = min(int(math.log10(number)) // 3, len(_LETTERS) - 1) if number >= 1 else 0
+    return f"{number / 1000**power:.4g} {_LETTERS[power]}{unit}".rstrip()
+
+
+def size(number: float) -> str:
+    """Bytes in GiB, in MiB below one."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
+
+
+def _value(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

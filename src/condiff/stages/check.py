@@ -1,0 +1,219 @@
+"""What a study would take, counted on networks without weights: nothing is trained and no data are needed.
+
+A product and the sum after it are two operations (FLOP), as torch counts them.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from condiff.conditioners.label import ClassLabel
+from condiff.config.build import build
+from condiff.config.nodes import at, class_of
+from condiff.data.source import DataInfo
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.guidance import Models
+from condiff.diffusion.guidance.classifier import LogProbability
+from condiff.diffusion.process import Marginal, Process
+from condiff.diffusion.randomness import SampleNoise
+from condiff.errors import ConfigError
+from condiff.files import write_json
+from condiff.methods.settings import Training
+from condiff.reports.checked import CHECKED
+from condiff.stages.classifier import built_classifier
+from condiff.stages.denoiser import build_conditioner, built_network
+from condiff.stages.parameters import parameters_of
+from condiff.stages.stage import Artifact, Config, Runtime
+
+FLOAT = 4  # bytes; weights, gradients, AdamW's two moments and the average are float32
+WALKED = 8  # steps of a sampler that stand for all
+BACKWARD = 2  # times the operations of a forward pass
+META = torch.device("meta")
+TRAINERS = {"denoiser": "trainer"}  # where the config has the training of a stage, if not below its name
+
+
+def check(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """``check.json``: each network, its training, the sampling, and what differs from the paper."""
+    write_json(out / CHECKED, {**counted(cfg, _info(cfg)), "recipe": differences(cfg)})
+
+
+def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
+    """``shape`` of x0, ``networks`` with their sizes and costs, and ``sampling`` of one picture."""
+    stages, process = cfg["check"], build(cfg["process"], "process")
+    shape, found = [info.channels, info.size, info.size], {}
+    if "autoencoder" in stages:
+        shape, found["autoencoder"] = _autoencoder(cfg, shape)
+    conditioner = build_conditioner(cfg, info)
+    x, m, cond = torch.empty(1, *shape, device=META), _middle(process), _asked(conditioner, shape)
+    with META:
+        parts: dict[str, Any] = {
+            name: built_network(_seen_by(cfg, name), conditioner, shape)
+            for name in ("denoiser", "weaker")
+            if name in stages
+        }
+        classifier = (
+            built_classifier(cfg, shape, max(1, info.num_classes)) if "classifier" in stages else None
+        )
+    for name, network in parts.items():
+        found[name] = _cost(network, lambda network=network: network(x, m, cond), _training(cfg, name))
+    if classifier is not None:
+        found["classifier"] = _cost(classifier, lambda: classifier(x, m), _training(cfg, "classifier"))
+    whole = {"shape": shape, "networks": found}
+    if "samples" in stages:
+        whole["sampling"] = _sampling(cfg, parts, classifier, process, x, cond)
+    return whole
+
+
+def differences(cfg: Config) -> dict[str, Any] | None:
+    """Where the config is not what its recipe says the paper has, and what the recipe says besides."""
+    recipe = cfg["recipe"]
+    if recipe is None:
+        return None
+    found = {key: (wanted, _value(cfg, key)) for key, wanted in recipe["paper"].items()}
+    other = {key: pair for key, pair in found.items() if pair[0] != pair[1]}
+    return {
+        "source": recipe["source"],
+        "same": len(found) - len(other),
+        "changed": [{"key": key, "paper": paper, "here": here} for key, (paper, here) in other.items()],
+        "differs": recipe["differs"],
+    }
+
+
+def _info(cfg: Config) -> DataInfo:
+    """Of the data if they are there, else of what the config says of them."""
+    node = cfg["data"]
+    if node.get("path", "") != "???":
+        source = build(node, "data")
+        source.check()
+        return source.info()
+    lacking = [key for key in ("size", "num_classes") if node.get(key) is None]
+    if lacking:
+        raise ConfigError(*(f"data.{key}: is null; give it, or data.path, to count" for key in lacking))
+    classes = node["num_classes"]
+    names = [str(k) for k in range(classes)]
+    return DataInfo(classes, names, 3, node["size"], 0, 0, False, "pictures that are not there", [])
+
+
+def _autoencoder(cfg: Config, shape: list[int]) -> tuple[list[int], dict[str, Any]]:
+    """The shape of its latents, and what it costs to encode a picture and decode it again."""
+    with META:
+        module = build(cfg["autoencoder"]["network"], "autoencoder.network", channels=shape[0])
+    picture, channels = torch.empty(1, *shape, device=META), module.latent_channels
+    cost = _cost(
+        module,
+        lambda: module.decode(module.encode(picture)[:, :channels]),
+        _training(cfg, "autoencoder"),
+    )
+    size = shape[1] // module.downsampling
+    return ([channels, size, size] if "latents" in cfg["check"] else shape), cost
+
+
+def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training) -> dict[str, Any]:
+    """Its size, the operations of one picture, and those and the bytes of its training on one device."""
+    flop, activations = _passed(module, call)
+    size, step = parameters_of(module), (1 + BACKWARD) * flop * training.batch_size
+    kept = size["parameters"] + size["trainable"] * (3 + (training.ema_decay is not None))
+    return {
+        **size,
+        "flop": flop,
+        "steps": training.steps,
+        "batch_size": training.batch_size,
+        "flop_step": step,
+        "flop_training": step * training.steps,
+        "bytes_states": FLOAT
+        * kept,  # weights; and of each that is trained its gradient, moments and average
+        "bytes_activations": activations * training.batch_size,
+    }
+
+
+def _passed(module: nn.Module, call: Callable[[], Tensor]) -> tuple[int, int]:
+    """Operations of a forward pass, and the bytes that it keeps for the way back, its weights apart."""
+    weights = {p.untyped_storage()._cdata for p in module.parameters()}
+    kept: dict[int, int] = {}
+    held: list[Tensor] = []  # so that no storage is given to another tensor meanwhile
+
+    def keep(tensor: Tensor) -> Tensor:
+        held.append(tensor)
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda tensor: tensor):
+        call()
+    return counter.get_total_flops(), sum(kept.values())
+
+
+def _sampling(
+    cfg: Config, parts: Mapping[str, Any], classifier: Any, process: Process, noise: Tensor, cond: Condition
+) -> dict[str, Any]:
+    """Operations and network calls of one picture: those of a short walk, for as many steps as there are."""
+    target, calls = build(cfg["objective"]["parameterization"], "objective"), dict.fromkeys(parts, 0)
+
+    def counting(name: str) -> Callable[..., None]:
+        def count(_: nn.Module, given: tuple[Tensor, ...], __: Tensor) -> None:
+            calls[name] += len(given[0])
+
+        return count
+
+    for name, network in parts.items():
+        network.register_forward_hook(counting(name))
+    denoisers = {name: NetworkDenoiser(network, process, target) for name, network in parts.items()}
+    log_p = None if classifier is None else _of_no_leaf(classifier.requires_grad_(False).log_probability)
+    guided = build(cfg["guidance"], "guidance")(Models(denoisers["denoiser"], log_p, denoisers.get("weaker")))
+    steps = cfg["sampler"]["steps"]
+    walked = min(steps, WALKED)
+    with FlopCounterMode(display=False) as counter:
+        build({**cfg["sampler"], "steps": walked}, "sampler")(guided, noise, cond, _Unheard(0, [0]))
+    return {
+        "steps": steps,
+        "sampler": class_of(cfg["sampler"]),
+        "guidance": class_of(cfg["guidance"]),
+        "calls": {name: round(count * steps / walked) for name, count in calls.items()},
+        "flop_picture": round(counter.get_total_flops() * steps / walked),
+        "num_samples": cfg["num_samples"],
+    }
+
+
+def _of_no_leaf(log_p: LogProbability) -> LogProbability:
+    """The same function: the counter follows a gradient to results of operations only."""
+    return lambda x, m, cond: log_p(x.clone(), m, cond)
+
+
+class _Unheard(SampleNoise):
+    """Noise without values."""
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.empty(1, *shape, device=META)
+
+
+def _asked(conditioner: ClassLabel, shape: list[int]) -> Condition:
+    label, source = torch.zeros(1, dtype=torch.int64), torch.empty(1, *shape)
+    return conditioner({"label": label, "source": source}).to(META)
+
+
+def _middle(process: Process) -> Marginal:
+    """Of one time in the middle, its values forgotten."""
+    return process.at(process.clock(torch.full((1,), 0.5, dtype=torch.float64))).to(
+        torch.empty(1, device=META)
+    )
+
+
+def _seen_by(cfg: Config, name: str) -> Config:
+    return {key: part for key, part in cfg.items() if key != "weaker" or name == "weaker"}
+
+
+def _training(cfg: Config, name: str) -> Training:
+    path = TRAINERS.get(name, f"{name}.trainer")
+    return build(_value(cfg, path), path)
+
+
+def _value(cfg: Config, key: str) -> Any:
+    *above, last = key.split(".")
+    return at(cfg, *above).get(last)
