@@ -1,0 +1,160 @@
+"""What a check counts, where it can be counted by hand."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from choices import CONF
+from torch import nn
+
+from condiff.config.compose import check as composed
+from condiff.data.source import DataInfo
+from condiff.errors import ConfigError
+from condiff.interrupts import Interrupts
+from condiff.reports.checked import check_tables, check_told, short, size
+from condiff.stages.check import _passed, check, counted, differences
+from condiff.stages.driver import run_study
+from condiff.stages.stage import Runtime
+from condiff.stages.study import STAGES
+
+NAMES = [stage.name for stage in STAGES]
+INFO = DataInfo(10, [str(k) for k in range(10)], 1, 32, 0, 0, False, "", [])
+
+
+def study(*argv: str) -> dict[str, Any]:
+    (cfg,) = composed([*argv, "task=check"], CONF, NAMES) or [{}]
+    return cfg
+
+
+def test_operations_and_kept_bytes_of_a_network_that_can_be_counted_by_hand():
+    """A matrix [6, 4] on 3 rows: 2 x 3 x 4 x 6 operations; kept are its input, and the tanh's result."""
+    with torch.device("meta"):
+        net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    x = torch.empty(3, 4, device="meta")
+    flop, kept = _passed(net, lambda: net(x))
+    assert flop == 2 * 3 * (4 * 6 + 6 * 2)
+    assert kept == 4 * (3 * 4 + 3 * 6)
+
+
+def test_a_convolution_has_its_operations_at_every_place():
+    with torch.device("meta"):
+        net = nn.Conv2d(3, 5, 3, padding=1)
+    x = torch.empty(1, 3, 8, 8, device="meta")
+    assert _passed(net, lambda: net(x)) == (2 * 3 * 9 * 5 * 64, 4 * 3 * 64)
+
+
+def test_training_is_three_passes_a_sample_and_five_numbers_a_weight():
+    found = counted(study("experiment=cfg_latent", "trainer.steps=10", "trainer.batch_size=7"), INFO)
+    own = found["networks"]["denoiser"]
+    assert found["shape"] == [4, 8, 8]
+    assert own["flop_step"] == 3 * 7 * own["flop"]
+    assert own["flop_training"] == 10 * own["flop_step"]
+    assert own["bytes_states"] == 5 * 4 * own["parameters"]
+    judge_free = counted(study("experiment=cfg_latent", "trainer.ema_decay=null"), INFO)["networks"][
+        "denoiser"
+    ]
+    assert judge_free["bytes_states"] == 4 * 4 * own["parameters"]
+
+
+def test_sampling_counts_the_calls_of_every_network():
+    plain = counted(study("experiment=cfg_latent", "guidance=none"), INFO)
+    free = counted(study("experiment=cfg_latent"), INFO)
+    heun = counted(study("experiment=cfg_latent", "guidance=none", "sampler=heun", "sampler.steps=8"), INFO)
+    both = counted(study("experiment=cfg_latent", "guidance=autoguidance"), INFO)
+    one = plain["networks"]["denoiser"]["flop"]
+    assert plain["sampling"]["calls"] == {"denoiser": 16}
+    assert plain["sampling"]["flop_picture"] == 16 * one
+    assert free["sampling"]["calls"] == {"denoiser": 32}
+    assert free["sampling"]["flop_picture"] == 32 * one
+    assert heun["sampling"]["calls"] == {"denoiser": 15}  # the last of 8 steps asks once
+    assert both["sampling"]["calls"] == {"denoiser": 16, "weaker": 16}
+
+
+def test_a_classifier_is_asked_forward_and_back_at_every_step():
+    found = counted(study("experiment=classifier_guided", "sampler=ddim", "guidance=classifier"), INFO)
+    denoiser, classifier = (found["networks"][name]["flop"] for name in ("denoiser", "classifier"))
+    own = found["sampling"]
+    assert own["calls"] == {"denoiser": own["steps"]}
+    asked = own["flop_picture"] - own["steps"] * denoiser
+    # forward, and back to the picture only: no gradient of a weight is made
+    assert 1.9 < asked / (own["steps"] * classifier) < 2.1
+
+
+def recipe(**paper: Any) -> dict[str, Any]:
+    return {"source": "a paper", "paper": paper, "differs": ["Colour."]}
+
+
+def test_a_recipe_names_what_is_not_the_papers():
+    cfg = {
+        "recipe": recipe(**{"trainer.steps": 5, "optimizer.lr": 0.1}),
+        "trainer": {"steps": 5},
+        "optimizer": {},
+    }
+    found = differences(cfg)
+    assert found == {
+        "source": "a paper",
+        "same": 1,
+        "changed": [{"key": "optimizer.lr", "paper": 0.1, "here": None}],
+        "differs": ["Colour."],
+    }
+    assert differences({"recipe": None}) is None
+
+
+def test_without_data_their_size_and_classes_must_be_said(tmp_path):
+    with pytest.raises(ConfigError) as told:
+        check(study("experiment=cfg_latent", "data=image_folder", "data.size=32"), {}, Runtime(), tmp_path)
+    assert told.value.lines == ("data.num_classes: is null; give it, or data.path, to count",)
+
+
+def test_a_check_leaves_its_counts_in_the_run_folder_and_tells_them(tmp_path, capsys):
+    cache, folder = tmp_path / "cache", tmp_path / "run"
+    cfg = study("experiment=cfg_latent", "data=digits", f"runtime.cache={cache}", "logger.wandb=off")
+    run_study(cfg, folder, Interrupts())
+    found = json.loads((folder / "check.json").read_text())
+    assert f"{short(found['networks']['denoiser']['parameters'])}" in capsys.readouterr().out
+    assert "of 64 pictures" in (folder / "report.html").read_text()
+    assert not (cache / "data").exists()
+
+
+def test_data_that_are_not_there_are_no_mistake_of_a_check_and_are_one_of_a_study():
+    argv = ("experiment=cfg_latent", "data=image_folder", "data.size=32", "data.num_classes=3")
+    assert study(*argv)["stages"] == ["check"]
+    assert "denoiser" in study(*argv)["check"]
+    with pytest.raises(ConfigError, match=r"data\.path: is required"):
+        composed([*argv], CONF, NAMES)
+
+
+def test_a_setting_of_a_second_model_is_checked_with_it():
+    assert study("experiment=cfg_latent", "guidance=classifier", "classifier=patches")["classifier"]
+    with pytest.raises(ConfigError, match="has no effect"):
+        study("experiment=cfg_latent", "classifier=patches")
+
+
+def test_what_was_counted_is_told_in_tables_and_in_sentences():
+    cfg = study("experiment=classifier_guided")
+    found = {
+        **counted(cfg, INFO),
+        "recipe": {"source": "a paper", "same": 3, "changed": [], "differs": ["Red."]},
+    }
+    text, lines = check_tables(found), check_told(found)
+    for words in ("classifier", "ClassifierMean", "3 of 3 values", "Not the paper's: Red."):
+        assert words in text
+        assert any(words in line for line in lines)
+    changed = {"key": "trainer.steps", "paper": 300, "here": None}
+    other = {**found, "recipe": {**found["recipe"], "changed": [changed]}}
+    assert "trainer.steps: 300 in the paper, null here" in check_tables(other)
+    assert "states no recipe" in check_tables({**found, "recipe": None})
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0"), (999, "999"), (763536, "763.5 k"), (553838086, "553.8 M"), (2.24e12, "2.24 T")],
+)
+def test_numbers_have_four_digits_and_a_letter(number, said):
+    assert short(number) == said
+    assert short(number, "FLOP") == (f"{said}FLOP" if said[-1].isalpha() else f"{said} FLOP")
+
+
+def test_bytes_are_in_the_unit_that_fits():
+    assert (size(3 * 2**29), size(2**19)) == ("1.5 GiB", "0.5 MiB")
