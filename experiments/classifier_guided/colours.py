@@ -2,7 +2,7 @@
 
     python experiments/classifier_guided/colours.py FOLDER
 
-Each of the 5,000 MNIST digits keeps its shape and is painted in a bright hue on a dark one, both drawn by its key.
+Each of the 5,000 MNIST digits keeps its shape; a bright hue on a dark one, both drawn by its key, paint it.
 """
 
 import argparse

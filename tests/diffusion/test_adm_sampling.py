@@ -163,7 +163,7 @@ def sampled(
 def clipped(name: str, scale: float) -> Guidance:
     """The choice of conf/guidance with another scale."""
     node = choices("guidance")[name]
-    node["links"][-1]["scale"] = scale
+    node["scale"] = scale
     return build(node, "guidance")
 
 
@@ -201,8 +201,8 @@ def test_a_classifier_on_top_of_classifier_free_guidance_moves_what_that_has_sai
     drawn = torch.randn(26, B, *SHAPE, generator=torch.Generator().manual_seed(1)).double()
     node = choices("guidance")["classifier_clipped"]
     inner = {"_target_": "condiff.diffusion.guidance.ClassifierFree", "scale": free}
-    node["links"][0]["inner"] = inner
-    node["links"][-1] |= {"scale": 3.0, "base": "condition"}
+    node["inner"]["inner"] = inner
+    node |= {"scale": 3.0, "base": "condition"}
     ours = sampled(LinearDDPM(), build(node, "guidance"), AncestralSmall(25, grid=Linspace()), drawn, False)
     theirs = reference(LinearDDPM(), "25", 3.0, drawn, False, free)
     np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import Denoiser
-from condiff.diffusion.guidance import Guided, Models, Rule
+from condiff.diffusion.guidance import Guidance, Guided, Models, NoGuidance, Rule
 from condiff.diffusion.parameterization import Prediction
 from condiff.diffusion.process import Marginal
 from condiff.ranges import NonNegative, checked
@@ -22,16 +22,16 @@ class Classifier:
     """eps - scale sigma grad log p(c | x_t) (alg. 2), and the x0 that goes with it.
 
     The denoiser is asked for its ``base``: the null where it has one, so that scale 1 is the conditional
-    model (Bayes), or the condition itself, which the classifier then sharpens: ADM-G, or a chain after
-    classifier-free guidance.
+    model (Bayes), or the condition itself, which the classifier then sharpens. What ``inner`` makes of the
+    denoiser is moved: x0 kept in range, or guided without a classifier.
     """
 
     needs_null: ClassVar[bool] = False
     needs_stage: ClassVar[str] = "classifier"
 
     @checked
-    def __init__(self, scale: NonNegative, base: Base = "null") -> None:
-        self.scale = scale
+    def __init__(self, scale: NonNegative, base: Base = "null", inner: Guidance | None = None) -> None:
+        self.scale, self.inner = scale, inner or NoGuidance()
         self.base: Base = base
 
     def __call__(self, models: Models) -> Denoiser:
@@ -39,10 +39,10 @@ class Classifier:
         return Guided(models, self._start)
 
     def _start(self, models: Models) -> Rule:
-        log_p = _required(models, type(self).__name__)
+        log_p, denoiser = _required(models, type(self).__name__), self.inner(models)
 
         def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
-            free = models.denoiser(x_t, m, _asked(cond, self.base))
+            free = denoiser(x_t, m, _asked(cond, self.base))
             # d x0 = sigma^2 / alpha grad; where no signal is left there is nothing to classify
             push = torch.where(m.alpha > 0, m.sigma**2 / m.alpha, 0)
             return free.moved(free.x0 + self.scale * push * gradient(log_p, x_t, m, cond), x_t, m)
@@ -54,7 +54,7 @@ class ClassifierMean:
     """The mean of an ancestral step, moved by scale times its variance times the gradient (alg. 1).
 
     The gradient is that at x_t, as is usual in practice, or ``at`` the mean that is moved, around which the
-    paper expands (eq. 5). ``base`` is that of ``Classifier``.
+    paper expands (eq. 5). ``base`` and ``inner`` are those of ``Classifier``.
     """
 
     needs_null: ClassVar[bool] = False
@@ -62,8 +62,14 @@ class ClassifierMean:
     asks: ClassVar[str] = "pull"  # of the sampler
 
     @checked
-    def __init__(self, scale: NonNegative, at: Literal["x_t", "mean"] = "x_t", base: Base = "null") -> None:
-        self.scale, self.at = scale, at
+    def __init__(
+        self,
+        scale: NonNegative,
+        at: Literal["x_t", "mean"] = "x_t",
+        base: Base = "null",
+        inner: Guidance | None = None,
+    ) -> None:
+        self.scale, self.at, self.inner = scale, at, inner or NoGuidance()
         self.base: Base = base
 
     def __call__(self, models: Models) -> Denoiser:
@@ -71,13 +77,13 @@ class ClassifierMean:
         return Guided(models, self._start)
 
     def _start(self, models: Models) -> Rule:
-        log_p = _required(models, type(self).__name__)
+        log_p, denoiser = _required(models, type(self).__name__), self.inner(models)
 
         def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
             def pull(mean: Tensor) -> Tensor:
                 return self.scale * gradient(log_p, mean if self.at == "mean" else x_t, m, cond)
 
-            return replace(models.denoiser(x_t, m, _asked(cond, self.base)), pull=pull)
+            return replace(denoiser(x_t, m, _asked(cond, self.base)), pull=pull)
 
         return rule
 
