@@ -18,6 +18,7 @@ from condiff.config.compose import Command, read_command
 from condiff.errors import told
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages.driver import can_be_measured, command_line, fits, rehearse_if_new, run_study
+from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
 from condiff.stages.study import STAGES
@@ -51,6 +52,7 @@ def preflight(command: Command) -> None:
         refuse_search(command.search, [*{name for run in command.runs for name in run.cfg["metrics"] or {}}])
     checked = []
     for cfg in [run.cfg for run in command.runs]:
+        weights_are_there(cfg)
         chosen_loggers(cfg["logger"])  # none of them begins, but one may not be installed
         if not str(command.launcher.get("_target_")).endswith((".Slurm", ".Ray")):  # jobs run elsewhere
             check_devices(cfg["runtime"])

@@ -52,6 +52,15 @@ def told(folder, *argv, torch=True):
     return process.returncode, out, err
 
 
+def test_weights_that_are_not_there_are_told_without_torch(tmp_path):
+    given = ("network=adm_256", "process=linear", "network.weights=gone.pt", "data=image_folder")
+    study = ("experiment=cfg_latent", "stages=[data,denoiser,samples]", "data.path=pictures", "data.size=256")
+    code, out, err = told(tmp_path / "cwd", *study, *given, "~autoencoder", torch=False)
+    assert (code, out) == (2, "")
+    assert err.startswith("error[2]: network.weights: gone.pt is no file; give one in the layout of ADM's")
+    assert err.count("\n") == 1
+
+
 def test_help_needs_no_torch(tmp_path):
     code, out, err = told(tmp_path / "cwd", "--help", torch=False)
     assert (code, err) == (0, "")

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
+from condiff.config.given_rules import without_training
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.schema import REQUIRED, defaults
 from condiff.config.sweeping import axis_of, corners, every, plugins, without_effect
@@ -208,6 +209,7 @@ class _Preflight:
                     f"{setting.text}: has no effect, as this study draws no samples that need stage {part};"
                     f" use {SECOND_MODELS[part]}, or leave {part} out"
                 )
+        self.mistakes += without_training([(setting.key, setting.text) for setting in settings], studies)
 
     def _no_study(self) -> str:
         names = self.composer.loader.get_group_options("experiment")

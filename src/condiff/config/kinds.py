@@ -16,7 +16,7 @@ _BASES = {
     "method": "Diffusion",
     "judge.method": "JudgeTraining",
     "autoencoder.method": "AutoencoderKL",
-    "classifier.network": "HalfUNet",
+    "classifier.network": "ImageClassifier",
     "classifier.method": "NoisyClassifier",
     "optimizer": "AdamW",
     "trainer": "Training",

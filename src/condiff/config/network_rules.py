@@ -42,8 +42,9 @@ def levels_fit(cfg: Config) -> Iterator[str]:
 
 
 def _downsampling(network: Config) -> int:
-    """By how much a network shrinks its input: said outright, or by its patches and between its widths."""
+    """By how much a network shrinks its input: said outright, or by its patches and between its levels."""
     said, widths, patch = (argument(network, name) for name in ("downsampling", "widths", "patch"))
+    widths = argument(network, "multipliers") if widths is None else widths
     if type(said) is int and said > 0:
         return said
     folded = patch if type(patch) is int and patch > 0 else 1

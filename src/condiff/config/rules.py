@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 
 from condiff.config.device_rules import devices_have_work
+from condiff.config.given_rules import given_weights_are_not_trained, network_is_told_its_step
 from condiff.config.guidance_rules import (
     guidance_fits_the_study,
     guidance_has_its_null,
@@ -236,6 +237,8 @@ RULES: tuple[Rule, ...] = (
     guidance_fits_the_study,
     sampler_can_follow,
     learned_variance_is_learned,
+    network_is_told_its_step,
+    given_weights_are_not_trained,
     metrics_are_objects,
     checkpoint_is_kept,
     size_can_be_halved,

@@ -13,7 +13,7 @@ from condiff.diffusion.times import Uniform
 from condiff.methods.method import Method, clean
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
-from condiff.networks.noisy_classifier import HalfUNet
+from condiff.networks.classifier import ImageClassifier
 from condiff.ranges import Probability, checked
 
 
@@ -23,7 +23,7 @@ class NoisyClassifier(Method):
     @checked
     def __init__(
         self,
-        classifier: HalfUNet,
+        classifier: ImageClassifier,
         process: Process,
         optimizer: AdamW,
         training: Training,

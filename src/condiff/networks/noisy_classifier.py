@@ -6,15 +6,15 @@ from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D, get_down_block
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
+from condiff.networks.classifier import ImageClassifier
 from condiff.networks.unet import check_levels
 from condiff.ranges import Count, Probability, checked
 
 EPS = 1e-5  # of the group norms, as in diffusers' UNet2DModel
 
 
-class HalfUNet(nn.Module):
+class HalfUNet(ImageClassifier):
     """Logits of p(label | x_t), told the noise level as the U-Nets are (Dhariwal & Nichol 2021, sec. 4).
 
     x_t is brought to unit size first, x_t / sqrt(alpha^2 + sigma^2): on a variance-preserving process it is
@@ -79,12 +79,6 @@ class HalfUNet(nn.Module):
         for level in self.levels:
             x, _ = level(x, time)
         return self.pool(self.norm(self.middle(x, time)))
-
-    def log_probability(self, x_t: Tensor, m: Marginal, cond: Condition) -> Tensor:
-        """log p(label | x_t), [B], in float32 whatever the network works in."""
-        if cond.label is None:
-            raise ValueError("a classifier of noisy images needs labels; use conditioner=label")
-        return self(x_t, m).float().log_softmax(1).gather(1, cond.label[:, None]).squeeze(1)
 
 
 class AttentionPool(nn.Module):

@@ -14,13 +14,15 @@ from condiff.data.source import DataInfo
 from condiff.diffusion.process import Process
 from condiff.diffusion.randomness import SampleNoise
 from condiff.files import read_json, write_json
-from condiff.networks.noisy_classifier import HalfUNet
+from condiff.methods.noisy_classifier import NoisyClassifier
+from condiff.networks.classifier import ImageClassifier
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.denoiser import SHAPE, shape_of
 from condiff.stages.device import device
 from condiff.stages.latents import drawn_once, load_space
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
+from condiff.stages.untrained import is_given, take
 
 LEVELS = 10  # parts of the trajectory at whose middle it is tested
 NAMES = tuple(f"accuracy_noise_{100 * i // LEVELS:02d}_{100 * (i + 1) // LEVELS:02d}" for i in range(LEVELS))
@@ -29,10 +31,48 @@ BATCH = 250
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     data = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
-    shape, own = shape_of(data), cfg["classifier"]
+    shape, node = shape_of(data), cfg["classifier"]["network"]
     classes, process = DataInfo.read(inputs["data"].path).num_classes, build(cfg["process"], "process")
     classifier = built_classifier(cfg, shape, classes)
-    method = build(
+    write_json(out / SHAPE, shape)
+    found: dict[str, Any] = {}
+
+    def measure(network: nn.Module) -> dict[str, float]:
+        found.update(_measured(network, process, inputs, runtime))
+        return dict(zip(NAMES, found["accuracy"], strict=True))
+
+    if is_given(node):
+        take(classifier, node, "classifier.network", runtime, out)
+        if runtime.ranks.leads:
+            measure(classifier)
+    else:
+        method = _method(cfg, classifier, process, inputs)
+        fit("classifier", method, data, runtime, out, measure, every=method.training_settings.steps)
+    if runtime.ranks.leads:
+        write_json(out / "classifier.json", found)
+
+
+@lru_cache(KEPT)
+def load_classifier(artifact: Artifact, data: Artifact) -> ImageClassifier:
+    """The trained classifier, in evaluation mode and with no weight that asks for a gradient."""
+    shape, classes = read_json(artifact.path / SHAPE), DataInfo.read(data.path).num_classes
+    module = built_classifier(artifact.manifest["config"], shape, classes)
+    load_weights(module, artifact.path)
+    return module.eval().requires_grad_(False)
+
+
+def built_classifier(cfg: Config, shape: list[int], num_classes: int) -> ImageClassifier:
+    """As its training starts, for x0 of this shape, [C, H, W]."""
+    torch.manual_seed(cfg["seed"])
+    network, (channels, size, _) = cfg["classifier"]["network"], shape
+    return build(network, "classifier.network", channels=channels, size=size, num_classes=num_classes)
+
+
+def _method(
+    cfg: Config, classifier: ImageClassifier, process: Process, inputs: Mapping[str, Artifact]
+) -> NoisyClassifier:
+    own = cfg["classifier"]
+    return build(
         own["method"],
         "classifier.method",
         classifier=classifier,
@@ -42,32 +82,6 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         seed=cfg["seed"],
         space=load_space(inputs["latents"]) if "latents" in inputs else None,
     )
-    write_json(out / SHAPE, shape)
-    found: dict[str, Any] = {}
-
-    def measure(network: nn.Module) -> dict[str, float]:
-        found.update(_measured(network, process, inputs, runtime))
-        return dict(zip(NAMES, found["accuracy"], strict=True))
-
-    fit("classifier", method, data, runtime, out, measure, every=method.training_settings.steps)
-    if runtime.ranks.leads:
-        write_json(out / "classifier.json", found)
-
-
-@lru_cache(KEPT)
-def load_classifier(artifact: Artifact, data: Artifact) -> HalfUNet:
-    """The trained classifier, in evaluation mode and with no weight that asks for a gradient."""
-    shape, classes = read_json(artifact.path / SHAPE), DataInfo.read(data.path).num_classes
-    module = built_classifier(artifact.manifest["config"], shape, classes)
-    load_weights(module, artifact.path)
-    return module.eval().requires_grad_(False)
-
-
-def built_classifier(cfg: Config, shape: list[int], num_classes: int) -> HalfUNet:
-    """As its training starts, for x0 of this shape, [C, H, W]."""
-    torch.manual_seed(cfg["seed"])
-    network, (channels, size, _) = cfg["classifier"]["network"], shape
-    return build(network, "classifier.network", channels=channels, size=size, num_classes=num_classes)
 
 
 @torch.no_grad()

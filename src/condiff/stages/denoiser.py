@@ -17,6 +17,7 @@ from condiff.files import read_json, write_json
 from condiff.stages.latents import load_space
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, kept_weights, load_file_into, load_weights
+from condiff.stages.untrained import is_given, take
 
 SHAPE = "shape.json"
 # A denoiser, what encodes its condition, and the shape [C, H, W] of x0.
@@ -29,6 +30,10 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     shape, own = shape_of(data), _own(cfg)
     conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path))
     denoiser = built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels)
+    write_json(out / SHAPE, shape)
+    if is_given(own["network"]):
+        take(denoiser.network, own["network"], network_path(cfg), runtime, out)
+        return
     method = build(
         cfg["method"],
         "method",
@@ -41,7 +46,6 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         seed=cfg["seed"],
         space=load_space(inputs["latents"]) if "latents" in inputs else None,
     )
-    write_json(out / SHAPE, shape)
     if "weaker" in cfg:
         fit("weaker", method, data, runtime, out)
     else:
@@ -86,12 +90,17 @@ def built_network(cfg: Config, conditioner: ClassLabel, shape: list[int]) -> nn.
     stacked = conditioner.concat_channels(channels)
     return build(
         _own(cfg)["network"],
-        "network",
+        network_path(cfg),
         channels=channels,
         size=size,
         num_labels=conditioner.num_labels,
         **({"concat_channels": stacked} if stacked else {}),
     )
+
+
+def network_path(cfg: Config) -> str:
+    """Where the config of the network is that this config trains."""
+    return "weaker.network" if cfg.get("weaker", {}).get("network") is not None else "network"
 
 
 def _own(cfg: Config) -> Config:

@@ -1,4 +1,7 @@
-"""Sampling gone through with untrained networks: what cannot be sampled is told before any training."""
+"""Sampling gone through with untrained networks: what cannot be sampled is told before any training.
+
+Networks that are given their weights are filled, so that a file that does not fit is told then, too.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +17,7 @@ from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
 from condiff.stages.classifier import built_classifier
 from condiff.stages.denoiser import build_conditioner, built_denoiser
+from condiff.stages.untrained import fill
 
 Config = Mapping[str, Any]
 _KEY = re.compile(r"[a-z][\w.]*: ")
@@ -30,11 +34,15 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
     own = {key: part for key, part in cfg.items() if key != "weaker"}
     conditioner = build_conditioner(cfg, info)
     denoiser = built_denoiser(own, conditioner, shape).eval()
+    fill(denoiser.network, cfg["network"], "network")
     classifier = weaker = None
     if "classifier" in cfg["stages"]:
-        classifier = built_classifier(cfg, shape, info.num_classes).eval().log_probability
+        network = built_classifier(cfg, shape, info.num_classes).eval()
+        fill(network, cfg["classifier"]["network"], "classifier.network")
+        classifier = network.log_probability
     if "weaker" in cfg["stages"]:
         weaker = built_denoiser(cfg, conditioner, shape).eval()
+        fill(weaker.network, cfg["weaker"]["network"] or {}, "weaker.network")
     sampler = build(cfg["sampler"], "sampler")
     shortened = build({**cfg["sampler"], "steps": min(sampler.steps, STEPS)}, "sampler")
     label, source = torch.arange(2) % max(1, info.num_classes), torch.zeros(2, *shape)

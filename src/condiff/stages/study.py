@@ -40,6 +40,7 @@ STAGES = (
         needs=("data",),
         takes=("latents",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "trainer"),
+        source="condiff.stages.given:of_denoiser",
         is_shared=True,
     ),
     Stage(
@@ -48,6 +49,7 @@ STAGES = (
         needs=("data",),
         takes=("latents",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "weaker"),
+        source="condiff.stages.given:of_weaker",
         is_shared=True,
     ),
     Stage(
@@ -56,6 +58,7 @@ STAGES = (
         needs=("data",),
         takes=("autoencoder", "latents"),
         reads=("seed", "process", "classifier"),
+        source="condiff.stages.given:of_classifier",
         is_shared=True,
     ),
     Stage(

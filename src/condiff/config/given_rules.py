@@ -1,0 +1,70 @@
+"""What a network asks of the study around it, and what follows from weights that it is given."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+
+# Where the config has the network of a stage, and the settings of its training.
+_PLACES = {
+    "denoiser": ("network",),
+    "weaker": ("weaker", "network"),
+    "classifier": ("classifier", "network"),
+}
+# Choices that are told the noise level instead, on any process.
+_OTHER = {
+    "denoiser": "network=unet",
+    "weaker": "weaker=narrow",
+    "classifier": "classifier=half_unet",
+}
+_TRAINED = {
+    "denoiser": ("trainer", "optimizer"),
+    "weaker": ("weaker.trainer",),
+    "classifier": ("classifier.trainer", "classifier.optimizer", "classifier.method"),
+}
+
+
+def network_is_told_its_step(cfg: Config) -> Iterator[str]:
+    """Some networks are told which step of a chain they are at, by its number."""
+    process = at(cfg, "process")
+    for stage, keys in _PLACES.items():
+        node, path = at(cfg, *keys), ".".join(keys)
+        if stage not in words(cfg.get("stages")) or not attribute(node, "needs_chain"):
+            continue
+        steps, own = argument(process, "num_steps"), argument(node, "num_steps")
+        if steps is None and "_target_" in process:
+            yield (
+                f"{path}: {class_of(node)} is told the step of a chain, and process is {class_of(process)};"
+                f" use process=linear or cosine_ddpm, or {_OTHER[stage]}"
+            )
+        elif steps is not None and steps != own:
+            yield f"{path}.num_steps: must be process.num_steps={steps}, got {own}"
+
+
+def given_weights_are_not_trained(cfg: Config) -> Iterator[str]:
+    """A network that is given its weights is used as it is: there is no way to them, and no weaker copy."""
+    stages = words(cfg.get("stages"))
+    if at(cfg, "network").get("weights") is None or "denoiser" not in stages:
+        return
+    for path, value in (
+        ("trainer.keep", at(cfg, "trainer").get("keep")),
+        ("metrics.every", at(cfg, "metrics").get("every")),
+    ):
+        if value:
+            yield f"{path}: has no effect with network.weights: nothing is trained; leave it out, got {value}"
+    if "weaker" in stages and at(cfg, "weaker").get("network") is None:
+        yield (
+            "weaker.network: is null, which is network itself with the weights it is given, and so no weaker;"
+            " use weaker=narrow, or guidance=cfg"
+        )
+
+
+def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:
+    """A line for each setting, its key and how it was written, of a training that no study has."""
+    for stage, parts in _TRAINED.items():
+        networks = [at(cfg, *_PLACES[stage]) for cfg in studies if stage in words(cfg.get("stages"))]
+        if not networks or any(node.get("weights") is None for node in networks):
+            continue
+        for key, text in settings:
+            if any(key == part or key.startswith(f"{part}.") for part in parts):
+                where = ".".join(_PLACES[stage])
+                yield f"{text}: has no effect with {where}.weights: nothing is trained; leave it out"
