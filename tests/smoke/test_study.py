@@ -187,10 +187,10 @@ def test_a_variance_of_latents_is_learned_by_their_density(study, monkeypatch):
     assert drawn(folder)["image"].shape == (20, 1, 16, 16)
 
 
-def test_samples_do_not_depend_on_how_many_are_drawn_at_a_time(study, monkeypatch):
-    whole = drawn(study("guidance.scale=3", "sampler=ddpm", "sampler.steps=3"))["image"]
-    monkeypatch.setattr("condiff.stages.samples.BATCH", 7)
-    parts = study("guidance.scale=3", "sampler=ddpm", "sampler.steps=3", folder="parts", fresh=True)
+def test_samples_do_not_depend_on_how_many_are_drawn_at_a_time(study):
+    settings = ("guidance.scale=3", "sampler=ddpm", "sampler.steps=3")
+    whole = drawn(study(*settings))["image"]
+    parts = study(*settings, "runtime.sample_batch=7", folder="parts", fresh=True)
     assert np.abs(drawn(parts)["image"].astype(int) - whole.astype(int)).max() <= 1  # rounding of one level
 
 

@@ -13,8 +13,9 @@ import pytest
 from condiff.errors import ArtifactError, ConfigError, EnvironmentFault
 from condiff.stages import study
 from condiff.stages.cache import Cache
+from condiff.stages.environment import commit
 from condiff.stages.stage import CHECKPOINTS, Runtime, Stage
-from condiff.stages.study import chosen, commit, plan, run
+from condiff.stages.study import chosen, plan, run
 
 CFG = {"stages": ["one", "two"], "one": {"a": 1, "b": 2.0}, "two": {"c": "x"}, "seed": 0, "runtime": {"n": 1}}
 MADE: list[str] = []

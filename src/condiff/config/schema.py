@@ -35,6 +35,7 @@ class Runtime:
     # seconds without a step after which they are taken to hang; ten times that where there are no steps yet
     rank_timeout: Positive = 120.0
     num_workers: Natural = 0
+    sample_batch: Count = 250  # pictures that are drawn at a time; fewer where a device has not the memory
     checkpoint_seconds: Positive = 30.0
     lock_timeout: Positive = 86400.0  # seconds to wait for a stage that another process makes
     stale: Literal["ask", "reuse", "remake"] = "ask"  # an artifact whose code has changed since

@@ -26,7 +26,6 @@ from condiff.stages.untrained import is_given, take
 
 LEVELS = 10  # parts of the trajectory at whose middle it is tested
 NAMES = tuple(f"accuracy_noise_{100 * i // LEVELS:02d}_{100 * (i + 1) // LEVELS:02d}" for i in range(LEVELS))
-BATCH = 250
 
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
@@ -92,7 +91,7 @@ def _measured(
     place = device(runtime)
     classifier.eval().to(place)
     right, count = torch.zeros(LEVELS), 0
-    for x0, label in _held_out(inputs, place):
+    for x0, label in _held_out(inputs, place, runtime.sample_batch):
         noise = SampleNoise(0, range(count, count + len(x0)), place)
         eps = noise.normal(*x0.shape[1:])
         for level in range(LEVELS):
@@ -104,14 +103,16 @@ def _measured(
     return {"noise_left": share, "accuracy": [round(float(r) / count, 6) for r in right], "n": count}
 
 
-def _held_out(inputs: Mapping[str, Artifact], place: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _held_out(
+    inputs: Mapping[str, Artifact], place: torch.device, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """x0 as the denoiser knows it, pixels or latents, and labels of the held-out pictures."""
     autoencoder = space = None
     if "latents" in inputs:
         autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"]).to(place)
         space = load_space(inputs["latents"]).to(place)
     first = 0
-    for batch in ShardDataset(inputs["data"].path, "held_out").chunks(BATCH):
+    for batch in ShardDataset(inputs["data"].path, "held_out").chunks(size):
         x0, label = batch["image"].to(place), batch["label"].to(place)
         if autoencoder is not None and space is not None:
             x0 = space.normalise(drawn_once(autoencoder.encode(x0), first))

@@ -27,6 +27,7 @@ from condiff.reports.html import render
 from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
+from condiff.stages.environment import commit
 from condiff.stages.failures import Failures
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
@@ -35,7 +36,7 @@ from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.run_folders import find_runs
 from condiff.stages.stage import Artifact, Runtime
-from condiff.stages.study import Step, commit, plan, run
+from condiff.stages.study import Step, plan, run
 
 log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
@@ -100,6 +101,7 @@ def _runtime(
         devices=settings["devices"],
         rank_timeout=settings["rank_timeout"],
         num_workers=settings["num_workers"],
+        sample_batch=settings["sample_batch"],
         checkpoint_seconds=settings["checkpoint_seconds"],
         began=lambda stage, model: loggers.begin(_training(steps, stage, model)),
         log=lambda _, step, values: loggers.scalars(step, values),

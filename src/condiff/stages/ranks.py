@@ -228,6 +228,7 @@ def _job(
         "runtime": {
             "accelerator": runtime.accelerator,
             "num_workers": runtime.num_workers,
+            "sample_batch": runtime.sample_batch,
             "checkpoint_seconds": runtime.checkpoint_seconds,
             "statistics": runtime.statistics and str(runtime.statistics),
         },

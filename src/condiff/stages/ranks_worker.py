@@ -73,6 +73,7 @@ def _runtime(job: Mapping[str, Any], ranks: Ranks, interrupts: Interrupts, tell:
     runtime = Runtime(
         accelerator=said["accelerator"],
         num_workers=said["num_workers"],
+        sample_batch=said["sample_batch"],
         checkpoint_seconds=said["checkpoint_seconds"],
         began=tell.began,
         log=tell.row,

@@ -4,23 +4,28 @@ Networks that are given their weights are filled, so that a file that does not f
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
+from condiff.conditioners.label import ClassLabel
 from condiff.config.build import build
 from condiff.data.source import DataInfo
+from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
 from condiff.stages.classifier import built_classifier
-from condiff.stages.denoiser import build_conditioner, built_denoiser
+from condiff.stages.denoiser import build_conditioner, built_network
 from condiff.stages.untrained import fill
 
 Config = Mapping[str, Any]
 _KEY = re.compile(r"[a-z][\w.]*: ")
+META = torch.device("meta")
+LARGE = 20_000_000  # parameters of all networks together, from which a walk on a CPU takes long
 STEPS = 3  # as many as a solver of second order needs to show what it does
 
 
@@ -29,29 +34,67 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
     """Draw two samples of a study with the networks as they start; ConfigError where that cannot be done.
 
     A few steps stand for all: what a guidance, a solver and a network refuse of one another shows at once.
+    Large networks are gone through by the shapes of their tensors alone, which takes a moment.
     """
     shape = _shape(cfg, info)
-    own = {key: part for key, part in cfg.items() if key != "weaker"}
     conditioner = build_conditioner(cfg, info)
-    denoiser = built_denoiser(own, conditioner, shape).eval()
-    fill(denoiser.network, cfg["network"], "network")
-    classifier = weaker = None
-    if "classifier" in cfg["stages"]:
-        network = built_classifier(cfg, shape, info.num_classes).eval()
-        fill(network, cfg["classifier"]["network"], "classifier.network")
-        classifier = network.log_probability
-    if "weaker" in cfg["stages"]:
-        weaker = built_denoiser(cfg, conditioner, shape).eval()
-        fill(weaker.network, cfg["weaker"]["network"] or {}, "weaker.network")
+    networks, place = _networks(cfg, conditioner, shape, info.num_classes)
+    process = build(cfg["process"], "process")
+    target = build(cfg["objective"]["parameterization"], "objective")
+    denoisers = {
+        name: NetworkDenoiser(network, process, target)
+        for name, network in networks.items()
+        if name != "classifier"
+    }
+    log_p = networks["classifier"].log_probability if "classifier" in networks else None
     sampler = build(cfg["sampler"], "sampler")
     shortened = build({**cfg["sampler"], "steps": min(sampler.steps, STEPS)}, "sampler")
     label, source = torch.arange(2) % max(1, info.num_classes), torch.zeros(2, *shape)
-    cond, rng = conditioner({"label": label, "source": source}), SampleNoise(0, range(2))
+    cond = conditioner({"label": label, "source": source}).to(place)
+    rng = SampleNoise(0, range(2), place)
     with _told_under("guidance"):
-        guided = build(cfg["guidance"], "guidance")(Models(denoiser, classifier, weaker))
-    with _told_under("sampler"):
+        models = Models(denoisers["denoiser"], log_p, denoisers.get("weaker"))
+        guided = build(cfg["guidance"], "guidance")(models)
+    with _told_under("sampler"), _only_shapes() if place == META else nullcontext():
         shortened(guided, rng.normal(*shape), cond, rng)
-        sampler.nodes(denoiser.process, torch.zeros(2, *shape))
+    with _told_under("sampler"):
+        sampler.nodes(process, torch.zeros(2, *shape))
+
+
+def _networks(
+    cfg: Config, conditioner: ClassLabel, shape: list[int], num_classes: int
+) -> tuple[dict[str, Any], torch.device]:
+    """Those of the study, by stage, with the weights they are given, and where they are."""
+    own = {key: part for key, part in cfg.items() if key != "weaker"}
+    makes: dict[str, Callable[[], Any]] = {
+        "denoiser": lambda: built_network(own, conditioner, shape),
+        "weaker": lambda: built_network(cfg, conditioner, shape),
+        "classifier": lambda: built_classifier(cfg, shape, num_classes),
+    }
+    makes = {name: make for name, make in makes.items() if name in cfg["stages"]}
+    with META:
+        networks = {name: make() for name, make in makes.items()}
+    large = sum(p.numel() for network in networks.values() for p in network.parameters()) > LARGE
+    if not large:
+        networks = {name: make() for name, make in makes.items()}
+    nodes = {"denoiser": ("network", cfg["network"])}
+    nodes |= {name: (f"{name}.network", cfg[name]["network"]) for name in networks if name != "denoiser"}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
+        for name, network in networks.items():
+            key, node = nodes[name]
+            fill(network.eval(), node or {}, key)
+    return networks, META if large else torch.device("cpu")
+
+
+@contextmanager
+def _only_shapes() -> Iterator[None]:
+    """What a guidance asks of the values of a tensor cannot be told of shapes, and is not refused."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if "meta" not in str(error).lower():
+            raise
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from condiff.reports.checked import CHECKED, check_told
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
+from condiff.stages.environment import environment
 from condiff.stages.stage import CAPTION, LOG, PICTURES, Artifact
-from condiff.stages.study import Step, environment
+from condiff.stages.study import Step
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows

@@ -23,22 +23,21 @@ from condiff.stages.latents import encoded_source, load_space
 from condiff.stages.pictures import save_pictures
 from condiff.stages.stage import Artifact, Config, Runtime
 
-BATCH = 250  # samples at a time; which ones go together changes none of them
-
 
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
     trained = load_denoiser(inputs["denoiser"], inputs["data"], cfg["checkpoint"])
     ranks = runtime.ranks
-    steps = -(-len(ranks.share(cfg["num_samples"])) // BATCH) * build(cfg["sampler"], "sampler").steps
+    size = runtime.sample_batch
+    steps = -(-len(ranks.share(cfg["num_samples"])) // size) * build(cfg["sampler"], "sampler").steps
     with bar(steps, "samples") as shown:
 
         def say() -> None:
             shown.update()
             ranks.alive()
 
-        samples = drawn(cfg, inputs, trained, device(runtime), say, ranks)
+        samples = drawn(cfg, inputs, trained, device(runtime), say, ranks, size)
     if ranks.leads:
         save_pictures(out / "samples.safetensors", samples)
 
@@ -50,10 +49,11 @@ def drawn(
     place: torch.device,
     say: Callable[[], object] = lambda: None,
     ranks: Ranks | None = None,
+    size: int = 250,
 ) -> dict[str, Tensor]:
     """``image``, [N, C, H, W] in [-1, 1], beside what was ``asked``; ``say`` is called at every step.
 
-    Each of the ``ranks`` draws its share, and the one that leads is given all of them.
+    Each of the ``ranks`` draws its share, ``size`` at a time, and the one that leads is given all of them.
     """
     ranks = ranks or Alone()
     denoiser, conditioner, shape = trained
@@ -61,8 +61,8 @@ def drawn(
     sampler, (encode, decode) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
     wanted = asked(cfg["num_samples"], inputs["data"], conditioner.needs_source)
     images, share = [], ranks.share(cfg["num_samples"])
-    for start in share[::BATCH]:
-        some = range(start, min(start + BATCH, share.stop))
+    for start in share[::size]:
+        some = range(start, min(start + size, share.stop))
         part = {name: values[some.start : some.stop].to(place) for name, values in wanted.items()}
         rng = SampleNoise(cfg["seed"], some, place, torch.float32)
         if "source" in part:

@@ -40,6 +40,7 @@ class Runtime:
     devices: int = 1  # processes that share a stage, each on a device of its own
     rank_timeout: float = 120.0  # seconds
     num_workers: int = 0
+    sample_batch: int = 250  # samples at a time; which ones go together changes none of them
     checkpoint_seconds: float = 30.0
     began: Callable[[str, dict[str, Any]], None] = lambda *_: None  # a training: stage, what its model is
     log: Callable[[str, int, dict[str, float]], None] = lambda *_: None  # stage, step, scalars
