@@ -158,3 +158,31 @@ def test_numbers_have_four_digits_and_a_letter(number, said):
 
 def test_bytes_are_in_the_unit_that_fits():
     assert (size(3 * 2**29), size(2**19)) == ("1.5 GiB", "0.5 MiB")
+
+
+ADM = {64: (296, 65), 128: (422, 43), 256: (554, 54), 512: (559, 54)}  # pixels: millions of parameters
+GMAC = {256: 1120, 512: 1983}  # of one picture: Peebles & Xie 2023, tables of ImageNet, from memory
+
+
+@pytest.mark.parametrize("size", ADM)
+def test_the_recipes_of_adm_are_the_papers_and_its_networks_have_their_size(size):
+    cfg = study(f"experiment=adm/imagenet{size}")
+    recipe = differences(cfg)
+    assert recipe is not None
+    assert recipe["changed"] == []
+    assert recipe["same"] >= 20
+    assert cfg["data"]["size"] == size
+    info = DataInfo(1000, [], 3, size, 0, 0, False, "", [])
+    found = counted({**cfg, "check": ["denoiser", "classifier"]}, info)["networks"]
+    assert tuple(round(found[name]["parameters"] / 1e6) for name in ("denoiser", "classifier")) == ADM[size]
+    if size in GMAC:
+        assert found["denoiser"]["flop"] / 2e9 == pytest.approx(GMAC[size], rel=0.005)
+
+
+def test_what_a_command_changes_in_a_recipe_is_named():
+    found = differences(study("experiment=adm/imagenet256", "trainer.batch_size=64", "guidance.scale=10"))
+    assert found is not None
+    assert found["changed"] == [
+        {"key": "trainer.batch_size", "paper": 256, "here": 64},
+        {"key": "guidance.scale", "paper": 1.0, "here": 10.0},
+    ]

@@ -39,6 +39,17 @@ class GuardedRepository(ConfigRepository):
             raise ConfigError(*(f"{_shown(path)}: {line}" for line in lines))
         return loaded
 
+    def get_group_options(
+        self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG
+    ) -> list[str]:
+        """The choices of a group, and those in its folders, which Hydra takes as FOLDER/CHOICE."""
+        found = super().get_group_options(group_name, results_filter)
+        if results_filter != ObjectType.CONFIG:
+            return found
+        folders = super().get_group_options(group_name, ObjectType.GROUP)
+        inside = {folder: self.get_group_options(f"{group_name}/{folder}") for folder in folders}
+        return [*found, *(f"{folder}/{name}" for folder, names in inside.items() for name in names)]
+
     def _wrong_choices(self, loaded: ConfigResult, config_path: str) -> list[str]:
         """The choices in a file's defaults list that no file is there for."""
         lines = []

@@ -23,7 +23,7 @@ def check_told(found: Mapping[str, Any]) -> list[str]:
         f"{name}: {own['class']} of {short(own['parameters'])} parameters; {short(own['flop'], 'FLOP')} for"
         f" one picture, {short(own['flop_training'], 'FLOP')} for {own['steps']:,} steps of"
         f" {own['batch_size']:,} pictures; {size(own['bytes_states'])} of states,"
-        f" {size(own['bytes_activations'])} of activations."
+        f" {size(own['bytes_activations'])} of activations a picture."
         for name, own in found["networks"].items()
     ]
     if "sampling" in found:
@@ -42,8 +42,8 @@ def check_notes(found: Mapping[str, Any]) -> list[str]:
     notes = [
         f"Counted for x0 of {channels} x {height} x {width}. A product and its sum are two operations (FLOP),"
         " where papers often count one; the way back takes twice the way forward.",
-        "Memory is of one device in float32: states are weights, gradients, AdamW's moments and the average;"
-        " activations are what a whole batch keeps for the way back, of which bf16-mixed keeps about half.",
+        "Memory is in float32. Each device holds the states (weights, gradients, AdamW's moments, the average),"
+        " and for each picture of its part of the batch what the way back needs; bf16-mixed halves the latter.",
     ]
     recipe = found["recipe"]
     if recipe is None:
@@ -78,7 +78,7 @@ def _training(found: Mapping[str, Any], palette: Palette) -> str:
         ]
         for name, own in found["networks"].items()
     ]
-    head = ["training", "steps", "batch", "a step", "all steps", "states", "activations of a batch"]
+    head = ["training", "steps", "batch", "a step", "all steps", "states", "activations, a picture"]
     return table(head, rows, palette)
 
 

@@ -128,7 +128,7 @@ def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training) -> 
         "flop_training": step * training.steps,
         "bytes_states": FLOAT
         * kept,  # weights; and of each that is trained its gradient, moments and average
-        "bytes_activations": activations * training.batch_size,
+        "bytes_activations": activations,
     }
 
 
