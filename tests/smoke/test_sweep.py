@@ -1,11 +1,11 @@
 """Sweeps with the real configs, shrunk: trained once, loaded once, and each job fails alone."""
 
 import json
-import os
 import signal
 import sys
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,33 +14,11 @@ from safetensors.numpy import load_file
 
 from condiff.config.compose import read_command, register
 from condiff.errors import DivergedError
-from condiff.interrupts import Interrupts
+from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages import denoiser, samples
 from condiff.stages.study import STAGES
 from condiff.sweeps.sweep import run_sweep
-from tests.smoke.conftest import LATENT, ROOT, TINY, until
-from tests.smoke.test_command_line import start, told
-
-
-@pytest.fixture
-def sweep(cache, tmp_path, monkeypatch):
-    """Runs a tiny sweep in this process; gives its exit code and its folder."""
-    register()
-    monkeypatch.chdir(tmp_path)
-
-    def run(*overrides, fresh=False):
-        where = tmp_path / "cache" if fresh else cache
-        argv = ["-m", *TINY, *LATENT, f"runtime.cache={where}", *overrides]
-        command = read_command(argv, ROOT / "conf", [stage.name for stage in STAGES])
-        code = run_sweep(command, "run.py", Interrupts())
-        ledgers = tmp_path.glob("outputs/*/*/sweep.json")
-        return code, max(ledgers, key=lambda path: path.stat().st_mtime_ns).parent
-
-    return run
-
-
-def jobs(folder):
-    return json.loads((folder / "sweep.json").read_text())["jobs"]
+from tests.smoke.conftest import LATENT, ROOT, TINY, jobs
 
 
 def images(folder):
@@ -193,73 +171,10 @@ def test_a_search_draws_its_trials_from_one_training_and_goes_on_where_it_was(sw
     assert "\nbest\n" in out
 
 
-def tiny(tmp_path, *argv):
-    return ["-m", *TINY, *LATENT, f"runtime.cache={tmp_path / 'cache'}", "hydra.sweep.dir=here", *argv]
-
-
-def children(process):
-    """The jobs of a sweep that is being run."""
-    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in found if b"condiff.sweeps.job" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def test_jobs_in_processes_train_once_and_one_that_is_killed_ends_alone(tmp_path):
-    argv = tiny(tmp_path, "guidance.scale=1,2,3", "hydra/launcher=processes", "hydra.launcher.parallel=3")
-    process = start(tmp_path / "cwd", *argv)
-    until(lambda: len(children(process)) == 3 and (tmp_path / "cwd" / "here" / "2" / "run.log").is_file())
-    os.kill(children(process)[2], signal.SIGKILL)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 9, err
-    found = jobs(tmp_path / "cwd" / "here")
-    assert sorted(job["status"] for job in found) == ["done", "done", "failed"]
-    (dead,) = (job for job in found if job["status"] == "failed")
-    assert dead["code"] == 137
-    assert dead["error"].startswith("error[137]: the job was killed by SIGKILL")
-    alive = [tmp_path / "cwd" / "here" / job["folder"] for job in found if job["status"] == "done"]
-    trained = [json.loads((folder / "stages.json").read_text())["denoiser"]["status"] for folder in alive]
-    assert trained.count("run") <= 1
-    assert "report:" in (alive[0] / "output.log").read_text()
-    code, out, err = told(tmp_path / "cwd", *argv)
-    assert code == 0, err
-    assert "2 of 3 jobs are done already" in out
-    assert [job["status"] for job in jobs(tmp_path / "cwd" / "here")] == ["done"] * 3
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_no_job_outlives_its_sweep_and_the_same_command_goes_on(tmp_path, signum, code):
-    argv = tiny(tmp_path, "guidance.scale=1,2", "trainer.steps=2000", "hydra/launcher=processes")
-    process = start(tmp_path / "cwd", *argv)
-    logs = (tmp_path / "cache" / "denoiser").glob
-    until(lambda: any(path.stat().st_size for path in logs(".*.work/log.jsonl")))
-    (job,) = children(process)
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    until(lambda: not is_running(job), 40)
-    assert [*(tmp_path / "cache" / "denoiser").glob(".*.work/checkpoints/step=*")]  # it saved what it had
-    assert jobs(tmp_path / "cwd" / "here")[0]["status"] == "running"
-
-
-def test_submitit_runs_the_jobs_and_each_says_how_it_went(tmp_path):
-    argv = tiny(tmp_path, "guidance.scale=1,2", "hydra/launcher=slurm", "hydra.launcher.cluster=local")
-    code, _, err = told(tmp_path / "cwd", *argv, "hydra.launcher.gpus=0")
-    assert code == 0, err
-    assert [job["status"] for job in jobs(tmp_path / "cwd" / "here")] == ["done", "done"]
-
-
-@pytest.mark.ray
-def test_ray_runs_the_jobs_and_each_says_how_it_went(tmp_path):
-    argv = tiny(tmp_path, "guidance.scale=1,2", "optimizer.lr=1e-3,1e30", "trainer.clip=null")
-    code, _, err = told(tmp_path / "cwd", *argv, "hydra/launcher=ray", "trainer.steps=30")
-    assert code == 9, err
-    found = jobs(tmp_path / "cwd" / "here")
-    assert [job["status"] for job in found] == ["done", "failed", "done", "failed"]
-    assert {job["code"] for job in found if job["status"] == "failed"} == {5}
+def test_a_sweep_that_is_stopped_in_its_own_process_has_no_running_job(sweep, monkeypatch, capsys):
+    monkeypatch.setattr(samples, "draw", Mock(side_effect=Interrupted(signal.SIGINT)))
+    with pytest.raises(Interrupted):
+        sweep("guidance.scale=1,2", "seed=18", "hydra.sweep.dir=here")
+    assert [job["status"] for job in jobs(Path("here"))] == ["waiting", "waiting"]
+    assert json.loads(Path("here/0/outcome.json").read_text())["code"] == 130
+    assert "2 of 2 jobs are still to be run" in capsys.readouterr().out

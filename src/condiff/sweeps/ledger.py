@@ -48,6 +48,22 @@ class Ledger:
         jobs = [asdict(entry) for entry in self.entries]
         write_json(self.folder / LEDGER, {**head, "written": _now(), "jobs": jobs})
 
+    def places(self, status: str) -> list[int]:
+        return [place for place, entry in enumerate(self.entries) if entry.status == status]
+
+    def names(self) -> list[str]:
+        """What the command line says of each job and not of all."""
+        return [" ".join(self.own(entry)) or "the only job" for entry in self.entries]
+
+    def own(self, entry: Entry) -> list[str]:
+        """What a job sets of what the sweep goes over."""
+        return [text for text in entry.overrides if text.partition("=")[0].lstrip("+") in self.axes]
+
+    def stop(self) -> None:
+        """What was running was stopped with the sweep and waits for the next attempt."""
+        self.entries = [_stopped(entry) for entry in self.entries]
+        self.write()
+
     def close(self) -> None:
         self._lock.release()
 
@@ -108,12 +124,16 @@ def _held(folder: Path) -> FileLock | None:
 
 
 def _read(folder: Path, lock: FileLock) -> Ledger:
-    """What was running when it ended is to be run again."""
+    """Nobody runs its jobs now, since the lock was free, whatever a sweep that was killed has left there."""
     stored = read_json(folder / LEDGER)
     ledger = Ledger(folder, stored["identity"], stored["command"], lock)
     ledger.started = stored["started"]
-    ledger.entries = [Entry(**job) for job in stored["jobs"]]
+    ledger.entries = [_stopped(Entry(**job)) for job in stored["jobs"]]
     return ledger
+
+
+def _stopped(entry: Entry) -> Entry:
+    return replace(entry, status=WAITING) if entry.status == RUNNING else entry
 
 
 def _now() -> str:
