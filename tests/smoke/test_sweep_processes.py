@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,23 @@ def test_ray_runs_the_jobs_and_each_says_how_it_went(tmp_path):
     found = jobs(tmp_path / "cwd" / "here")
     assert [job["status"] for job in found] == ["done", "failed", "done", "failed"]
     assert {job["code"] for job in found if job["status"] == "failed"} == {5}
+
+
+def test_a_stage_that_kills_who_makes_it_is_given_up_after_the_second_job(tmp_path):
+    here = tmp_path / "cwd" / "here"
+    argv = tiny(tmp_path, "guidance.scale=1,2,3", "trainer.steps=2000", "hydra/launcher=processes")
+    process = start(tmp_path / "cwd", *argv)
+    dead = []
+    while process.poll() is None:
+        time.sleep(0.05)
+        (*_, begun) = [[], *map(json.loads, map(Path.read_text, here.glob(".failed/denoiser-*.begun")))]
+        if len(begun) > len(dead):  # the last of those that began it is still there
+            (holder,) = (tmp_path / "cache" / "denoiser").glob(".*.holder")
+            dead.append(int(holder.read_text().partition("@")[0]))
+            os.kill(dead[-1], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, len(dead)) == (9, 2), err
+    found = jobs(here)
+    assert [job["code"] for job in found] == [137] * 3
+    assert all("was killed by SIGKILL" in job["error"] for job in found[:2])
+    assert "denoiser: jobs 0 and 1 were killed in it and it is not tried again" in found[2]["error"]
