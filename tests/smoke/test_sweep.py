@@ -13,9 +13,9 @@ import torch
 from safetensors.numpy import load_file
 
 from condiff.config.compose import read_command, register
-from condiff.errors import DivergedError
+from condiff.errors import ConfigError, DivergedError
 from condiff.interrupts import Interrupted, Interrupts
-from condiff.stages import denoiser, samples
+from condiff.stages import denoiser, driver, samples
 from condiff.stages.study import STAGES
 from condiff.sweeps.sweep import run_sweep
 from tests.smoke.conftest import LATENT, ROOT, TINY, jobs
@@ -125,8 +125,26 @@ def test_a_stage_that_all_need_fails_once(sweep, monkeypatch):
     for job in others:
         assert "denoiser: failed in job 0 and is not tried again" in job["error"]
         assert "step 7" in job["error"]
+        assert job["error"] in (folder / job["folder"] / "run.log").read_text()
+    assert "error[5]: denoiser: the gradient at step 7 is nan" in (folder / "0" / "run.log").read_text()
     sweep("guidance.scale=1,2,3", "seed=13")
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("early", ["plan", "chosen_loggers"])
+def test_what_fails_before_the_first_stage_is_in_the_log_of_the_job_without_its_secrets(
+    sweep, monkeypatch, early
+):
+    for fault in (ValueError("no api_key=SECRET1"), ConfigError("data.path: not https://me:SECRET1@host")):
+        monkeypatch.setattr(driver, early, Mock(side_effect=fault))
+        code, folder = sweep("guidance.scale=1,2", "seed=19", "hydra.sweep.dir=outputs/a/b")
+        assert code == 9
+        for job in jobs(folder):
+            said = (folder / job["folder"] / "run.log").read_text()
+            assert job["error"] in said
+            assert "Traceback (most recent call last)" in said
+            assert "***" in job["error"]
+            assert "SECRET1" not in said
 
 
 def test_another_worker_count_or_logger_goes_on_with_the_same_sweep_and_other_settings_do_not(
