@@ -1,7 +1,6 @@
 """Sweeps with the real configs, shrunk: trained once, loaded once, and each job fails alone."""
 
 import json
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,13 +11,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from condiff.config.compose import read_command, register
 from condiff.errors import ConfigError, DivergedError
-from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages import denoiser, driver, samples
-from condiff.stages.study import STAGES
-from condiff.sweeps.sweep import run_sweep
-from tests.smoke.conftest import LATENT, ROOT, TINY, jobs
+from condiff.sweeps.launchers import InProcess
+from tests.smoke.conftest import jobs
 
 
 def images(folder):
@@ -162,37 +158,43 @@ def test_another_worker_count_or_logger_goes_on_with_the_same_sweep_and_other_se
     assert (code, again) == (0, folder)
 
 
-def test_a_search_draws_its_trials_from_one_training_and_goes_on_where_it_was(sweep, capsys):
+@pytest.fixture
+def search(sweep):
+    """A tiny search by two objectives."""
     space = ("hydra/sweeper=optuna", "guidance.scale=interval(1,8)", "sampler=euler,heun", "num_samples=70")
-    goals = ("hydra.sweeper.num_trials=4", "seed=15", "hydra.sweep.dir=here")
-    fewer = ("hydra.sweeper.minimize=[fd_judge]", "hydra.sweeper.maximize=[class_accuracy]")
+    goals = ("hydra.sweeper.minimize=[fd_judge]", "hydra.sweeper.maximize=[class_accuracy]")
+    return lambda *words: sweep(*space, *goals, *words)
 
-    def run():
-        register()
-        argv = ["-m", *TINY, *LATENT, *space, *goals, *fewer, "runtime.cache=cache"]
-        command = read_command(argv, ROOT / "conf", [stage.name for stage in STAGES])
-        return run_sweep(command, "run.py", Interrupts())
 
-    assert run() == 0
-    found = jobs(Path("here"))
+def test_a_search_draws_its_trials_from_one_training_and_goes_on_where_it_was(search, capsys):
+    code, folder = search("hydra.sweeper.num_trials=4", "seed=15")
+    assert code == 0
+    found = jobs(folder)
     assert len(found) == 4
     assert len({job["keys"]["denoiser"] for job in found}) == 1
     assert len({tuple(job["overrides"]) for job in found}) == 4
-    ledger = json.loads(Path("here/sweep.json").read_text())
+    ledger = json.loads((folder / "sweep.json").read_text())
     ledger["jobs"] = ledger["jobs"][:2]
-    Path("here/sweep.json").write_text(json.dumps(ledger))
+    (folder / "sweep.json").write_text(json.dumps(ledger))
     capsys.readouterr()
-    assert run() == 0
-    assert [job["overrides"] for job in jobs(Path("here"))] == [job["overrides"] for job in found]
+    assert search("hydra.sweeper.num_trials=4", "seed=15") == (0, folder)
+    assert [job["overrides"] for job in jobs(folder)] == [job["overrides"] for job in found]
     out = capsys.readouterr().out
     assert out.count("are done already") == 2
     assert "\nbest\n" in out
 
 
-def test_a_sweep_that_is_stopped_in_its_own_process_has_no_running_job(sweep, monkeypatch, capsys):
-    monkeypatch.setattr(samples, "draw", Mock(side_effect=Interrupted(signal.SIGINT)))
-    with pytest.raises(Interrupted):
-        sweep("guidance.scale=1,2", "seed=18", "hydra.sweep.dir=here")
-    assert [job["status"] for job in jobs(Path("here"))] == ["waiting", "waiting"]
-    assert json.loads(Path("here/0/outcome.json").read_text())["code"] == 130
-    assert "2 of 2 jobs are still to be run" in capsys.readouterr().out
+def test_a_search_with_more_trials_goes_on_one_point_at_a_time_and_runs_none_again(search, monkeypatch):
+    _, folder = search("hydra.sweeper.num_trials=2", "seed=20")
+    first, handed = jobs(folder), []
+    run = InProcess.__call__
+
+    def noted(self, jobs, watcher, interrupts):
+        handed.append([job.folder for job in jobs])
+        run(self, jobs, watcher, interrupts)
+
+    monkeypatch.setattr(InProcess, "__call__", noted)
+    assert search("hydra.sweeper.num_trials=4", "seed=20") == (0, folder)
+    assert handed == [[str(folder / "2")], [str(folder / "3")]]
+    assert jobs(folder)[:2] == first
+    assert search("hydra.sweeper.num_trials=4", "seed=20")[1] != folder  # it is finished

@@ -8,8 +8,8 @@ from condiff.errors import ConfigError, EnvironmentFault
 from condiff.sweeps.ledger import DONE, FAILED, RUNNING, WAITING, Entry, open_ledger
 
 
-def opened(folder, identity="a", is_named=False):
-    return open_ledger(folder, is_named, identity, "python run.py -m x=1,2")
+def opened(folder, identity="a", is_named=False, num_jobs=0):
+    return open_ledger(folder, is_named, identity, "python run.py -m x=1,2", num_jobs)
 
 
 def with_jobs(folder, *statuses, **how):
@@ -60,6 +60,12 @@ def test_a_finished_sweep_or_another_one_is_left_alone(tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sweep.json").write_text("{")
     assert opened(tmp_path / "new").folder == tmp_path / "new"
+
+
+def test_a_search_that_is_asked_for_more_than_it_has_is_gone_on_with(tmp_path):
+    old = with_jobs(tmp_path / "old", DONE, DONE)
+    assert opened(tmp_path / "new", num_jobs=2).folder == tmp_path / "new"
+    assert opened(tmp_path / "newer", num_jobs=3).folder == old
 
 
 def test_a_sweep_that_is_being_run_is_not_gone_on_with_by_another_process(tmp_path):

@@ -68,14 +68,15 @@ class Ledger:
         self._lock.release()
 
 
-def open_ledger(folder: Path, is_named: bool, identity: str, command: str) -> Ledger:
+def open_ledger(folder: Path, is_named: bool, identity: str, command: str, num_jobs: int) -> Ledger:
     """The ledger of this sweep: of an earlier attempt that did not finish, or a new one in a new folder.
 
+    ``num_jobs`` is how many it is to have; a search that is asked for more than it had is not finished.
     A folder that the user named is gone on in whatever its state; ConfigError if another sweep lies there,
     EnvironmentFault if it is being run.
     """
     if not is_named:
-        for old in _unfinished(folder.parent, identity):
+        for old in _unfinished(folder.parent, identity, num_jobs):
             lock = _held(old)
             if lock is not None:
                 return _read(old, lock)
@@ -96,14 +97,15 @@ def open_ledger(folder: Path, is_named: bool, identity: str, command: str) -> Le
     return Ledger(folder, identity, command, lock)
 
 
-def _unfinished(parent: Path, identity: str) -> list[Path]:
+def _unfinished(parent: Path, identity: str, num_jobs: int) -> list[Path]:
     """Sweeps of these settings that have jobs to run, newest first."""
     found = [path.parent for path in sorted(parent.glob(f"*/{LEDGER}"), reverse=True)]
-    return [folder for folder in found if _identity(folder) == identity and _is_open(folder)]
+    return [folder for folder in found if _identity(folder) == identity and _is_open(folder, num_jobs)]
 
 
-def _is_open(folder: Path) -> bool:
-    return any(job["status"] != DONE for job in read_json(folder / LEDGER)["jobs"])
+def _is_open(folder: Path, num_jobs: int) -> bool:
+    jobs = read_json(folder / LEDGER)["jobs"]
+    return len(jobs) < num_jobs or any(job["status"] != DONE for job in jobs)
 
 
 def _identity(folder: Path) -> str | None:

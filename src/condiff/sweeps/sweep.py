@@ -33,7 +33,11 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
     ``program`` is what the command line begins with.
     """
     ledger = open_ledger(
-        Path(command.folder).absolute(), command.is_named, _identity(command), command_line(sys.argv)
+        Path(command.folder).absolute(),
+        command.is_named,
+        _identity(command),
+        command_line(sys.argv),
+        len(command.runs) if command.search is None else command.search.sweeper["num_trials"],
     )
     ledger.axes = [key.lstrip("+") for key in command.axes]
     try:
@@ -188,14 +192,16 @@ class Followed:
 
 
 def _identity(command: Command) -> str:
-    """Of what makes the results: a sweep with other workers or loggers is the same one."""
+    """Of what makes the results: other workers or loggers, or a longer search, make no other sweep."""
     science = [
         {key: part for key, part in run.cfg.items() if key not in ("runtime", "logger")}
         for run in command.runs
     ]
     search = command.search
-    space = None if search is None else [dict(search.sweeper), [asdict(axis) for axis in search.axes]]
-    return digest([science, space])
+    if search is None:
+        return digest([science, None])
+    goal = {key: value for key, value in search.sweeper.items() if key != "num_trials"}
+    return digest([science, [goal, [asdict(axis) for axis in search.axes]]])
 
 
 def _launcher(command: Command) -> Launcher:
