@@ -224,6 +224,19 @@ def test_a_mistake_at_a_point_is_told_once(conf):
     assert [line.split(":")[0] for line in lines] == ["guidance=cgf", "seed"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("guidance.scale=2,2", "guidance.scale=2 is there twice"),
+        ("guidance.scale=2,3,2.0", "guidance.scale=2 and guidance.scale=2.0 are the same run"),
+        ("guidance=cfg,cfg seed=0,1", "guidance=cfg seed=0 is there twice, and 1 more are repeated"),
+    ],
+)
+def test_a_run_that_a_sweep_would_do_twice_is_one_line(conf, words, said):
+    (line,) = told(conf, "-m", STUDY, *words.split())
+    assert line == f"sweep: {said}; give each run once"
+
+
 def test_a_sweep_in_the_study_needs_no_flag_and_is_checked(conf):
     text = "# @package _global_\nname: s\nstages: [data]\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n"
     write_config(conf, "experiment/sweep", text + "      guidance.scale: 1,2,3")
