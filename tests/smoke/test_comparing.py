@@ -20,6 +20,10 @@ def folders(tmp_path):
 
 WRONG = {
     "absent": ("[../sweep/0,../absent]", ["runs[1]: ../absent does not exist"]),
+    "nothing": ("[../sweep,'']", ["runs[1]: names nothing; give the folder of a finished run"]),
+    "blank": ("' '", ["runs: names nothing; give the folder of a finished run"]),
+    "no match": ("[../swept/*]", ["runs[0]: nothing matches ../swept/*; give the folder"]),
+    "none": ("[]", ["runs: must name at least two finished runs, got none"]),
     "empty": ("[../empty,../sweep]", ["runs[0]: ../empty has no metrics.json"]),
     "alone": ("[../sweep/0]", ["runs: must name at least two finished runs", "sweep/0 alone"]),
     "twice": ("[../sweep/0,../sweep/0]", ["runs: must name at least two finished runs"]),
