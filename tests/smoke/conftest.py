@@ -77,7 +77,7 @@ def sweep(cache, tmp_path, monkeypatch):
         argv = ["-m", *TINY, *LATENT, f"runtime.cache={where}", *overrides]
         command = read_command(argv, ROOT / "conf", [stage.name for stage in STAGES])
         code = run_sweep(command, "run.py", Interrupts())
-        ledgers = tmp_path.glob("outputs/*/*/sweep.json")
+        ledgers = tmp_path.rglob("sweep.json")
         return code, max(ledgers, key=lambda path: path.stat().st_mtime_ns).parent
 
     return run
