@@ -104,6 +104,14 @@ def test_a_right_command_gives_its_canonical_config(conf):
             "hydra.sweeper: must be a choice of hydra/sweeper as it stands",
         ),
         ("hydra.sweeper.params={_target_:os.system} -m", "hydra.sweeper.params={_target_:os.system}: "),
+        (
+            "hydra.launcher=basic -m",
+            "hydra.launcher=basic: is written hydra/launcher=basic; there are: basic",
+        ),
+        ("hydra/lancher=mine -m", "hydra/lancher=mine: is written hydra/launcher=NAME; there are: basic"),
+        ("launcher=basic", "launcher=basic: is written hydra/launcher=basic; there are: basic"),
+        ("sweeper=mine", "sweeper=mine: is written hydra/sweeper=NAME; there are: basic"),
+        ("hydra/launcher=basik -m", "hydra/launcher=basik: no such choice; did you mean 'basic'? there are"),
         ("hydra.job.chdir=true", "hydra.job.chdir=true: has no effect here"),
         ("hydra.sweep.dir=x", "hydra.sweep.dir=x: has no effect on a run without -m"),
         ("hydra.run.dir=x -m", "hydra.run.dir=x: has no effect on a sweep; use hydra.sweep.dir"),
@@ -222,6 +230,19 @@ def test_a_mistake_at_a_point_is_told_once(conf):
     )
     lines = told(conf, "-m", STUDY, "guidance=cfg,cgf", "seed=0,1,q")
     assert [line.split(":")[0] for line in lines] == ["guidance=cgf", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("guidance.scale=2,2", "guidance.scale=2 is there twice"),
+        ("guidance.scale=2,3,2.0", "guidance.scale=2 and guidance.scale=2.0 are the same run"),
+        ("guidance=cfg,cfg seed=0,1", "guidance=cfg seed=0 is there twice, and 1 more are repeated"),
+    ],
+)
+def test_a_run_that_a_sweep_would_do_twice_is_one_line(conf, words, said):
+    (line,) = told(conf, "-m", STUDY, *words.split())
+    assert line == f"sweep: {said}; give each run once"
 
 
 def test_a_sweep_in_the_study_needs_no_flag_and_is_checked(conf):

@@ -67,6 +67,7 @@ def test_a_value_takes_the_type_that_is_asked_for(value, annotation, fitted):
         ([1, "a"], list[Count], "must be a list, each an integer >= 1, got [1, 'a']"),
         ([1], tuple[int, int], "must be a list of 2: an integer; an integer, got [1]"),
         ("abc", list[str], "must be a list, each text, got 'abc'"),
+        (5, list[str] | str | None, "must be text or null or a list, each text, got 5"),
         (3, Wired, "must be an object with a _target_, got 3"),
         ({"a": 1}, Wired, "must be an object with a _target_, got a mapping {'a': 1}"),
         (OBJECT, float, "must be a number, got an object condiff.diffusion.guidance.NoGuidance"),

@@ -1,15 +1,17 @@
 """The real configs, shrunk: every stage of a study in seconds."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
-from condiff.config.compose import check, register
+from condiff.config.compose import check, read_command, register
 from condiff.interrupts import Interrupts
 from condiff.stages.driver import run_study
 from condiff.stages.loggers.wandb_server import Server
 from condiff.stages.study import STAGES
+from condiff.sweeps.sweep import run_sweep
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -62,3 +64,24 @@ def study(cache, tmp_path):
         return tmp_path / folder
 
     return run
+
+
+@pytest.fixture
+def sweep(cache, tmp_path, monkeypatch):
+    """Runs a tiny sweep in this process; gives its exit code and its folder."""
+    register()
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides, fresh=False):
+        where = tmp_path / "cache" if fresh else cache
+        argv = ["-m", *TINY, *LATENT, f"runtime.cache={where}", *overrides]
+        command = read_command(argv, ROOT / "conf", [stage.name for stage in STAGES])
+        code = run_sweep(command, "run.py", Interrupts())
+        ledgers = tmp_path.rglob("sweep.json")
+        return code, max(ledgers, key=lambda path: path.stat().st_mtime_ns).parent
+
+    return run
+
+
+def jobs(folder):
+    return json.loads((folder / "sweep.json").read_text())["jobs"]

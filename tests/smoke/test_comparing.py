@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from run_folders import config_of, leave, metrics_of
 
+from condiff.stages.comparison import _word
 from tests.smoke.test_command_line import told
 
 
@@ -20,6 +22,10 @@ def folders(tmp_path):
 
 WRONG = {
     "absent": ("[../sweep/0,../absent]", ["runs[1]: ../absent does not exist"]),
+    "nothing": ("[../sweep,'']", ["runs[1]: names nothing; give the folder of a finished run"]),
+    "blank": ("' '", ["runs: names nothing; give the folder of a finished run"]),
+    "no match": ("[../swept/*]", ["runs[0]: nothing matches ../swept/*; give the folder"]),
+    "none": ("[]", ["runs: must name at least two finished runs, got none"]),
     "empty": ("[../empty,../sweep]", ["runs[0]: ../empty has no metrics.json"]),
     "alone": ("[../sweep/0]", ["runs: must name at least two finished runs", "sweep/0 alone"]),
     "twice": ("[../sweep/0,../sweep/0]", ["runs: must name at least two finished runs"]),
@@ -67,3 +73,27 @@ def test_runs_are_compared_without_torch_and_found_again_until_one_changes(folde
     metrics.write_text(json.dumps(metrics_of(0.5, 1.0)))
     assert status("three") == "run"
     assert "0.5" in (folders / "cwd" / "three" / "results.csv").read_text()
+
+
+ODD = (
+    "a b=c,d ü/x#y%41",
+    "it's",
+    "a\\",
+    "\\'",
+    "[x]",
+    "5",
+    "1e5",
+    "null",
+    "TRUE",
+    "nan",
+    "../sweep/*",
+    "a.b-c",
+    "~x",
+    "",
+)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_command_of_a_page_names_the_same_runs_again(name):
+    parsed = OverridesParser.create().parse_override(f"runs=[{_word(name)},../b]")
+    assert parsed.value() == [name, "../b"]

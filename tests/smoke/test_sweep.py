@@ -1,46 +1,20 @@
 """Sweeps with the real configs, shrunk: trained once, loaded once, and each job fails alone."""
 
 import json
-import os
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
-from condiff.config.compose import read_command, register
-from condiff.errors import DivergedError
-from condiff.interrupts import Interrupts
-from condiff.stages import denoiser, samples
-from condiff.stages.study import STAGES
-from condiff.sweeps.sweep import run_sweep
-from tests.smoke.conftest import LATENT, ROOT, TINY, until
-from tests.smoke.test_command_line import start, told
-
-
-@pytest.fixture
-def sweep(cache, tmp_path, monkeypatch):
-    """Runs a tiny sweep in this process; gives its exit code and its folder."""
-    register()
-    monkeypatch.chdir(tmp_path)
-
-    def run(*overrides, fresh=False):
-        where = tmp_path / "cache" if fresh else cache
-        argv = ["-m", *TINY, *LATENT, f"runtime.cache={where}", *overrides]
-        command = read_command(argv, ROOT / "conf", [stage.name for stage in STAGES])
-        code = run_sweep(command, "run.py", Interrupts())
-        ledgers = tmp_path.glob("outputs/*/*/sweep.json")
-        return code, max(ledgers, key=lambda path: path.stat().st_mtime_ns).parent
-
-    return run
-
-
-def jobs(folder):
-    return json.loads((folder / "sweep.json").read_text())["jobs"]
+from condiff.errors import ConfigError, DivergedError
+from condiff.stages import denoiser, driver, samples
+from condiff.sweeps.launchers import InProcess
+from tests.smoke.conftest import jobs
 
 
 def images(folder):
@@ -147,8 +121,26 @@ def test_a_stage_that_all_need_fails_once(sweep, monkeypatch):
     for job in others:
         assert "denoiser: failed in job 0 and is not tried again" in job["error"]
         assert "step 7" in job["error"]
+        assert job["error"] in (folder / job["folder"] / "run.log").read_text()
+    assert "error[5]: denoiser: the gradient at step 7 is nan" in (folder / "0" / "run.log").read_text()
     sweep("guidance.scale=1,2,3", "seed=13")
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("early", ["plan", "chosen_loggers"])
+def test_what_fails_before_the_first_stage_is_in_the_log_of_the_job_without_its_secrets(
+    sweep, monkeypatch, early
+):
+    for fault in (ValueError("no api_key=SECRET1"), ConfigError("data.path: not https://me:SECRET1@host")):
+        monkeypatch.setattr(driver, early, Mock(side_effect=fault))
+        code, folder = sweep("guidance.scale=1,2", "seed=19", "hydra.sweep.dir=outputs/a/b")
+        assert code == 9
+        for job in jobs(folder):
+            said = (folder / job["folder"] / "run.log").read_text()
+            assert job["error"] in said
+            assert "Traceback (most recent call last)" in said
+            assert "***" in job["error"]
+            assert "SECRET1" not in said
 
 
 def test_another_worker_count_or_logger_goes_on_with_the_same_sweep_and_other_settings_do_not(
@@ -166,100 +158,43 @@ def test_another_worker_count_or_logger_goes_on_with_the_same_sweep_and_other_se
     assert (code, again) == (0, folder)
 
 
-def test_a_search_draws_its_trials_from_one_training_and_goes_on_where_it_was(sweep, capsys):
+@pytest.fixture
+def search(sweep):
+    """A tiny search by two objectives."""
     space = ("hydra/sweeper=optuna", "guidance.scale=interval(1,8)", "sampler=euler,heun", "num_samples=70")
-    goals = ("hydra.sweeper.num_trials=4", "seed=15", "hydra.sweep.dir=here")
-    fewer = ("hydra.sweeper.minimize=[fd_judge]", "hydra.sweeper.maximize=[class_accuracy]")
+    goals = ("hydra.sweeper.minimize=[fd_judge]", "hydra.sweeper.maximize=[class_accuracy]")
+    return lambda *words: sweep(*space, *goals, *words)
 
-    def run():
-        register()
-        argv = ["-m", *TINY, *LATENT, *space, *goals, *fewer, "runtime.cache=cache"]
-        command = read_command(argv, ROOT / "conf", [stage.name for stage in STAGES])
-        return run_sweep(command, "run.py", Interrupts())
 
-    assert run() == 0
-    found = jobs(Path("here"))
+def test_a_search_draws_its_trials_from_one_training_and_goes_on_where_it_was(search, capsys):
+    code, folder = search("hydra.sweeper.num_trials=4", "seed=15")
+    assert code == 0
+    found = jobs(folder)
     assert len(found) == 4
     assert len({job["keys"]["denoiser"] for job in found}) == 1
     assert len({tuple(job["overrides"]) for job in found}) == 4
-    ledger = json.loads(Path("here/sweep.json").read_text())
+    ledger = json.loads((folder / "sweep.json").read_text())
     ledger["jobs"] = ledger["jobs"][:2]
-    Path("here/sweep.json").write_text(json.dumps(ledger))
+    (folder / "sweep.json").write_text(json.dumps(ledger))
     capsys.readouterr()
-    assert run() == 0
-    assert [job["overrides"] for job in jobs(Path("here"))] == [job["overrides"] for job in found]
+    assert search("hydra.sweeper.num_trials=4", "seed=15") == (0, folder)
+    assert [job["overrides"] for job in jobs(folder)] == [job["overrides"] for job in found]
     out = capsys.readouterr().out
     assert out.count("are done already") == 2
     assert "\nbest\n" in out
 
 
-def tiny(tmp_path, *argv):
-    return ["-m", *TINY, *LATENT, f"runtime.cache={tmp_path / 'cache'}", "hydra.sweep.dir=here", *argv]
+def test_a_search_with_more_trials_goes_on_one_point_at_a_time_and_runs_none_again(search, monkeypatch):
+    _, folder = search("hydra.sweeper.num_trials=2", "seed=20")
+    first, handed = jobs(folder), []
+    run = InProcess.__call__
 
+    def noted(self, jobs, watcher, interrupts):
+        handed.append([job.folder for job in jobs])
+        run(self, jobs, watcher, interrupts)
 
-def children(process):
-    """The jobs of a sweep that is being run."""
-    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in found if b"condiff.sweeps.job" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def test_jobs_in_processes_train_once_and_one_that_is_killed_ends_alone(tmp_path):
-    argv = tiny(tmp_path, "guidance.scale=1,2,3", "hydra/launcher=processes", "hydra.launcher.parallel=3")
-    process = start(tmp_path / "cwd", *argv)
-    until(lambda: len(children(process)) == 3 and (tmp_path / "cwd" / "here" / "2" / "run.log").is_file())
-    os.kill(children(process)[2], signal.SIGKILL)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 9, err
-    found = jobs(tmp_path / "cwd" / "here")
-    assert sorted(job["status"] for job in found) == ["done", "done", "failed"]
-    (dead,) = (job for job in found if job["status"] == "failed")
-    assert dead["code"] == 137
-    assert dead["error"].startswith("error[137]: the job was killed by SIGKILL")
-    alive = [tmp_path / "cwd" / "here" / job["folder"] for job in found if job["status"] == "done"]
-    trained = [json.loads((folder / "stages.json").read_text())["denoiser"]["status"] for folder in alive]
-    assert trained.count("run") <= 1
-    assert "report:" in (alive[0] / "output.log").read_text()
-    code, out, err = told(tmp_path / "cwd", *argv)
-    assert code == 0, err
-    assert "2 of 3 jobs are done already" in out
-    assert [job["status"] for job in jobs(tmp_path / "cwd" / "here")] == ["done"] * 3
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_no_job_outlives_its_sweep_and_the_same_command_goes_on(tmp_path, signum, code):
-    argv = tiny(tmp_path, "guidance.scale=1,2", "trainer.steps=2000", "hydra/launcher=processes")
-    process = start(tmp_path / "cwd", *argv)
-    logs = (tmp_path / "cache" / "denoiser").glob
-    until(lambda: any(path.stat().st_size for path in logs(".*.work/log.jsonl")))
-    (job,) = children(process)
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    until(lambda: not is_running(job), 40)
-    assert [*(tmp_path / "cache" / "denoiser").glob(".*.work/checkpoints/step=*")]  # it saved what it had
-    assert jobs(tmp_path / "cwd" / "here")[0]["status"] == "running"
-
-
-def test_submitit_runs_the_jobs_and_each_says_how_it_went(tmp_path):
-    argv = tiny(tmp_path, "guidance.scale=1,2", "hydra/launcher=slurm", "hydra.launcher.cluster=local")
-    code, _, err = told(tmp_path / "cwd", *argv, "hydra.launcher.gpus=0")
-    assert code == 0, err
-    assert [job["status"] for job in jobs(tmp_path / "cwd" / "here")] == ["done", "done"]
-
-
-@pytest.mark.ray
-def test_ray_runs_the_jobs_and_each_says_how_it_went(tmp_path):
-    argv = tiny(tmp_path, "guidance.scale=1,2", "optimizer.lr=1e-3,1e30", "trainer.clip=null")
-    code, _, err = told(tmp_path / "cwd", *argv, "hydra/launcher=ray", "trainer.steps=30")
-    assert code == 9, err
-    found = jobs(tmp_path / "cwd" / "here")
-    assert [job["status"] for job in found] == ["done", "failed", "done", "failed"]
-    assert {job["code"] for job in found if job["status"] == "failed"} == {5}
+    monkeypatch.setattr(InProcess, "__call__", noted)
+    assert search("hydra.sweeper.num_trials=4", "seed=20") == (0, folder)
+    assert handed == [[str(folder / "2")], [str(folder / "3")]]
+    assert jobs(folder)[:2] == first
+    assert search("hydra.sweeper.num_trials=4", "seed=20")[1] != folder  # it is finished

@@ -39,6 +39,14 @@ def test_a_line_of_a_log_that_was_cut_off_is_left_out(runs):
     assert len(read_log(runs[0])) == 20
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t"])
+def test_a_text_that_names_nothing_is_not_the_current_folder(runs, monkeypatch, blank):
+    monkeypatch.chdir(runs[0].parent)
+    for given, key in ((blank, "runs"), ([str(runs[0]), blank], r"runs\[1\]")):
+        with pytest.raises(DataError, match=f"{key}: names nothing; give the folder of a finished run"):
+            find_runs(given)
+
+
 def test_what_cannot_be_compared_is_told_by_its_entry(runs, tmp_path):
     first = str(runs[0])
     (tmp_path / "empty").mkdir()

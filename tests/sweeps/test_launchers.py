@@ -1,8 +1,11 @@
 """What a job may use of a machine that it shares."""
 
+from pathlib import Path
+
 import pytest
 
-from condiff.errors import EnvironmentFault
+from condiff.config.compose import read_command
+from condiff.errors import ConfigError, EnvironmentFault
 from condiff.sweeps.job import Job, outcome_of
 from condiff.sweeps.launchers import Ray, gpus_of, threads
 
@@ -28,6 +31,16 @@ def test_a_job_that_left_nothing_died_as_its_launcher_tells(tmp_path):
     (line,) = outcome.error
     assert line.startswith("error[137]: the job was killed by SIGKILL; ")
     assert str(tmp_path / "output.log") in line
+
+
+def test_a_launcher_that_is_not_chosen_as_it_should_be_is_told_which_there_are():
+    conf = Path(__file__).parents[2] / "conf"
+    with pytest.raises(ConfigError) as told:
+        read_command(["-m", "experiment=cfg_latent", "hydra.launcher=processes", "seed=1,2"], conf)
+    assert told.value.lines == (
+        "hydra.launcher=processes: is written hydra/launcher=processes;"
+        " there are: basic, in_process, processes, ray, slurm",
+    )
 
 
 def test_a_launcher_that_is_not_installed_says_how_to_have_it(monkeypatch):

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from condiff.errors import ConfigError, EnvironmentFault
-from condiff.sweeps.ledger import DONE, FAILED, RUNNING, Entry, open_ledger
+from condiff.sweeps.ledger import DONE, FAILED, RUNNING, WAITING, Entry, open_ledger
 
 
-def opened(folder, identity="a", is_named=False):
-    return open_ledger(folder, is_named, identity, "python run.py -m x=1,2")
+def opened(folder, identity="a", is_named=False, num_jobs=0):
+    return open_ledger(folder, is_named, identity, "python run.py -m x=1,2", num_jobs)
 
 
 def with_jobs(folder, *statuses, **how):
@@ -33,11 +33,25 @@ def test_a_ledger_is_read_as_it_was_written(tmp_path):
     assert stored["jobs"][0]["status"] == "failed"
 
 
-@pytest.mark.parametrize("status", [RUNNING, FAILED, "waiting"])
+@pytest.mark.parametrize("status", [RUNNING, FAILED, WAITING])
 def test_the_same_sweep_goes_on_where_it_was_not_finished(tmp_path, status):
     old = with_jobs(tmp_path / "old", DONE, status)
     assert opened(tmp_path / "new").folder == old
     assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_sweep_left_running_is_to_be_run(tmp_path):
+    with_jobs(tmp_path / "old", DONE, RUNNING, FAILED)
+    found = opened(tmp_path / "new")
+    assert [entry.status for entry in found.entries] == [DONE, WAITING, FAILED]
+
+
+def test_a_sweep_that_is_stopped_writes_that_none_of_its_jobs_runs(tmp_path):
+    ledger = opened(tmp_path / "one")
+    ledger.entries = [Entry(str(place), [], status) for place, status in enumerate((DONE, RUNNING, FAILED))]
+    ledger.stop()
+    stored = json.loads((tmp_path / "one" / "sweep.json").read_text())
+    assert [job["status"] for job in stored["jobs"]] == [DONE, WAITING, FAILED]
 
 
 def test_a_finished_sweep_or_another_one_is_left_alone(tmp_path):
@@ -46,6 +60,12 @@ def test_a_finished_sweep_or_another_one_is_left_alone(tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sweep.json").write_text("{")
     assert opened(tmp_path / "new").folder == tmp_path / "new"
+
+
+def test_a_search_that_is_asked_for_more_than_it_has_is_gone_on_with(tmp_path):
+    old = with_jobs(tmp_path / "old", DONE, DONE)
+    assert opened(tmp_path / "new", num_jobs=2).folder == tmp_path / "new"
+    assert opened(tmp_path / "newer", num_jobs=3).folder == old
 
 
 def test_a_sweep_that_is_being_run_is_not_gone_on_with_by_another_process(tmp_path):

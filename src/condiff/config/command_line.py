@@ -17,6 +17,7 @@ from condiff.config.hints import closest, no_such_choice
 from condiff.errors import ConfigError
 
 MAX_RUNS = 1000  # of one sweep
+PLUGINS = ("launcher", "sweeper")  # Hydra's own groups that a sweep chooses from
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,13 @@ def read_settings(
         setting = _parsed(text, loader, mistakes)
         if setting is None:
             continue
+        plugin = _meant_plugin(setting)
         if setting.key == "hydra.searchpath":
             mistakes.append(f"{text}: is not allowed; add a folder of configs by --config-dir")
+        elif plugin is not None:
+            options, value = loader.get_group_options(plugin), str(setting.parsed.value())
+            name = value if value in options else "NAME"
+            mistakes.append(f"{text}: is written {plugin}={name}; there are: {', '.join(options)}")
         elif setting.is_group:
             read += _chosen(setting, loader, mistakes, blind)
         else:
@@ -167,6 +173,15 @@ def _parsed(text: str, loader: ConfigLoaderImpl, mistakes: list[str]) -> Setting
         mistakes.append(f"{text}: the choices of a group have no interval; write {key}=ONE,OTHER")
         return None
     return Setting(text, parsed, is_group)
+
+
+def _meant_plugin(setting: Setting) -> str | None:
+    """The group of Hydra's, launcher or sweeper, that a setting was meant to choose from and does not."""
+    room, _, last = setting.key.replace("/", ".").rpartition(".")
+    if setting.is_group or not isinstance(setting.parsed.value(), str):
+        return None
+    near = closest(last, PLUGINS) if room == "hydra" else last if not room else None
+    return f"hydra/{near}" if near in PLUGINS else None
 
 
 def _chosen(

@@ -18,7 +18,7 @@ from condiff.config.composer import Composer
 from condiff.config.given_rules import without_training
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.schema import REQUIRED, defaults
-from condiff.config.sweeping import axis_of, corners, every, plugins, without_effect
+from condiff.config.sweeping import Point, axis_of, corners, every, plugins, repeated, without_effect
 from condiff.config.validate import validate
 from condiff.errors import ConfigError
 
@@ -123,6 +123,8 @@ class _Preflight:
         named = any(setting.key == key for setting in settings)
         search = Search(sweeper, self, swept) if sweeper and is_sweep else None
         axes = [setting.parsed.get_key_element() for setting in swept if setting.is_sweep]
+        if is_sweep and search is None:
+            self._want_each_once(axes, points, runs)
         return Command(runs, folder, named, is_sweep, launcher, axes, search, self.flags.words)
 
     def _unswept(self, settings: list[Setting]) -> list[Setting]:
@@ -210,6 +212,12 @@ class _Preflight:
                     f" use {SECOND_MODELS[part]}, or leave {part} out"
                 )
         self.mistakes += without_training([(setting.key, setting.text) for setting in settings], studies)
+
+    def _want_each_once(self, axes: list[str], points: list[Point], runs: list[Planned]) -> None:
+        own = [[s for s in point if s.parsed.get_key_element() in axes] for point in points]
+        mistakes = list(repeated(own, [run.cfg for run in runs]))
+        if mistakes:
+            raise ConfigError(*mistakes)
 
     def _no_study(self) -> str:
         names = self.composer.loader.get_group_options("experiment")

@@ -1,7 +1,7 @@
 """What a command line says about a sweep: its axes, where its jobs run, and what of Hydra's is not there."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -14,6 +14,7 @@ from condiff.config.command_line import MAX_RUNS, Setting
 from condiff.config.composer import plugin
 from condiff.config.validate import check_object
 from condiff.errors import ConfigError
+from condiff.files import digest
 
 Point = list[Setting]
 _HYDRAS = re.compile(r"hydra[./]")
@@ -67,6 +68,22 @@ def every(settings: Sequence[Setting], mistakes: list[str]) -> list[Point]:
     if number > MAX_RUNS:
         raise ConfigError(*mistakes, f"sweep: at most {MAX_RUNS} runs at once, got {number} or more")
     return [list(point) for point in product(*points)]
+
+
+def repeated(points: Sequence[Point], studies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line where runs of a sweep have the same config, as those of 2 and 2.0: each is run once."""
+    first: dict[str, str] = {}
+    again: list[tuple[str, str]] = []
+    for point, study in zip(points, studies, strict=True):
+        words, key = " ".join(setting.text for setting in point), digest(study)
+        if key in first:
+            again.append((first[key], words))
+        first.setdefault(key, words)
+    if again:
+        one, other = again[0]
+        what = f"{one} is there twice" if one == other else f"{one} and {other} are the same run"
+        more = f", and {len(again) - 1} more are repeated" if len(again) > 1 else ""
+        yield f"sweep: {what}{more}; give each run once"
 
 
 def corners(settings: Sequence[Setting]) -> list[Point]:

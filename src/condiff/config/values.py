@@ -31,7 +31,8 @@ def describe(annotation: Any) -> str:
     kind, limits = _parts(annotation)
     origin, inside = get_origin(kind), get_args(kind)
     if origin in _UNIONS:
-        return " or ".join(dict.fromkeys(describe(member) for member in inside))
+        said = dict.fromkeys(describe(member) for member in inside)
+        return " or ".join(sorted(said, key=lambda words: ", each " in words))  # what is each, last
     if origin is Literal:
         return f"{'one of ' if len(inside) > 1 else ''}{', '.join(map(str, inside))}"
     if origin in _SEQUENCES and inside:

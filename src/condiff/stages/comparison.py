@@ -1,5 +1,6 @@
 """One page over finished runs: of a sweep once its jobs have ended, or of any that are named."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +18,15 @@ from condiff.stages.same_noise import pictures_of
 from condiff.stages.stage import Artifact, Config, Runtime
 
 FIGURES, TABLE = "figures", "results.csv"
+_SAFE = r"[\w./*?@%+-]*"
+_PLAIN = re.compile(rf"(?!(?:null|true|false|nan|inf)$)(?:[A-Z]|{_SAFE}/){_SAFE}", re.ASCII | re.IGNORECASE)
 
 
 def compare(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """The work of ``task=compare``."""
     given = [cfg["runs"]] if isinstance(cfg["runs"], str) else cfg["runs"]
-    command = shlex.join(["python", "run.py", "task=compare", f"runs=[{','.join(given)}]"])
+    words = ",".join(map(_word, given))
+    command = shlex.join(["python", "run.py", "task=compare", f"runs=[{words}]"])
     write_comparison(find_runs(given), out, cfg["name"], cfg["question"], command)
 
 
@@ -104,6 +108,15 @@ def _direction(node: Mapping[str, object], part: str) -> bool | None:
         return None
     own = attribute(node, "higher_of_parts") or {}
     return own[part] if part in own else attribute(node, "higher_is_better")
+
+
+def _word(text: str) -> str:
+    """An element of a list on the command line, in quotes where Hydra would read it as something else."""
+    if _PLAIN.fullmatch(text):
+        return text
+    # a quote has a backslash before it, and backslashes before a quote are doubled
+    inside = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return f"'{inside}'"
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import logging
 import shlex
 import shutil
 import sys
@@ -18,7 +17,7 @@ from condiff.config.kinds import objects
 from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
 from condiff.data.source import DataInfo
-from condiff.errors import CondiffError, ConfigError, DataError, EnvironmentFault
+from condiff.errors import ConfigError, DataError
 from condiff.files import copy_whole, digest, read_json, write_json, written_whole
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.reports.checked import CHECKED, check_tables
@@ -35,10 +34,10 @@ from condiff.stages.outside import DATA
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.run_folders import find_runs
+from condiff.stages.run_log import log_failure, open_log
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.study import Step, plan, run
 
-log = logging.getLogger("condiff")
 Config = Mapping[str, Any]
 MEASURING = ("metrics", "evaluation", "statistics")
 NETWORKS = (*JUDGED, "clip", "distance")  # what a metric may be given to look through
@@ -55,11 +54,29 @@ def run_study(
     """Run the stages of a study and leave ``folder`` as a run leaves it.
 
     ``overrides`` are what the command line said of this run and ``command`` runs it alone, for those who
-    read it later; ``failures`` is where a sweep remembers the stages that failed.
+    read it later; ``failures`` is where a sweep remembers the stages that failed. Whatever goes wrong stands
+    in its run.log, also what is found before the first stage.
     """
+    open_log(folder)
+    try:
+        _run(cfg, folder, interrupts, overrides, command, Failures(failures, folder.name))
+    except Interrupted:
+        raise
+    except BaseException as error:
+        log_failure(error)
+        raise
+
+
+def _run(
+    cfg: Config,
+    folder: Path,
+    interrupts: Interrupts,
+    overrides: Sequence[str],
+    command: str,
+    failures: Failures,
+) -> None:
     check_devices(cfg["runtime"])
     cache, steps = _planned(cfg)
-    _open(folder)
     with written_whole(folder / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(redact(dict(cfg)), sort_keys=False, allow_unicode=True))
     write_json(folder / "overrides.json", redact(list(overrides)))
@@ -72,15 +89,11 @@ def run_study(
     loggers.start(Told(cfg["name"], _job(cfg["stages"]), folder, redact(dict(cfg)), keys, commit()))
     done: dict[str, Artifact] = {}
     try:
-        runtime = _runtime(cfg, cache, interrupts, loggers, steps, done)
-        runtime = replace(runtime, failures=Failures(failures, folder.name))
+        runtime = replace(_runtime(cfg, cache, interrupts, loggers, steps, done), failures=failures)
         run(steps, cfg, cache, runtime, done)
         metrics = _leave(folder, cfg, steps, done, command)
         loggers.result(_outcome(folder, metrics, done))
-    except BaseException as error:
-        plain = isinstance(error, CondiffError) and not hasattr(error, "__notes__")  # of another process
-        if not (plain or isinstance(error, Interrupted)):
-            _in_file_only("the run failed", error)
+    except BaseException:
         loggers.finish(exit_code=1)
         raise
     loggers.finish(exit_code=0)
@@ -220,35 +233,6 @@ def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:
 def command_line(argv: Sequence[str]) -> str:
     """The command that was given, without secrets, to be shown and to be given again."""
     return shlex.join(redact(["python", *argv]))
-
-
-def _open(folder: Path) -> None:
-    """The run folder, and a log file in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(folder / "run.log", encoding="utf-8")
-    except OSError as error:
-        raise EnvironmentFault(f"hydra.run.dir: {folder} cannot be written to ({error.strerror})") from error
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for old in log.handlers[:]:
-        log.removeHandler(old)
-        old.close()
-    console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers = [file, console]
-    log.setLevel(logging.INFO)
-    log.propagate = False
-
-
-def _in_file_only(what: str, error: BaseException) -> None:
-    """A traceback for run.log; the terminal gets a line of its own."""
-    for handler in log.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handle(
-                log.makeRecord(
-                    log.name, logging.ERROR, "", 0, what, (), (type(error), error, error.__traceback__)
-                )
-            )
 
 
 def _leave(

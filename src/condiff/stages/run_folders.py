@@ -92,6 +92,8 @@ def _matching(entry: str) -> list[Path]:
 
 def _finished(entry: str) -> list[Path]:
     """The run itself; or of a sweep or a pattern those that have measured something, in their order."""
+    if not entry.strip():
+        return []  # rather than the current folder
     path = Path(entry).expanduser()
     if (path / METRICS).is_file():
         return [path]
@@ -107,10 +109,12 @@ def _in_run_order(folder: Path) -> tuple[str, int, str]:
 
 
 def _why_none(entry: str) -> str:
-    places = _matching(entry)
-    if not places:
-        return f"{entry} does not exist; give the folder of a finished run, or of a sweep"
-    return f"{entry} has no {METRICS}, nor has a folder in it; give that of a finished run, or of a sweep"
+    if not entry.strip():
+        return "names nothing; give the folder of a finished run, or of a sweep"
+    if _matching(entry):
+        return f"{entry} has no {METRICS}, nor has a folder in it; give that of a finished run, or of a sweep"
+    what = f"nothing matches {entry}" if glob.has_magic(entry) else f"{entry} does not exist"
+    return f"{what}; give the folder of a finished run, or of a sweep"
 
 
 def _want_common(found: dict[Path, str]) -> None:

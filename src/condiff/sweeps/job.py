@@ -50,7 +50,9 @@ def run_job(job: Job, interrupts: Interrupts) -> Outcome:
     (folder / OUTCOME).unlink(missing_ok=True)
     try:
         run_study(job.cfg, folder, interrupts, job.overrides, job.command, Path(job.failures))
-    except Interrupted:
+    except Interrupted as stop:
+        line = f"error[{stop.exit_code}]: the job was stopped by {stop}; the same command goes on with it"
+        _leave(folder, stop.exit_code, [line], start)
         raise
     except BaseException as error:  # SystemExit too
         code, lines = told(error)
@@ -58,10 +60,7 @@ def run_job(job: Job, interrupts: Interrupts) -> Outcome:
         if job.cfg["runtime"]["debug"]:
             traceback.print_exception(error)
         _let_go(error)
-    outcome = Outcome(code, lines.splitlines(), round(time.monotonic() - start, 2))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / OUTCOME, asdict(outcome))
-    return outcome
+    return _leave(folder, code, lines.splitlines(), start)
 
 
 def run_apart(job: Job) -> int:
@@ -89,6 +88,13 @@ def outcome_of(job: Job, died: str, code: int = 1) -> Outcome:
         return Outcome(**read_json(Path(job.folder) / OUTCOME))
     line = f"error[{code}]: {died}; what it said is in {Path(job.folder) / OUTPUT}"
     return Outcome(code, [line], 0.0)
+
+
+def _leave(folder: Path, code: int, lines: Sequence[str], start: float) -> Outcome:
+    outcome = Outcome(code, lines, round(time.monotonic() - start, 2))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / OUTCOME, asdict(outcome))
+    return outcome
 
 
 def _let_go(error: BaseException) -> None:

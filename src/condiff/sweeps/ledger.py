@@ -48,18 +48,35 @@ class Ledger:
         jobs = [asdict(entry) for entry in self.entries]
         write_json(self.folder / LEDGER, {**head, "written": _now(), "jobs": jobs})
 
+    def places(self, status: str) -> list[int]:
+        return [place for place, entry in enumerate(self.entries) if entry.status == status]
+
+    def names(self) -> list[str]:
+        """What the command line says of each job and not of all."""
+        return [" ".join(self.own(entry)) or "the only job" for entry in self.entries]
+
+    def own(self, entry: Entry) -> list[str]:
+        """What a job sets of what the sweep goes over."""
+        return [text for text in entry.overrides if text.partition("=")[0].lstrip("+") in self.axes]
+
+    def stop(self) -> None:
+        """What was running was stopped with the sweep and waits for the next attempt."""
+        self.entries = [_stopped(entry) for entry in self.entries]
+        self.write()
+
     def close(self) -> None:
         self._lock.release()
 
 
-def open_ledger(folder: Path, is_named: bool, identity: str, command: str) -> Ledger:
+def open_ledger(folder: Path, is_named: bool, identity: str, command: str, num_jobs: int) -> Ledger:
     """The ledger of this sweep: of an earlier attempt that did not finish, or a new one in a new folder.
 
+    ``num_jobs`` is how many it is to have; a search that is asked for more than it had is not finished.
     A folder that the user named is gone on in whatever its state; ConfigError if another sweep lies there,
     EnvironmentFault if it is being run.
     """
     if not is_named:
-        for old in _unfinished(folder.parent, identity):
+        for old in _unfinished(folder.parent, identity, num_jobs):
             lock = _held(old)
             if lock is not None:
                 return _read(old, lock)
@@ -80,14 +97,15 @@ def open_ledger(folder: Path, is_named: bool, identity: str, command: str) -> Le
     return Ledger(folder, identity, command, lock)
 
 
-def _unfinished(parent: Path, identity: str) -> list[Path]:
+def _unfinished(parent: Path, identity: str, num_jobs: int) -> list[Path]:
     """Sweeps of these settings that have jobs to run, newest first."""
     found = [path.parent for path in sorted(parent.glob(f"*/{LEDGER}"), reverse=True)]
-    return [folder for folder in found if _identity(folder) == identity and _is_open(folder)]
+    return [folder for folder in found if _identity(folder) == identity and _is_open(folder, num_jobs)]
 
 
-def _is_open(folder: Path) -> bool:
-    return any(job["status"] != DONE for job in read_json(folder / LEDGER)["jobs"])
+def _is_open(folder: Path, num_jobs: int) -> bool:
+    jobs = read_json(folder / LEDGER)["jobs"]
+    return len(jobs) < num_jobs or any(job["status"] != DONE for job in jobs)
 
 
 def _identity(folder: Path) -> str | None:
@@ -108,12 +126,16 @@ def _held(folder: Path) -> FileLock | None:
 
 
 def _read(folder: Path, lock: FileLock) -> Ledger:
-    """What was running when it ended is to be run again."""
+    """Nobody runs its jobs now, since the lock was free, whatever a sweep that was killed has left there."""
     stored = read_json(folder / LEDGER)
     ledger = Ledger(folder, stored["identity"], stored["command"], lock)
     ledger.started = stored["started"]
-    ledger.entries = [Entry(**job) for job in stored["jobs"]]
+    ledger.entries = [_stopped(Entry(**job)) for job in stored["jobs"]]
     return ledger
+
+
+def _stopped(entry: Entry) -> Entry:
+    return replace(entry, status=WAITING) if entry.status == RUNNING else entry
 
 
 def _now() -> str:

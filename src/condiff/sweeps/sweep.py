@@ -12,15 +12,14 @@ from condiff.config.build import build
 from condiff.config.compose import Command, Planned, Search
 from condiff.errors import ConfigError
 from condiff.files import digest, read_json
-from condiff.interrupts import Interrupts
+from condiff.interrupts import Interrupted, Interrupts
 from condiff.reports.redact import redact
-from condiff.reports.tables import duration, palette_for, sweep_table, table
-from condiff.stages.comparison import write_comparison
+from condiff.reports.tables import duration
 from condiff.stages.driver import command_line, planned_keys
-from condiff.stages.loggers.sweep import log_sweep
 from condiff.sweeps.job import OUTCOME, OUTPUT, Job, Outcome
 from condiff.sweeps.launchers import InProcess, Launcher
-from condiff.sweeps.ledger import DONE, FAILED, LEDGER, RUNNING, Entry, Ledger, open_ledger
+from condiff.sweeps.ledger import DONE, FAILED, RUNNING, Entry, Ledger, open_ledger
+from condiff.sweeps.results import compare, log, tell
 from condiff.sweeps.search import Trials
 
 FAILED_STAGES = ".failed"  # folder of the stages that failed in this attempt
@@ -34,7 +33,11 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
     ``program`` is what the command line begins with.
     """
     ledger = open_ledger(
-        Path(command.folder).absolute(), command.is_named, _identity(command), command_line(sys.argv)
+        Path(command.folder).absolute(),
+        command.is_named,
+        _identity(command),
+        command_line(sys.argv),
+        len(command.runs) if command.search is None else command.search.sweeper["num_trials"],
     )
     ledger.axes = [key.lstrip("+") for key in command.axes]
     try:
@@ -46,12 +49,22 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
             best = []
         else:
             best = searched(sweep, command.search)
-        _tell(ledger, best)
-        page = _compare(ledger, command)
-        if page is not None:
+        tell(ledger, best)
+        page = compare(ledger, command)
+        if page is None:
+            print("comparison: none, as fewer than two jobs are done and measured", flush=True)
+        else:
             print(f"comparison: {page}", flush=True)
-            _log(ledger, command)
-        return EXIT_CODE if _with(ledger, FAILED) else 0
+            log(ledger, command)
+        return EXIT_CODE if ledger.places(FAILED) else 0
+    except Interrupted:
+        ledger.stop()
+        with suppress(OSError):  # whoever read the output may be gone with the same Ctrl-C
+            tell(ledger, [])
+        raise
+    except BaseException:
+        ledger.stop()
+        raise
     finally:
         ledger.close()
 
@@ -175,18 +188,20 @@ class Followed:
             print(f"job {mine}, {self._named(mine)}: done in {duration(outcome.seconds)}", flush=True)
 
     def _named(self, place: int) -> str:
-        return _named(self.ledger)[place]
+        return self.ledger.names()[place]
 
 
 def _identity(command: Command) -> str:
-    """Of what makes the results: a sweep with other workers or loggers is the same one."""
+    """Of what makes the results: other workers or loggers, or a longer search, make no other sweep."""
     science = [
         {key: part for key, part in run.cfg.items() if key not in ("runtime", "logger")}
         for run in command.runs
     ]
     search = command.search
-    space = None if search is None else [dict(search.sweeper), [asdict(axis) for axis in search.axes]]
-    return digest([science, space])
+    if search is None:
+        return digest([science, None])
+    goal = {key: value for key, value in search.sweeper.items() if key != "num_trials"}
+    return digest([science, [goal, [asdict(axis) for axis in search.axes]]])
 
 
 def _launcher(command: Command) -> Launcher:
@@ -209,63 +224,3 @@ def _left(folder: Path) -> dict[str, Any]:
         "keys": {name: stage["key"] for name, stage in stages.items()},
         "metrics": {name: metric["value"] for name, metric in metrics.items()},
     }
-
-
-def _tell(ledger: Ledger, best: Sequence[int]) -> None:
-    """The table of the jobs that are done, that of the best of a search, and that of those that failed."""
-    palette, names = palette_for(sys.stdout), _named(ledger)
-    for title, places in (("", _with(ledger, DONE)), ("\nbest", best)):
-        if places:
-            metrics = [ledger.entries[place].metrics for place in places]
-            print(f"{title}\n{sweep_table([names[place] for place in places], metrics, palette)}", flush=True)
-    failed = [(place, ledger.entries[place]) for place in _with(ledger, FAILED)]
-    if failed:
-        rows = [[str(place), names[place], str(entry.code), entry.error] for place, entry in failed]
-        print(f"\n{table(['job', 'failed', 'code', 'what it said'], rows, palette)}", flush=True)
-    print(f"\nledger: {ledger.folder / LEDGER}", flush=True)
-
-
-def _compare(ledger: Ledger, command: Command) -> Path | None:
-    """The page over the jobs that are done; None where there are too few."""
-    names, cfg = _named(ledger), command.runs[0].cfg
-    folders = [ledger.folder / ledger.entries[place].folder for place in _with(ledger, DONE)]
-    failed = [(names[place], ledger.entries[place].error) for place in _with(ledger, FAILED)]
-    return write_comparison(
-        folders, ledger.folder, cfg["name"], cfg["question"], command_line(sys.argv), failed
-    )
-
-
-def _log(ledger: Ledger, command: Command) -> None:
-    """The jobs that are done as rows of what differs between them and of their metrics."""
-    cfg, done = command.runs[0].cfg, [ledger.entries[place] for place in _with(ledger, DONE)]
-    settings = [_settings(_own(ledger, entry)) for entry in done]
-    rows = [own | dict(entry.metrics) for own, entry in zip(settings, done, strict=True)]
-    axes = dict.fromkeys(key for own in settings for key in own)
-    log_sweep(cfg["logger"], ledger.folder.name, cfg["name"], ledger.folder, rows, [*axes])
-
-
-def _settings(overrides: Sequence[str]) -> dict[str, Any]:
-    pairs = (text.partition("=") for text in overrides)
-    return {key: _plain(value) for key, _, value in pairs}
-
-
-def _plain(word: str) -> Any:
-    """A number, or the word as it stands."""
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(word)
-    return word
-
-
-def _with(ledger: Ledger, status: str) -> list[int]:
-    return [place for place, entry in enumerate(ledger.entries) if entry.status == status]
-
-
-def _named(ledger: Ledger) -> list[str]:
-    """What the command line says of each job and not of all."""
-    return [" ".join(_own(ledger, entry)) or "the only job" for entry in ledger.entries]
-
-
-def _own(ledger: Ledger, entry: Entry) -> list[str]:
-    """What a job sets of what the sweep goes over."""
-    return [text for text in entry.overrides if text.partition("=")[0].lstrip("+") in ledger.axes]
