@@ -14,14 +14,19 @@ from condiff.config.validate import check_parts
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
 PLUGINS = sorted(CONF.glob("hydra/*/*.yaml"))
-STUDIES = [path.name for path in FILES if path.parent.name == "experiment"]
+STUDIES = [
+    path.relative_to(CONF / "experiment").with_suffix("").as_posix()
+    for path in sorted((CONF / "experiment").glob("**/*.yaml"))
+]
+RECIPES = [name for name in STUDIES if "/" in name]
 CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name != "experiment"]
 
 
 def test_there_are_configs():
     assert len(STUDIES) >= 1
     assert len(CHOICES) >= 30
-    assert len(FILES) == len([*CONF.glob("**/*.yaml")]) - 1 - len(PLUGINS)  # and config.yaml
+    # and config.yaml
+    assert len(FILES) == len([*CONF.glob("**/*.yaml")]) - 1 - len(PLUGINS) - len(RECIPES)
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
@@ -34,15 +39,16 @@ def test_every_launcher_and_sweeper_can_be_chosen(path):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_can_run(name):
-    runs = check([f"experiment={name}"], CONF) or []
+    own = ["data.path=shards"] if name in RECIPES else []  # what only the user can know
+    runs = check([f"experiment={name}", *own], CONF) or []
     assert runs
-    assert all(cfg["name"] == name for cfg in runs)
+    assert all(cfg["name"] == name.replace("/", "_") for cfg in runs)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_is_right_by_itself(choice):
     register()
-    flags = read_flags([f"experiment={STUDIES[0]}", choice], CONF, "config")
+    flags = read_flags(["experiment=cfg_latent", choice], CONF, "config")
     assert flags is not None
     composer = Composer(flags)
     settings = read_settings(flags.overrides, composer.loader, composer.mistakes, set())
