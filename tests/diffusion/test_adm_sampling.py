@@ -96,6 +96,16 @@ def test_the_grids_are_the_respacings_that_adm_names(kind, grid):
     assert ours[-1] == 0
 
 
+@pytest.mark.parametrize(("name", "kind"), [("ancestral_adm", "250"), ("ddim_adm", "ddim25")])
+def test_the_choices_called_adm_are_its_respacings(name, kind):
+    sampler = build(choices("sampler")[name], "sampler")
+    times = [
+        node.marginal.t.flatten()[0].item()
+        for node in sampler.nodes(LinearDDPM(), torch.zeros(1, 1, 1, 1).double())
+    ]
+    assert [round(T * t) - 1 for t in times[:-1]] == respaced(kind)[::-1]
+
+
 def grad(x: Tensor, n: int, label: Tensor) -> Array:
     x = x.detach().requires_grad_()
     (found,) = torch.autograd.grad(log_p(x, torch.full((B, 1, 1, 1), float(n)).double(), label).sum(), x)
