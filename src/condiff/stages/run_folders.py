@@ -15,6 +15,8 @@ from condiff.reports.runs import Run, metric_names
 from condiff.stages.stage import LOG
 
 METRICS = "metrics.json"
+PER_SAMPLE = "per_sample.safetensors"  # of the metrics stage: what each sample gives to a mean over samples
+ASKED = "asked"  # its entry with a hash of what the samples were to show
 
 
 def find_runs(given: str | Sequence[str]) -> list[Path]:
@@ -82,6 +84,12 @@ def samples_of(run: Run) -> Path | None:
     """Where the samples of a run are, if it has drawn any and they were not removed."""
     stage = run.stages.get("samples")
     return Path(str(stage["path"])) / "samples.safetensors" if stage else None
+
+
+def per_sample_of(run: Run) -> Path | None:
+    """Where the values per sample of a run are, if it has measured samples of its own; older ones have none."""
+    stage = run.stages.get("metrics")
+    return Path(str(stage["path"])) / PER_SAMPLE if stage else None
 
 
 def _matching(entry: str) -> list[Path]:
