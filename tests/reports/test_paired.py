@@ -20,7 +20,7 @@ def test_the_interval_of_hits_is_the_one_computed_by_hand():
 
 
 def covers(up, down, n):
-    """Of all outcomes of n samples, gained with ``up`` and lost with ``down``: how often the truth is inside."""
+    """How often the truth is inside, where a sample is gained with chance ``up`` and lost with ``down``."""
     inside = 0.0
     for gained in range(n + 1):
         for lost in range(n - gained + 1):

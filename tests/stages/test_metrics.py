@@ -14,8 +14,7 @@ from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0, Ef
 from condiff.evaluation.judge import Judge
 from condiff.stages import metrics as stage
 from condiff.stages.metrics import entries_of, metrics_of, per_sample_of, update, write_per_sample
-from condiff.stages.run_folders import ASKED, PER_SAMPLE
-from condiff.stages.stage import Artifact
+from condiff.stages.stage import ASKED, PER_SAMPLE, Artifact
 from tests.evaluation.weights import pictures
 
 FRECHET = {"_target_": "condiff.evaluation.frechet.FrechetDistance"}

@@ -48,6 +48,9 @@ tr.lit td, .runs tr.lit td:first-child { background: var(--wash); }
 .near b { text-decoration: underline dotted; text-decoration-thickness: 2px; text-underline-offset: 4px;
   text-decoration-color: var(--accent); }
 .figure b { font-weight: 600; }
+.alike { color: var(--soft); }
+.better b { color: var(--series-0); }
+.worse b { color: var(--series-1); }
 .key b { font-weight: 600; }
 .controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin-bottom: 16px;
   font-size: .88rem; }

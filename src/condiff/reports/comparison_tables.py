@@ -15,25 +15,26 @@ KEY_LETTERS = 10
 def settings_table(comparison: Comparison) -> str:
     """A row for each setting, the best value of each metric marked, what real data reaches below."""
     paths = [*comparison.table] or ["setting"]
-    heads = [_head(path) for path in paths] + ([_head("runs", "figure")] if comparison.has_seeds else [])
-    heads += [_head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
+    heads = [head(path) for path in paths] + ([head("runs", "figure")] if comparison.has_seeds else [])
+    heads += [head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
     rows = [_setting(comparison, place, setting) for place, setting in enumerate(comparison.settings)]
-    return _table(heads, rows, _floors(comparison, len(paths))) + _caption(comparison)
+    return sortable(heads, rows, _floors(comparison, len(paths))) + _caption(comparison)
 
 
 def runs_table(comparison: Comparison) -> str:
     """Every run with its seed, numbers, folder and key."""
-    heads = [_head(name) for name in (*comparison.table, SEED)]
-    heads += [_head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
-    heads += [_head("run folder"), _head("metrics key")]
+    heads = [head(name) for name in (*comparison.table, SEED)]
+    heads += [head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
+    heads += [head("run folder"), head("metrics key")]
     rows = [_run(comparison, place, run) for place, run in enumerate(comparison.runs)]
     return (
         f"<details><summary>Every run <span>{len(rows)}, with folder and key</span></summary>"
-        f'<div class="inside">{_table(heads, rows, "")}</div></details>'
+        f'<div class="inside">{sortable(heads, rows, "")}</div></details>'
     )
 
 
-def _table(heads: Sequence[str], rows: Sequence[str], foot: str) -> str:
+def sortable(heads: Sequence[str], rows: Sequence[str], foot: str) -> str:
+    """A table that a click on a head sorts; a long one scrolls by itself."""
     long = " long" if len(rows) > LONG else ""
     body = "\n".join(rows)
     return (
@@ -42,16 +43,17 @@ def _table(heads: Sequence[str], rows: Sequence[str], foot: str) -> str:
     )
 
 
-def _head(name: str, classes: str = "") -> str:
+def head(name: str, classes: str = "") -> str:
+    """The head of a column of it."""
     kind = f' class="{classes}"' if classes else ""
     return f'<th{kind} aria-sort="none" scope="col"><button type="button">{escaped(name)}</button></th>'
 
 
 def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
-    cells = [_value(path, value, setting.runs[0]) for path, value in setting.values.items()]
-    cells = cells or [_cell("all runs", "all runs", "named")]
+    cells = [value_cell(path, value, setting.runs[0]) for path, value in setting.values.items()]
+    cells = cells or [cell("all runs", "all runs", "named")]
     if comparison.has_seeds:
-        cells.append(_cell(len(setting.runs), str(len(setting.runs)), "figure"))
+        cells.append(cell(len(setting.runs), str(len(setting.runs)), "figure"))
     for metric in comparison.metrics:
         best = comparison.best[metric]
         state = "best" if place in best.places else "near" if place in best.near else ""
@@ -61,38 +63,38 @@ def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
 
 def _run(comparison: Comparison, place: int, run: Run) -> str:
     cells = [
-        _cell(column[place], escaped(shown(column[place])), "named") for column in comparison.table.values()
+        cell(column[place], escaped(shown(column[place])), "named") for column in comparison.table.values()
     ]
-    cells.append(_cell(run.config.get(SEED), escaped(shown(run.config.get(SEED))), "named"))
+    cells.append(cell(run.config.get(SEED), escaped(shown(run.config.get(SEED))), "named"))
     cells += [_measured(estimate([run], metric), "") for metric in comparison.metrics]
     key = measured_key(run)
     cells += [
-        _cell(run.folder, escaped(run.folder), "path"),
-        _cell(key, f"<code>{escaped(key[:KEY_LETTERS])}</code>", ""),
+        cell(run.folder, escaped(run.folder), "path"),
+        cell(key, f"<code>{escaped(key[:KEY_LETTERS])}</code>", ""),
     ]
     return f'<tr data-place="{comparison.place_of(run)}">{"".join(cells)}</tr>'
 
 
-def _value(path: str, value: Any, run: Run) -> str:
+def value_cell(path: str, value: Any, run: Run) -> str:
     """A value; below the choice of a group what it sets."""
     more = set_by(run, path) if "." not in path else ""
     below = f"<small>{escaped(more)}</small>" if more else ""
-    return _cell(value, f"{escaped(shown(value))}{below}", "named")
+    return cell(value, f"{escaped(shown(value))}{below}", "named")
 
 
 def _measured(found: Estimate | None, state: str) -> str:
     if found is None:
-        return _cell(None, "–", "figure")
+        return cell(None, "–", "figure")
     value, below = found.shown, ""
     if found.text != value:
         below = f"<small>{found.text.removeprefix(value).strip()}</small>"
     elif len(found.each) == 1 and found.low is not None and found.high is not None:
         below = f"<small>[{number(found.low)}, {number(found.high)}]</small>"
     said = {"best": ' title="the best"', "near": ' title="not told apart from the best"'}.get(state, "")
-    return _cell(found.value, f"<b{said}>{value}</b>{below}", f"figure {state}".strip())
+    return cell(found.value, f"<b{said}>{value}</b>{below}", f"figure {state}".strip())
 
 
-def _cell(value: Any, markup: str, classes: str) -> str:
+def cell(value: Any, markup: str, classes: str) -> str:
     """A cell with what it is sorted by."""
     known = "" if value is None else repr(float(value)) if is_number(value) else str(value)
     kind = f' class="{classes}"' if classes else ""

@@ -25,8 +25,7 @@ from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics
 from condiff.stages.pictures import from_uint8, load_pictures
-from condiff.stages.run_folders import ASKED, PER_SAMPLE
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import ASKED, PER_SAMPLE, Artifact, Config, Runtime
 from condiff.stages.statistics import keep, recall
 
 BATCH = 250

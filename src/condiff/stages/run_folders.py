@@ -12,11 +12,9 @@ from condiff.errors import DataError
 from condiff.files import read_json
 from condiff.reports.redact import redact
 from condiff.reports.runs import Run, metric_names
-from condiff.stages.stage import LOG
+from condiff.stages.stage import LOG, PER_SAMPLE
 
 METRICS = "metrics.json"
-PER_SAMPLE = "per_sample.safetensors"  # of the metrics stage: what each sample gives to a mean over samples
-ASKED = "asked"  # its entry with a hash of what the samples were to show
 
 
 def find_runs(given: str | Sequence[str]) -> list[Path]:
@@ -87,7 +85,7 @@ def samples_of(run: Run) -> Path | None:
 
 
 def per_sample_of(run: Run) -> Path | None:
-    """Where the values per sample of a run are, if it has measured samples of its own; older ones have none."""
+    """Where the values per sample of a run are, if it has measured its samples; older ones have none."""
     stage = run.stages.get("metrics")
     return Path(str(stage["path"])) / PER_SAMPLE if stage else None
 
