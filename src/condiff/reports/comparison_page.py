@@ -6,6 +6,7 @@ from importlib.resources import files
 from condiff.reports.comparison import Comparison
 from condiff.reports.comparison_noise import noise
 from condiff.reports.comparison_pairs import pairs
+from condiff.reports.comparison_plots import EACH, swept
 from condiff.reports.comparison_style import CSS
 from condiff.reports.comparison_tables import runs_table, settings_table
 from condiff.reports.comparison_trade_offs import trade_offs
@@ -128,7 +129,10 @@ def _measured(comparison: Comparison, costs: Sequence[Plot], curves: Sequence[Pl
         words += " Dashed: what held-out real pictures reach."
     large = "\n".join(_plot(plot, ' class="large"') for plot in costs)
     small = "\n".join(_plot(plot, "") for plot in curves)
-    return f'<div class="plots">\n{large}\n{small}\n</div>\n{caption(words)}'
+    # plots with a row for each setting are too high to stand beside large ones
+    between = '\n</div>\n<div class="plots">' if costs and swept(comparison) == [EACH] else ""
+    first = "plots costs" if between else "plots"
+    return f'<div class="{first}">\n{large}{between}\n{small}\n</div>\n{caption(words)}'
 
 
 def _failed(failed: Sequence[tuple[str, str]]) -> str:

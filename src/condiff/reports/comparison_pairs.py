@@ -59,7 +59,7 @@ class _Columns:
 
 
 def _table(comparison: Comparison, columns: _Columns) -> str:
-    heads = [head(name) for name in (comparison.table or ["setting"])]
+    heads = [head(name) for name in (comparison.settings[0].named_by or ["setting"])]
     heads += [head(SEED)] if columns.has_seeds else []
     heads += [head("reference")] if columns.has_references else []
     for metric in columns.metrics:
@@ -83,7 +83,8 @@ def _row(
     run: Run,
     found: Mapping[str, Difference],
 ) -> str:
-    cells = [value_cell(path, value, run) for path, value in comparison.settings[place].values.items()]
+    setting = comparison.settings[place]
+    cells = [value_cell(path, setting.values[path], run) for path in setting.named_by]
     cells = cells or [cell("all runs", "all runs", "named")]
     if columns.has_seeds:
         seed = run.config.get(SEED)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from condiff.reports.comparison import Comparison, measured_key
-from condiff.reports.redact import escaped
+from condiff.reports.redact import breakable, escaped
 from condiff.reports.runs import SEED, Estimate, Run, Setting, estimate, is_number, set_by, shown
 from condiff.reports.tables import number
 
 LONG = 16  # rows from which a table scrolls by itself
+MANY = 8  # columns from which it is set closer
 KEY_LETTERS = 10
 
 
@@ -36,9 +37,10 @@ def runs_table(comparison: Comparison) -> str:
 def sortable(heads: Sequence[str], rows: Sequence[str], foot: str) -> str:
     """A table that a click on a head sorts; a long one scrolls by itself."""
     long = " long" if len(rows) > LONG else ""
+    many = " many" if len(heads) > MANY else ""
     body = "\n".join(rows)
     return (
-        f'<div class="wide{long}"><table class="runs">\n<thead><tr>{"".join(heads)}</tr></thead>\n'
+        f'<div class="wide{long}"><table class="runs{many}">\n<thead><tr>{"".join(heads)}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>{foot}</table></div>"
     )
 
@@ -46,7 +48,7 @@ def sortable(heads: Sequence[str], rows: Sequence[str], foot: str) -> str:
 def head(name: str, classes: str = "") -> str:
     """The head of a column of it."""
     kind = f' class="{classes}"' if classes else ""
-    return f'<th{kind} aria-sort="none" scope="col"><button type="button">{escaped(name)}</button></th>'
+    return f'<th{kind} aria-sort="none" scope="col"><button type="button">{breakable(name)}</button></th>'
 
 
 def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
@@ -79,7 +81,7 @@ def value_cell(path: str, value: Any, run: Run) -> str:
     """A value; below the choice of a group what it sets."""
     more = set_by(run, path) if "." not in path else ""
     below = f"<small>{escaped(more)}</small>" if more else ""
-    return cell(value, f"{escaped(shown(value))}{below}", "named")
+    return cell(value, f"{breakable(shown(value))}{below}", "named")
 
 
 def _measured(found: Estimate | None, state: str) -> str:
@@ -121,5 +123,8 @@ def _caption(comparison: Comparison) -> str:
     said = " ↑ more is better, ↓ less is." if marks else ""
     said += " Filled: the best of a column." if marks else ""
     said += " Dotted: not told apart from it." if near else ""
+    named = [*(comparison.settings[0].named_by if comparison.settings else [])]
+    if len(named) < len(comparison.table):
+        said += f" Elsewhere a setting is named by {escaped(', '.join(named))} alone, which tells all apart."
     live = '<span class="hint"> A click on a head sorts; a row lights its points in the plots below.</span>'
     return f"<figcaption>Below each number {below}.{said}{live}</figcaption>"
