@@ -23,6 +23,7 @@ def test_a_choice_of_a_group_is_one_difference_by_the_name_the_command_line_give
     ]
     assert differences(runs) == {"guidance": ["cfg", "apg", "Interval"]}
     assert set_by(runs[1], "guidance") == "scale 4"
+    assert set_by(runs[1], "guidance", ["guidance.scale"]) == ""
 
 
 def test_a_run_that_does_not_name_its_choice_has_the_name_of_one_with_the_same_class():

@@ -84,7 +84,7 @@ def _row(
     found: Mapping[str, Difference],
 ) -> str:
     setting = comparison.settings[place]
-    cells = [value_cell(path, setting.values[path], run) for path in setting.named_by]
+    cells = [value_cell(path, setting.values, run) for path in setting.named_by]
     cells = cells or [cell("all runs", "all runs", "named")]
     if columns.has_seeds:
         seed = run.config.get(SEED)

@@ -1,6 +1,6 @@
 """The tables of a comparison page: settings with their metrics, and every run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condiff.reports.comparison import Comparison, measured_key
@@ -52,7 +52,7 @@ def head(name: str, classes: str = "") -> str:
 
 
 def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
-    cells = [value_cell(path, value, setting.runs[0]) for path, value in setting.values.items()]
+    cells = [value_cell(path, setting.values, setting.runs[0]) for path in setting.values]
     cells = cells or [cell("all runs", "all runs", "named")]
     if comparison.has_seeds:
         cells.append(cell(len(setting.runs), str(len(setting.runs)), "figure"))
@@ -77,9 +77,9 @@ def _run(comparison: Comparison, place: int, run: Run) -> str:
     return f'<tr data-place="{comparison.place_of(run)}">{"".join(cells)}</tr>'
 
 
-def value_cell(path: str, value: Any, run: Run) -> str:
-    """A value; below the choice of a group what it sets."""
-    more = set_by(run, path) if "." not in path else ""
+def value_cell(path: str, values: Mapping[str, Any], run: Run) -> str:
+    """One of the values that differ; below the choice of a group what else it sets."""
+    more, value = set_by(run, path, values) if "." not in path else "", values[path]
     below = f"<small>{escaped(more)}</small>" if more else ""
     return cell(value, f"{breakable(shown(value))}{below}", "named")
 

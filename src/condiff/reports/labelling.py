@@ -12,6 +12,7 @@ _SIZE = 7.5
 # From the point, in points: close to it, and on circles around it with a line that leads there.
 _CLOSE = ((6, 3), (6, -3), (-6, 3), (-6, -3), (0, 8), (0, -8))
 _CIRCLES, _DIRECTIONS = (22, 36, 52, 70, 90, 112, 136, 162, 190, 220), 16
+_DOT = 2.9  # radius of a point
 _ALONG = tuple(k / 10 for k in range(1, 10))  # where such a line is looked at
 Spot = tuple[float, float]  # pixels
 
@@ -36,6 +37,11 @@ class _Box:
     def holds(self, spot: Spot) -> bool:
         return self.left <= spot[0] <= self.right and self.low <= spot[1] <= self.high
 
+    def is_at(self, spot: Spot, reach: float) -> bool:
+        """Whether it comes as close as this to a spot."""
+        x, y = spot
+        return self.left - reach <= x <= self.right + reach and self.low - reach <= y <= self.high + reach
+
     def is_inside(self, other: "_Box") -> bool:
         return other.holds((self.left, self.low)) and other.holds((self.right, self.high))
 
@@ -55,7 +61,9 @@ def label(axes: "Axes", points: Sequence[tuple[float, float, str]], paint: str) 
         for offset in _offsets():
             box = _box(spot, offset, size, dots)
             line = _line(spot, offset, dots)
-            hidden = 9 * sum(box.overlaps(other) for other in taken) + 3 * sum(map(box.holds, spots))
+            hidden = 9 * sum(box.overlaps(other) for other in taken) + 3 * sum(
+                box.is_at(dot, _DOT * dots) for dot in spots
+            )
             hidden += sum(map(box.holds, lines)) + sum(any(map(other.holds, line)) for other in taken)
             hidden += 99 * (not box.is_inside(whole))
             tried.append((hidden, box, line, offset))

@@ -3,7 +3,7 @@
 import math
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -208,14 +208,14 @@ def said(path: str, value: Any) -> str:
     return shown(value) if "." not in path and isinstance(value, str) else f"{word} {shown(value)}"
 
 
-def set_by(run: Run, group: str) -> str:
-    """The plain numbers and words that a choice sets, such as ``scale 2, low 0.2``."""
+def set_by(run: Run, group: str, beside: Collection[str] = ()) -> str:
+    """What a choice sets in numbers and words, such as ``scale 2, low 0.2``; not what stands ``beside``."""
     node = run.config.get(group)
     found = leaves(node, "") if isinstance(node, Mapping) else []
     return ", ".join(
         said(f".{path}", _plain(value))
         for path, value in found
-        if not path.endswith(TARGET) and value is not None
+        if not path.endswith(TARGET) and value is not None and f"{group}.{path}" not in beside
     )
 
 
