@@ -57,13 +57,23 @@ def leave(
     overrides: tuple[str, ...] = (),
     images: np.ndarray | None = None,  # [N, C, H, W] uint8
     trained: str = "shared",
+    values: dict[str, np.ndarray] | None = None,  # of each sample, by metric
+    asked: str = "digits",
 ) -> Path:
-    """A run folder, with its samples beside it; ``trained`` is the key of its denoiser."""
+    """A run folder, with its samples beside it; ``trained`` is the key of its denoiser.
+
+    ``asked`` stands for what the samples were to show.
+    """
     folder.mkdir(parents=True)
     stages = {
         "data": {"key": "data0", "path": str(folder / "data"), "status": "cached", "seconds": 0.0},
         "denoiser": {"key": trained, "path": str(folder / "denoiser"), "status": "cached", "seconds": 0.0},
-        "metrics": {"key": f"k_{folder.name}", "path": "m", "status": "run", "seconds": 1.0},
+        "metrics": {
+            "key": f"k_{folder.name}",
+            "path": str(folder / "measured"),
+            "status": "run",
+            "seconds": 1.0,
+        },
     }
     if images is not None:
         path = folder / "samples"
@@ -71,6 +81,9 @@ def leave(
         labels = np.arange(len(images), dtype=np.int64) % 10
         save_file({"image": np.ascontiguousarray(images), "label": labels}, path / "samples.safetensors")
         stages["samples"] = {"key": "s", "path": str(path), "status": "run", "seconds": 1.0}
+    if values is not None:
+        (folder / "measured").mkdir()
+        save_file(values, folder / "measured" / "per_sample.safetensors", {"asked": asked})
     log = [{"stage": "denoiser", "step": step, "loss": 1 / (1 + step)} for step in range(0, 200, 10)]
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (folder / "metrics.json").write_text(json.dumps(metrics))

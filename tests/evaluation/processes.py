@@ -9,6 +9,7 @@ from torch import distributed
 from condiff.evaluation.accuracy import ClassAccuracy
 from condiff.evaluation.condition_check import ConditionUse
 from condiff.evaluation.diversity import VendiScore
+from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.frechet import FrechetDistance
 from condiff.evaluation.frechet_infinity import FrechetInfinity
 from condiff.evaluation.inception_score import InceptionScore
@@ -18,6 +19,7 @@ from condiff.evaluation.memorisation import Memorisation
 from condiff.evaluation.paired import ColourError, EdgeF1, MaskIoU, PeakSignalNoise
 from condiff.evaluation.pairwise import PairwiseDiversity
 from condiff.evaluation.precision_recall import PrecisionRecall
+from condiff.stages.metrics import per_sample_of
 from tests.evaluation.pictures import PixelDistance, Pixels, drawn
 
 DIM = 6
@@ -46,18 +48,21 @@ def measurements() -> dict[str, Measurement]:
     }
 
 
-def entries(rank: int, size: int) -> dict[str, dict]:
-    """Of 51 samples, 77 training and 5 held-out pictures, this process's every size-th."""
+def found_by(rank: int, size: int) -> tuple[dict[str, dict], dict[str, list]]:
+    """Entries, and values per sample: of 51 samples, 77 training and 5 held-out, this one's every size-th."""
     sets = {"samples": drawn(51, DIM, 0, 0.05), "train": drawn(77, DIM, 1), "held_out": drawn(5, DIM, 2)}
     sets["targets"] = drawn(51, DIM, 3, 0.3)
     found = measurements()
     for metric in found.values():
+        if isinstance(metric, EachSample):
+            metric.share(range(51)[rank::size])
         for side in metric.sides:
             rows = torch.arange(len(sets[side]))[rank::size]
             for part in rows.split(10 - 3 * rank):  # and not in as many batches
                 images = sets[side][part][:, None, None, :]
                 metric.update(side, images, part % DIM)
-    return {key: entry for name, metric in found.items() for key, entry in metric.entries(name).items()}
+    entries = {key: entry for name, metric in found.items() for key, entry in metric.entries(name).items()}
+    return entries, {name: values.tolist() for name, values in per_sample_of(found).items()}
 
 
 def one_of(rank: int, size: int, folder: str) -> None:
@@ -65,6 +70,6 @@ def one_of(rank: int, size: int, folder: str) -> None:
     torch.set_num_threads(1)
     address = f"file://{folder}/meeting"
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
-    found = entries(rank, size)
+    found = found_by(rank, size)
     (Path(folder) / f"{rank}.json").write_text(json.dumps(found))
     distributed.destroy_process_group()

@@ -7,15 +7,21 @@ from torch import multiprocessing
 
 from tests.evaluation import processes
 
+MEANS = ("accuracy", "colour", "mask", "edges")
+
 
 def test_two_processes_with_odd_counts_report_what_one_does(tmp_path):
-    alone = processes.entries(0, 1)
+    alone, each = processes.found_by(0, 1)
+    assert {name: len(values) for name, values in each.items()} == dict.fromkeys(MEANS, 51)
+    for name, values in each.items():
+        assert sum(values) / 51 == pytest.approx(alone[name]["value"], rel=1e-9)
     assert {entry["n"] for entry in alone.values()} == {51, 5}
     assert "few_biased_n5" in alone  # by the pictures of both
     assert len(alone) == 23
     multiprocessing.spawn(processes.one_of, (2, str(tmp_path)), nprocs=2)
     for rank in range(2):
-        together = json.loads((tmp_path / f"{rank}.json").read_text())
+        together, in_turn = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert in_turn == each
         assert together.keys() == alone.keys()
         for name, entry in alone.items():
             assert together[name]["value"] == pytest.approx(entry["value"], rel=1e-6, abs=1e-9), name

@@ -1,5 +1,6 @@
 """The page of a comparison in a real browser: it sorts, lights, chooses and blinks, and its policy holds."""
 
+import numpy as np
 import pytest
 from browser import Browser, chromium
 from run_folders import config_of, leave, metrics_of, pictures
@@ -19,7 +20,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, tmp_path):
-    """Three settings; samples of scale s are all of brightness 50 s."""
+    """Three settings; samples of scale s are all of brightness 50 s, and fewer of them miss as s grows."""
     jobs = [(scale, seed) for scale in NUMBERS for seed in (0, 1)]
     folders = [
         leave(
@@ -28,6 +29,7 @@ def page(browser, tmp_path):
             metrics_of(*NUMBERS[scale]),
             (f"guidance.scale={scale}",),
             pictures(int(50 * scale) + seed),
+            values={"class_accuracy": np.arange(100) >= 40 - 10 * scale - 3 * seed * (scale - 1)},
         )
         for place, (scale, seed) in enumerate(jobs)
     ]
@@ -131,3 +133,66 @@ def test_a_setting_that_is_not_chosen_leaves_the_grid(page):
     assert page.run(shown) == ["0", "1", "2"]
     page.run("document.querySelectorAll('.chips input')[1].click()")
     assert page.run(shown) == ["0", "2"]
+
+
+PAIRS = (
+    "[...document.querySelectorAll('section')]"
+    ".find((one) => one.querySelector('h2')?.textContent === 'Differences in pairs')"
+)
+ROWS = f"[...{PAIRS}.querySelector('table').tBodies[0].rows]"
+
+
+def test_differences_in_pairs_are_sorted_by_a_click_and_light_their_setting(page):
+    told = f"{ROWS}.map((row) => [0, 1, 2].map((k) => row.cells[k].firstChild.textContent))"
+    assert page.run(told) == [
+        ["2", "0", "+0.100"],
+        ["2", "1", "+0.130"],
+        ["3", "0", "+0.200"],
+        ["3", "1", "+0.260"],
+    ]
+    page.run(f"{PAIRS}.querySelectorAll('th button')[1].click()")
+    assert page.run(f"{ROWS}.map((row) => row.cells[1].dataset.value)") == ["0.0", "0.0", "1.0", "1.0"]
+    page.run(f"{PAIRS}.querySelectorAll('th button')[2].click()")
+    page.run(f"{PAIRS}.querySelectorAll('th button')[2].click()")
+    assert page.run(f"{ROWS}.map((row) => row.cells[2].dataset.value)") == ["0.26", "0.2", "0.13", "0.1"]
+    page.run(f"{ROWS}[0].dispatchEvent(new MouseEvent('mouseenter'))")
+    lit = "[...document.querySelectorAll('svg .of.lit')].map((part) => part.getAttribute('class'))"
+    assert {*page.run(lit)} == {"of s2 lit"}
+    page.run(f"{ROWS}[0].dispatchEvent(new MouseEvent('mouseleave'))")
+
+
+def test_a_difference_that_is_told_apart_has_the_colour_of_better(page):
+    blue = "getComputedStyle(document.querySelector('.best b')).backgroundColor"
+    better = f"getComputedStyle({ROWS}[0].cells[2].querySelector('b')).color"
+    assert page.run(better) == page.run(blue) != page.run(f"getComputedStyle({ROWS}[0].cells[0]).color")
+
+
+@pytest.fixture
+def varied(browser, tmp_path):
+    """Runs of different experiments with long names."""
+    folders = []
+    for k, (network, sampler) in enumerate((n, s) for n in ("unet", "diffusion_transformer") for s in "ab"):
+        config = {**config_of(1.0 + k), "network": {"_target_": f"a.{network}", "widths": [32, 64, 128]}}
+        config["sampler"] = {"_target_": f"a.A_sampler_of_{sampler * 3}_with_a_long_name", "steps": 16 + k}
+        config["process"] = {"_target_": f"a.{'Variance' if k % 2 else 'Flow'}"}
+        chosen = (f"network={network}",)
+        folders.append(leave(tmp_path / str(k), config, metrics_of(0.9, 3.0 + k), chosen, pictures(k)))
+    path = write_comparison(folders, tmp_path / "out", "varied", "why?", "python run.py")
+    assert path is not None
+    browser.complaints.clear()
+    browser.open(path)
+    return browser
+
+
+def test_long_names_are_seen_whole_on_chips_and_above_the_pictures(varied):
+    heads = "[...document.querySelectorAll('.column[data-place] .name')]"
+    names = varied.run(f"{heads}.map((name) => name.textContent)")
+    assert len({*names}) == len(names) == 4
+    cut = f"{heads}.filter((name) => name.firstChild.scrollHeight > name.clientHeight + 1).length"
+    assert varied.run(cut) == 0
+    beside = f"{heads}.filter((name) => name.firstChild.scrollWidth > name.clientWidth + 1).length"
+    assert varied.run(beside) == 0
+    chips = "[...document.querySelectorAll('.chips label')]"
+    assert varied.run(f"{chips}.filter((chip) => chip.scrollWidth > chip.clientWidth + 1).length") == 0
+    assert {*varied.run(f"{chips}.map((chip) => chip.textContent)")} == {*names}
+    assert varied.complaints == []

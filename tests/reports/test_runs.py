@@ -3,7 +3,7 @@
 import pytest
 from run_folders import config_of, metrics_of
 
-from condiff.reports.runs import Run, differences, estimate, said, set_by, settings_of
+from condiff.reports.runs import Run, differences, estimate, said, set_by, settings_of, telling
 
 
 def made(config, overrides=(), accuracy=0.9, distance=3.0):
@@ -23,6 +23,7 @@ def test_a_choice_of_a_group_is_one_difference_by_the_name_the_command_line_give
     ]
     assert differences(runs) == {"guidance": ["cfg", "apg", "Interval"]}
     assert set_by(runs[1], "guidance") == "scale 4"
+    assert set_by(runs[1], "guidance", ["guidance.scale"]) == ""
 
 
 def test_a_run_that_does_not_name_its_choice_has_the_name_of_one_with_the_same_class():
@@ -106,3 +107,30 @@ def test_a_value_is_named_by_the_last_word_of_its_path():
     assert said("sampler.num_steps", 16.0) == "num steps 16"
     assert said("guidance", "cfg_interval") == "cfg_interval"
     assert said("num_samples", 500) == "num samples 500"
+
+
+def test_long_names_are_shortened_to_what_tells_settings_apart_choices_before_numbers():
+    runs = []
+    for k, (network, sampler) in enumerate([("unet", "ddim"), ("unet", "heun"), ("transformer", "ddim")]):
+        config = {**config_of(1.0 + k), "num_samples": 1000 * k, "process": {"_target_": "a.RectifiedFlow"}}
+        config["network"] = {"_target_": f"a.{network}", "dropout": k / 10}
+        config["sampler"] = {"_target_": f"a.{sampler}", "steps": 16 + k}
+        runs.append(made(config, [f"network={network}", f"sampler={sampler}"]))
+    settings = settings_of(runs, differences(runs))
+    assert [setting.label for setting in settings] == ["ddim, unet", "heun, unet", "ddim, transformer"]
+    assert "scale 1" in settings[0].full
+    assert "dropout 0" in settings[0].full
+
+
+def test_one_choice_that_tells_all_apart_names_them_alone():
+    table = {"name": ["a", "b", "c"], "sampler": ["x", "y", "x"], "steps": [1, 2, 3]}
+    assert telling(table) == ["name"]
+    assert telling({"scale": [1, 1, 2], "steps": [8, 16, 8]}) == ["scale", "steps"]
+    assert telling({"scale": [1, 2, 3], "steps": [8, 16, 24]}) == ["scale"]
+    assert telling({}) == []
+
+
+def test_short_names_keep_every_value():
+    runs = [made(config_of(scale, steps=steps)) for scale in (1.0, 2.0) for steps in (8, 16)]
+    settings = settings_of(runs, differences(runs))
+    assert [setting.label for setting in settings] == [setting.full for setting in settings]

@@ -57,7 +57,8 @@ def test_runs_are_compared_without_torch_and_found_again_until_one_changes(folde
     def status(folder):
         code, out, err = told(folders / "cwd", *argv, f"hydra.run.dir={folder}", torch=False)
         assert (code, err) == (0, "")
-        assert f"comparison: {folders / 'cwd' / folder / 'comparison.html'}" in out
+        assert out.splitlines()[-1] == f"comparison: {folders / 'cwd' / folder / 'comparison.html'}"
+        assert "report:" not in out
         return json.loads((folders / "cwd" / folder / "stages.json").read_text())["comparison"]["status"]
 
     assert [status("one"), status("two")] == ["run", "cached"]

@@ -43,6 +43,11 @@ def test_what_the_jobs_share_is_made_once_and_loaded_once(sweep, monkeypatch):
     assert not np.array_equal(images(folder / "0"), images(folder / "1"))
     assert [job["status"] for job in jobs(folder)] == ["done"] * 3
     assert jobs(folder)[1]["keys"] == {name: stage["key"] for name, stage in made[1].items()}
+    for k in range(3):  # what the page compares in pairs is what the metric is the mean of
+        hits = load_file(Path(made[k]["metrics"]["path"]) / "per_sample.safetensors")["class_accuracy"]
+        metrics = json.loads((folder / str(k) / "metrics.json").read_text())
+        assert (len(hits), hits.mean()) == (20, metrics["class_accuracy"]["value"])
+    assert "The reference is <b>scale 1</b>, the first setting." in (folder / "comparison.html").read_text()
     assert "guidance.scale=2" in (folder / "1" / "report.html").read_text()
     assert "python run.py experiment=cfg_latent" in (folder / "1" / "report.html").read_text()
 

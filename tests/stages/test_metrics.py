@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from condiff.config.needed_stages import is_judged
 from condiff.data.source import DataInfo
@@ -12,8 +13,8 @@ from condiff.evaluation.features import efficientnet_lite0
 from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0, EfficientNetLite0Body
 from condiff.evaluation.judge import Judge
 from condiff.stages import metrics as stage
-from condiff.stages.metrics import entries_of, metrics_of, update
-from condiff.stages.stage import Artifact
+from condiff.stages.metrics import entries_of, metrics_of, per_sample_of, update, write_per_sample
+from condiff.stages.stage import ASKED, PER_SAMPLE, Artifact
 from tests.evaluation.weights import pictures
 
 FRECHET = {"_target_": "condiff.evaluation.frechet.FrechetDistance"}
@@ -139,3 +140,26 @@ def test_a_distance_of_two_metrics_is_built_once_and_measures_the_samples(monkey
     found = entries_of(metrics)
     assert found["diversity"]["value"] == found["diversity_floor"]["value"] > 0
     assert "held_out, mean over disjoint pairs" in found["diversity_floor"]["protocol"]
+
+
+def test_values_per_sample_are_left_beside_the_metrics_that_are_their_mean(metrics, tmp_path):
+    show(metrics)
+    stored = {"label": torch.arange(8) % 4}
+    values = per_sample_of(metrics)
+    assert [*values] == ["accuracy"]
+    write_per_sample(tmp_path / PER_SAMPLE, values, stored)
+    with safe_open(tmp_path / PER_SAMPLE, framework="numpy") as file:
+        hits = file.get_tensor("accuracy")
+        asked = file.metadata()[ASKED]
+    assert (hits.dtype, hits.shape) == (bool, (8,))
+    assert hits.mean() == entries_of(metrics)["accuracy"]["value"]
+    write_per_sample(tmp_path / "other", values, {"label": stored["label"].flip(0)})
+    with safe_open(tmp_path / "other", framework="numpy") as file:
+        assert file.metadata()[ASKED] != asked
+
+
+def test_metrics_that_are_no_mean_over_samples_leave_no_file(metrics, tmp_path):
+    kept = {name: metric for name, metric in metrics.items() if name != "accuracy"}
+    show(kept)
+    write_per_sample(tmp_path / PER_SAMPLE, per_sample_of(kept), {"label": torch.arange(8)})
+    assert [*tmp_path.glob("*safetensors")] == []

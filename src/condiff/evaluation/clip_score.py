@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.features.clip import Clip
 from condiff.evaluation.intervals import Interval, normal
-from condiff.evaluation.measurement import Measurement, gathered
+from condiff.evaluation.measurement import gathered
 
 
-class ClipScore(Measurement):
+class ClipScore(EachSample):
     """100 max(cos, 0) of picture and caption in CLIP's space, the mean over samples (Hessel 2021, eq. 1).
 
     The paper's factor is 2.5; 100 is the usual one since.
@@ -46,6 +47,7 @@ class ClipScore(Measurement):
             raise ValueError(
                 f"ClipScore.captions has {len(self.captions)}, and label {int(label.max())} has none"
             )
+        self.take_places(images)
         seen = torch.nn.functional.normalize(self.clip(images), dim=1)
         self.scores.append(100 * (seen * self.texts.to(seen.device)[label]).sum(1).clamp(min=0).double())
 
@@ -57,3 +59,6 @@ class ClipScore(Measurement):
     def interval(self) -> Interval:
         scores = gathered(self.scores)
         return normal(float(scores.mean()), scores)
+
+    def per_sample(self) -> Tensor:
+        return self.in_turn(gathered(self.scores))

@@ -73,6 +73,13 @@ class Measurement(Metric):
         """A 95 % interval of the value under new samples, the set they are compared with held fixed."""
         return None
 
+    def per_sample(self) -> Tensor | None:
+        """[N] in the order of the samples, whose mean is the value: bool of hits, float64 of a measure.
+
+        None where the value is no mean over samples.
+        """
+        return None
+
     def caveat(self) -> str:
         """What a reader must know before comparing the number, or nothing."""
         return ""

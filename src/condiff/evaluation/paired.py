@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
 
 from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, normal
-from condiff.evaluation.measurement import Measurement, Side, gathered
+from condiff.evaluation.measurement import Side, gathered
 from condiff.ranges import Fraction, Natural, checked
 
 
-class Paired(Measurement):
+class Paired(EachSample):
     """The mean over pairs of a picture of one set and the picture at the same place of another."""
 
     one_size = True
@@ -42,6 +43,8 @@ class Paired(Measurement):
         rows, seen = (self.fake_rows if side == self.fake else self.real_rows), self.seen(images)
         if len(rows) and rows[0].shape[1:] != seen.shape[1:]:
             raise ValueError(f"{type(self).__name__} needs {side} pictures of one size, got several")
+        if side == self.fake:
+            self.take_places(images)
         rows.append(seen)
 
     def seen(self, images: Tensor) -> Tensor:
@@ -58,6 +61,9 @@ class Paired(Measurement):
     def interval(self) -> Interval:
         values = self.values()
         return normal(float(values.mean()), values)
+
+    def per_sample(self) -> Tensor | None:
+        return self.in_turn(self.values())
 
     def values(self) -> Tensor:
         """[N] of all pairs; ValueError where there are none."""
@@ -92,6 +98,9 @@ class PeakSignalNoise(Paired):
     def interval(self) -> Interval:
         low, high = (_decibels(torch.tensor(end)) for end in super().interval())
         return float(high), float(low)
+
+    def per_sample(self) -> None:
+        return None  # the number is no mean over pairs
 
 
 class ColourError(Paired):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from condiff.reports.paired import Difference
 from condiff.reports.redact import redact
 from condiff.reports.runs import (
     SEED,
@@ -44,6 +45,15 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Runs whose samples came from one noise and were to show the same, each less one of them."""
+
+    reference: Run
+    n: int  # samples of each
+    rows: Sequence[tuple[Run, Mapping[str, Difference]]]  # by metric, of the others
+
+
+@dataclass(frozen=True)
 class Best:
     """The settings that a metric is best at, and those whose interval meets that of the best."""
 
@@ -64,6 +74,8 @@ class Comparison:
     losses: Sequence[Losses] = ()
     failed: Sequence[tuple[str, str]] = ()  # overrides of the jobs that failed, and what was wrong
     notes: Sequence[str] = ()
+    pairs: Sequence[Pairs] = ()
+    alone: Sequence[tuple[Run, str]] = ()  # runs that share their samples with no other, and why
 
     @cached_property
     def table(self) -> dict[str, list[Any]]:
@@ -110,7 +122,7 @@ class Comparison:
     def protocols(self, metric: str) -> set[tuple[str, int]]:
         """How it was measured, and of how many; numbers of different protocols do not compare."""
         entries = (run.metrics[metric] for run in self.runs if metric in run.metrics)
-        return {(_protocol(str(entry["protocol"])), entry["n"]) for entry in entries}
+        return {(protocol_of(str(entry["protocol"])), entry["n"]) for entry in entries}
 
     def _best(self, metric: str) -> Best:
         """Nothing where the direction is unknown, protocols differ or all are alike."""
@@ -154,8 +166,8 @@ def evenly(count: int, most: int) -> list[int]:
     return sorted({round(k * (count - 1) / (most - 1)) for k in range(most)}) if most > 1 else [0]
 
 
-def _protocol(text: str) -> str:
-    """The protocol without what it says of these samples alone."""
+def protocol_of(text: str) -> str:
+    """How it was measured, without what it says of these samples alone."""
     first, *more = text.split("; ")
     return "; ".join([first, *(part for part in more if part.startswith(("train:", "targets:")))])
 

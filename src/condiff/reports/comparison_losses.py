@@ -5,9 +5,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from condiff.reports.comparison import Comparison, Losses, evenly
-from condiff.reports.comparison_plots import MOST_LINES, legend, paint
+from condiff.reports.comparison_plots import LEGEND_LETTERS, MOST_LINES, legend, legend_height, paint
 from condiff.reports.curves import COLOURS, LOG_FROM, Point, series_of, smooth, thin
-from condiff.reports.plots import DASHES, Plot, cut, drawn, file_name, words
+from condiff.reports.plots import DASHES, SIZE, Plot, drawn, file_name, log_ticks, words, wrapped
 from condiff.reports.runs import SEED, Run, said
 
 if TYPE_CHECKING:
@@ -44,8 +44,15 @@ def _loss_plot(comparison: Comparison, stage: str, trainings: Sequence[Losses]) 
         lines |= _lines(one, "" if len(trainings) == 1 else told_apart(comparison, one.runs, others))
     if not lines:
         return None
-    draw = partial(_draw, lines)
-    return drawn(file_name("loss", stage), words(stage), _caption(len(chosen), len(trainings)), draw, {})
+    draw, height = partial(_draw, lines), SIZE[1] + legend_height(list(lines) if len(lines) > 1 else [])
+    return drawn(
+        file_name("loss", stage),
+        words(stage),
+        _caption(len(chosen), len(trainings)),
+        draw,
+        {},
+        (SIZE[0], height),
+    )
 
 
 def _lines(training: Losses, name: str) -> dict[str, Sequence[Point]]:
@@ -68,11 +75,18 @@ def _draw(lines: Mapping[str, Sequence[Point]], axes: "Axes") -> None:
     values = [y for points in lines.values() for _, y in points]
     if min(values) > 0 and max(values) / min(values) >= LOG_FROM:
         axes.set_yscale("log")
+        log_ticks(axes.yaxis, values)
     for k, (name, points) in enumerate(lines.items()):
         colour, dashes = paint(k), DASHES[k // len(COLOURS) % len(DASHES)]
         bold = smooth(points, len(points) // 40)
         axes.plot(*zip(*thin(points), strict=True), color=colour, lw=0.8, alpha=0.3)
-        axes.plot(*zip(*thin(bold), strict=True), color=colour, lw=1.6, ls=dashes, label=cut(words(name)))
+        axes.plot(
+            *zip(*thin(bold), strict=True),
+            color=colour,
+            lw=1.6,
+            ls=dashes,
+            label=wrapped(words(name), LEGEND_LETTERS),
+        )
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.margins(x=0.02)

@@ -7,7 +7,8 @@ import numpy as np
 from condiff.reports.comparison import Comparison, Pictures, evenly
 from condiff.reports.grid import GAP, grid
 from condiff.reports.html import data_uri
-from condiff.reports.redact import escaped
+from condiff.reports.plots import wrapped
+from condiff.reports.redact import breakable, escaped
 from condiff.reports.tables import number
 
 MOST_SHOWN = 12  # columns at once
@@ -15,6 +16,8 @@ SHOWN = 64  # CSS pixels that a small picture is enlarged to
 BLINKED = 112  # the same where one is laid over another
 LARGEST = 128
 ACROSS = 5
+LETTER = 7.2  # CSS pixels of a letter above a column
+MOST_NAME = 9  # lines of a name there
 TOLD = 4  # metrics named beside a setting
 
 
@@ -41,7 +44,7 @@ def _chooser(comparison: Comparison, places: Sequence[int], first: Sequence[int]
     select = f'<label>Noise of <select id="noise">{options}</select></label>' if len(seeds) > 1 else ""
     chips = "".join(
         f'<label><input type="checkbox" value="{place}"{" checked" if place in first else ""}>'
-        f"{escaped(comparison.settings[place].label)}</label>"
+        f"{breakable(comparison.settings[place].label)}</label>"
         for place in places
     )
     chosen = f'<div class="chips" data-most="{MOST_SHOWN}">{chips}</div>'
@@ -63,20 +66,24 @@ def _noise(comparison: Comparison, number_of: int, group: Pictures, first: Seque
         _column(comparison, place, images, place in first) for place, images in sorted(group.columns.items())
     ]
     tall = (height + GAP) * scale
+    names = [comparison.settings[place].label for place in group.columns]
+    lines = max(wrapped(name, int(width * scale / LETTER), MOST_NAME).count("\n") + 1 for name in names)
+    sizes = f"--wide:{width * scale:g}px;--tall:{tall:g}px;--named:{lines}"
     hidden = "" if number_of == 0 else " hidden"
     return (
-        f'<div class="noise" data-noise="{number_of}" style="--wide:{width * scale:g}px;--tall:{tall:g}px"'
-        f'{hidden}><div class="asked"><div class="name">asked for</div>{asked}</div>'
+        f'<div class="noise" data-noise="{number_of}" style="{sizes}"{hidden}>'
+        f'<div class="asked"><div class="name">asked for</div>{asked}</div>'
         f"{''.join(given)}{''.join(columns)}</div>"
     )
 
 
 def _column(comparison: Comparison, place: int, images: np.ndarray, is_shown: bool) -> str:
-    label, hidden = comparison.settings[place].label, "" if is_shown else " hidden"
+    setting, hidden = comparison.settings[place], "" if is_shown else " hidden"
     told = escaped(_told(comparison, place))
     return (
         f'<figure class="column" data-place="{place}" data-told="{told}"{hidden}>'
-        f'<div class="name"><span>{breakable(label)}</span></div>{_strip(images, label)}</figure>'
+        f'<div class="name" title="{escaped(setting.full)}"><span>{breakable(setting.label)}</span></div>'
+        f"{_strip(images, setting.label)}</figure>"
     )
 
 
@@ -144,11 +151,6 @@ def _other(comparison: Comparison, places: Sequence[int]) -> int:
     ordered = sorted(comparison.metrics, key=lambda name: comparison.arrow(name) != "↓")
     best = [place for name in ordered for place in sorted(comparison.best[name].places)]
     return next((place for place in best if place in places[1:]), places[-1])
-
-
-def breakable(label: str) -> str:
-    """A name that may go on below after an underscore."""
-    return escaped(label).replace("_", "_<wbr>")
 
 
 def _scale(height: int, wanted: int) -> float:

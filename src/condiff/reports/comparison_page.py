@@ -5,6 +5,8 @@ from importlib.resources import files
 
 from condiff.reports.comparison import Comparison
 from condiff.reports.comparison_noise import noise
+from condiff.reports.comparison_pairs import pairs
+from condiff.reports.comparison_plots import EACH, swept
 from condiff.reports.comparison_style import CSS
 from condiff.reports.comparison_tables import runs_table, settings_table
 from condiff.reports.comparison_trade_offs import trade_offs
@@ -29,6 +31,7 @@ def render(
         _facts(comparison),
         section("Settings", [settings_table(comparison)]),
         section("Metrics", [_measured(comparison, costs, curves)] if [*costs, *curves] else []),
+        section("Differences in pairs", pairs(comparison)),
         section("The same noise", noise(comparison)),
         section("Training", [_plots(losses)] if losses else []),
         section("Jobs that failed", [_failed(comparison.failed)] if comparison.failed else []),
@@ -126,7 +129,10 @@ def _measured(comparison: Comparison, costs: Sequence[Plot], curves: Sequence[Pl
         words += " Dashed: what held-out real pictures reach."
     large = "\n".join(_plot(plot, ' class="large"') for plot in costs)
     small = "\n".join(_plot(plot, "") for plot in curves)
-    return f'<div class="plots">\n{large}\n{small}\n</div>\n{caption(words)}'
+    # plots with a row for each setting are too high to stand beside large ones
+    between = '\n</div>\n<div class="plots">' if costs and swept(comparison) == [EACH] else ""
+    first = "plots costs" if between else "plots"
+    return f'<div class="{first}">\n{large}{between}\n{small}\n</div>\n{caption(words)}'
 
 
 def _failed(failed: Sequence[tuple[str, str]]) -> str:
@@ -146,10 +152,12 @@ def _notes(comparison: Comparison) -> str:
     lines = [*comparison.notes, *_protocol_notes(comparison)]
     if any(best.near for best in comparison.best.values()):
         what = "standard deviations over seeds" if comparison.has_seeds else "95 % intervals"
-        lines.append(
-            f"Not told apart means that {what} meet. Settings that share their noise are compared more finely"
-            " than that: such numbers move together."
+        finer = (
+            "Settings that share their noise are compared more finely by their differences in pairs."
+            if comparison.pairs
+            else "Settings that share their noise can be compared more finely: such numbers move together."
         )
+        lines.append(f"Not told apart means that {what} meet. {finer}")
     items = "\n".join(f"<li>{escaped(line)}</li>" for line in lines)
     return f'<ul class="notes">\n{items}\n</ul>' if items else ""
 

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly
 from condiff.reports.curves import COLOURS, Point
-from condiff.reports.plots import DASHES, SIZE, SOFT, Plot, cut, drawn, file_name, mark, words
-from condiff.reports.runs import Estimate, are_numbers, in_order, said, shown
+from condiff.reports.plots import (
+    DASHES,
+    SIZE,
+    SOFT,
+    Plot,
+    cut,
+    drawn,
+    file_name,
+    log_ticks,
+    mark,
+    words,
+    wrapped,
+)
+from condiff.reports.runs import Estimate, are_numbers, in_order, said, shown, telling
 from condiff.reports.tables import number
 
 if TYPE_CHECKING:
@@ -16,12 +28,10 @@ if TYPE_CHECKING:
 
 MOST_LINES = 10  # in one plot
 MOST_PLOTS = 36  # of metrics over settings
-MOST_LABELLED = 14  # points with their name beside them; of more, those of the front
 EACH = "setting"  # the axis of settings that have no common one
-_DISTANCES = ("fd", "fid", "sfid")
-_QUALITIES = ("accuracy", "recall", "is")
-ROW, LEGEND = 0.24, 0.15  # inches: of a category, of a row of the legend
-_LOG_FROM = 10.0  # largest / smallest value of a setting from which its axis is logarithmic
+ROW, LINE, LEGEND = 0.24, 0.1, 0.15  # inches: of a category, of a line more of it, of a row of the legend
+LABEL, LEGEND_LETTERS = 30, 40  # on a line of a category, and of the legend
+LOG_FROM = 10.0  # largest / smallest value of a setting from which its axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,10 @@ def by_others(comparison: Comparison, axis: str) -> dict[str, list[int]]:
     if axis == EACH:
         return {"": list(range(len(comparison.settings)))}
     told_by_it = {axis, *_together(comparison, axis)}
-    others = [path for path in comparison.table if path not in told_by_it]
+    others = {path: column for path, column in comparison.table.items() if path not in told_by_it}
     groups: dict[str, list[int]] = {}
     for place, setting in enumerate(comparison.settings):
-        name = ", ".join(words(said(path, setting.values[path])) for path in others)
+        name = ", ".join(words(said(path, setting.values[path])) for path in telling(others))
         groups.setdefault(name, []).append(place)
     return groups
 
@@ -120,12 +130,14 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
     present = {place.at for line in lines.values() for place in line}
     order = [setting.label for setting in comparison.settings] if axis == EACH else comparison.table[axis]
     categories = [value for value in in_order(order) if value in present]
-    rows = ROW * len(categories) * (1 + len(lines) // 4)
-    height = SIZE[1] + LEGEND * (len(lines) // 3) if numeric else max(1.6, 0.9 + rows)
+    names = [wrapped(words(shown(value)), LABEL) for value in categories]
+    tallest = max((name.count("\n") for name in names), default=0)
+    rows = len(names) * max(ROW * (1 + len(lines) // 4), ROW + LINE * tallest)
+    height = (SIZE[1] if numeric else max(1.6, 0.9 + rows)) + legend_height([*lines])
     draw = (
         partial(_over_numbers, comparison, axis, metric, lines)
         if numeric
-        else partial(_over_choices, comparison, categories, metric, lines)
+        else partial(_over_choices, comparison, dict(zip(categories, names, strict=True)), metric, lines)
     )
     name = file_name(metric, "over", axis)
     return drawn(name, f"{title} over {words(axis)}", " ".join(parts), draw, labels, (SIZE[0], height))
@@ -134,7 +146,7 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
 def _labels(comparison: Comparison, metric: str) -> dict[str, str]:
     found = comparison.estimates[metric]
     return {
-        f"s{place}": f"{setting.label}: {metric} {told(one)}"
+        f"s{place}": f"{setting.full}: {metric} {told(one)}"
         for place, (setting, one) in enumerate(zip(comparison.settings, found, strict=True))
         if one is not None
     }
@@ -149,16 +161,17 @@ def told(one: Estimate) -> str:
 def _over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, axes: "Axes") -> None:
     """Lines over a numeric axis, ordered by it."""
     values = sorted({place.at for line in lines.values() for place in line})
-    if values[0] > 0 and values[-1] / values[0] >= _LOG_FROM:
+    if values[0] > 0 and values[-1] / values[0] >= LOG_FROM:
         axes.set_xscale("log")
-    if len(values) <= 8:
+        log_ticks(axes.xaxis, values)
+    elif len(values) <= 8:
         axes.set_xticks(values, [shown(value) for value in values])
         axes.set_xticks([], minor=True)
     for k, (name, line) in enumerate(lines.items()):
         colour, ordered = paint(k), sorted(line, key=lambda place: place.at)
         at, means = [place.at for place in ordered], [place.found.value for place in ordered]
         dashes = DASHES[k // len(COLOURS) % len(DASHES)]
-        axes.plot(at, means, color=colour, lw=1.6, ls=dashes, label=cut(name), zorder=3)
+        axes.plot(at, means, color=colour, lw=1.6, ls=dashes, label=wrapped(name, LEGEND_LETTERS), zorder=3)
         for place in ordered:
             _point(axes, (place.at, place.found.value), place, colour, across=False)
     _floor(comparison, metric, axes.axhline)
@@ -169,18 +182,22 @@ def _over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, 
 
 
 def _over_choices(
-    comparison: Comparison, categories: Sequence[Any], metric: str, lines: Lines, axes: "Axes"
+    comparison: Comparison, categories: Mapping[Any, str], metric: str, lines: Lines, axes: "Axes"
 ) -> None:
     """A row for each choice, from the top; lines a little apart."""
     rows = {value: row for row, value in enumerate(categories)}
-    step = 0.6 / max(1, len(lines))
+    step, shown_places = 0.6 / max(1, len(lines)), [place for line in lines.values() for place in line]
     for k, (name, line) in enumerate(lines.items()):
         colour, shift = paint(k), (k - (len(lines) - 1) / 2) * step
-        axes.plot([], [], "o", ms=4.5, color=colour, label=cut(name))
+        axes.plot([], [], "o", ms=4.5, color=colour, label=wrapped(name, LEGEND_LETTERS))
         for place in line:
             _point(axes, (place.found.value, rows[place.at] + shift), place, colour, across=True)
     _floor(comparison, metric, axes.axvline)
-    axes.set_yticks(range(len(categories)), [cut(words(shown(value))) for value in categories])
+    ends = [end for place in shown_places for end in (place.found.value, place.found.low) if end is not None]
+    if comparison.arrow(metric) == "↓" and min(ends) > 0 and max(ends) / min(ends) >= LOG_FROM:
+        axes.set_xscale("log")
+        log_ticks(axes.xaxis, ends)
+    axes.set_yticks(range(len(categories)), [*categories.values()])
     axes.set_ylim(len(categories) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.08)
@@ -214,16 +231,26 @@ def legend(axes: "Axes") -> None:
     handles, names = axes.get_legend_handles_labels()
     pairs = [(handle, name) for handle, name in zip(handles, names, strict=True) if name]
     if pairs:
-        longest = max(len(name) for _, name in pairs)
-        columns = 1 if longest > 22 else 2 if longest > 12 else 3
         axes.figure.legend(  # pyright: ignore[reportAttributeAccessIssue]
             *zip(*pairs, strict=True),
             loc="outside upper left",
-            ncols=columns,
+            ncols=_columns([name for _, name in pairs]),
             borderpad=0.1,
             columnspacing=1.2,
             handlelength=1.6,
         )
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """What a legend of these takes in inches, beyond the first row."""
+    named = [wrapped(name, LEGEND_LETTERS) for name in names if name]
+    rows = sum(1 + name.count("\n") for name in named) / _columns(named)
+    return LEGEND * max(0.0, rows - 1)
+
+
+def _columns(names: Sequence[str]) -> int:
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    return 1 if longest > 22 else 2 if longest > 12 else 3
 
 
 def paint(place: int) -> str:

@@ -7,6 +7,7 @@ CSS = (
     + """
 main { max-width: 1200px; }
 .sum { color: var(--soft); margin-top: 14px; }
+.sum + .wide { margin-top: 14px; }
 .sum b { color: var(--ink); font-weight: 600; }
 .fact .few { font-size: 1.25rem; padding: 4px 0; }
 .fact dd b { color: var(--ink); font-weight: 600; }
@@ -15,6 +16,9 @@ main { max-width: 1200px; }
 .plots { grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); grid-auto-flow: dense;
   gap: 30px 32px; }
 .plots .large { grid-column: span 2; grid-row: span 2; max-width: none; }
+.plots.costs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); }
+.costs .large { grid-column: auto; grid-row: auto; }
+.plots + .plots { margin-top: 30px; }
 .of { transition: opacity .12s; }
 .lighting .of { opacity: .13; }
 .lighting .of.lit { opacity: 1; }
@@ -23,6 +27,11 @@ main { max-width: 1200px; }
 table.runs { width: auto; min-width: 44%; }
 .runs th, .runs td { padding: 8px 20px 8px 0; }
 .runs td { white-space: nowrap; }
+.many { font-size: .84rem; }
+.many th, .many td { padding-right: 11px; }
+.many .figure { font-size: .8rem; }
+.many .named { white-space: normal; }
+.many .named small { min-width: 8em; }
 .runs tbody tr { cursor: default; }
 .runs thead th { vertical-align: bottom; background: var(--paper); position: sticky; top: 0; z-index: 2; }
 .runs th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
@@ -48,11 +57,14 @@ tr.lit td, .runs tr.lit td:first-child { background: var(--wash); }
 .near b { text-decoration: underline dotted; text-decoration-thickness: 2px; text-underline-offset: 4px;
   text-decoration-color: var(--accent); }
 .figure b { font-weight: 600; }
+.alike { color: var(--soft); }
+.better b { color: var(--series-0); }
+.worse b { color: var(--series-1); }
 .key b { font-weight: 600; }
 .controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin-bottom: 16px;
   font-size: .88rem; }
 .controls select, #play { font: inherit; color: inherit; background: var(--card);
-  border: 1px solid var(--rule); border-radius: 6px; padding: 4px 9px; max-width: 11em; }
+  border: 1px solid var(--rule); border-radius: 6px; padding: 4px 9px; max-width: 15em; }
 #play { cursor: pointer; }
 #play[aria-pressed="true"] { background: var(--accent); color: var(--paper); border-color: var(--accent); }
 .controls input[type="range"] { width: 7em; accent-color: var(--accent); }
@@ -63,9 +75,10 @@ tr.lit td, .runs tr.lit td:first-child { background: var(--wash); }
 .beside > div { min-width: 0; }
 .beside figcaption { max-width: 34em; }
 #blink .controls { min-height: 3.9em; margin-bottom: 6px; align-content: flex-end; }
-.chips { display: flex; flex-wrap: wrap; gap: 6px 8px; max-height: 11rem; overflow: auto; }
-.chips label { border: 1px solid var(--rule); border-radius: 99px; padding: 2px 11px 2px 8px; cursor: pointer;
-  background: var(--card); white-space: nowrap; }
+.chips { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 6px 8px; max-height: 11rem;
+  overflow: auto; }
+.chips label { border: 1px solid var(--rule); border-radius: 15px; padding: 2px 11px 2px 8px; cursor: pointer;
+  background: var(--card); max-width: 26em; line-height: 1.35; text-indent: -1.35em; padding-left: 1.9em; }
 .chips input { accent-color: var(--accent); margin: 0 5px 0 0; vertical-align: -1px; }
 .chips label:has(:disabled) { opacity: .45; }
 .noise { overflow-x: auto; display: flex; gap: 10px; padding-bottom: 6px; }
@@ -74,8 +87,10 @@ tr.lit td, .runs tr.lit td:first-child { background: var(--wash); }
 .column + .column { margin-top: 0; }
 .column img { display: block; width: 100%; height: auto; image-rendering: pixelated; }
 .column.given { padding-right: 10px; border-right: 1px solid var(--rule); width: calc(var(--wide) + 11px); }
-.column .name, .asked .name { height: 3.9em; display: flex; align-items: flex-end; font-size: .78rem;
-  line-height: 1.25; margin-bottom: 6px; overflow-wrap: anywhere; overflow: hidden; color: var(--soft); }
+.column .name, .asked .name { height: calc(var(--named) * 1.25em); display: flex; align-items: flex-end;
+  font-size: .78rem; line-height: 1.25; margin-bottom: 6px; overflow-wrap: anywhere; overflow: hidden;
+  color: var(--soft); }
+.column .name span { max-height: 100%; }
 .column .name { color: var(--ink); }
 .asked { position: sticky; left: 0; background: var(--paper); padding-right: 6px; z-index: 1; flex: none;
   max-width: 9em; }

@@ -1,57 +1,61 @@
 """The tables of a comparison page: settings with their metrics, and every run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condiff.reports.comparison import Comparison, measured_key
-from condiff.reports.redact import escaped
+from condiff.reports.redact import breakable, escaped
 from condiff.reports.runs import SEED, Estimate, Run, Setting, estimate, is_number, set_by, shown
 from condiff.reports.tables import number
 
 LONG = 16  # rows from which a table scrolls by itself
+MANY = 8  # columns from which it is set closer
 KEY_LETTERS = 10
 
 
 def settings_table(comparison: Comparison) -> str:
     """A row for each setting, the best value of each metric marked, what real data reaches below."""
     paths = [*comparison.table] or ["setting"]
-    heads = [_head(path) for path in paths] + ([_head("runs", "figure")] if comparison.has_seeds else [])
-    heads += [_head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
+    heads = [head(path) for path in paths] + ([head("runs", "figure")] if comparison.has_seeds else [])
+    heads += [head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
     rows = [_setting(comparison, place, setting) for place, setting in enumerate(comparison.settings)]
-    return _table(heads, rows, _floors(comparison, len(paths))) + _caption(comparison)
+    return sortable(heads, rows, _floors(comparison, len(paths))) + _caption(comparison)
 
 
 def runs_table(comparison: Comparison) -> str:
     """Every run with its seed, numbers, folder and key."""
-    heads = [_head(name) for name in (*comparison.table, SEED)]
-    heads += [_head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
-    heads += [_head("run folder"), _head("metrics key")]
+    heads = [head(name) for name in (*comparison.table, SEED)]
+    heads += [head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
+    heads += [head("run folder"), head("metrics key")]
     rows = [_run(comparison, place, run) for place, run in enumerate(comparison.runs)]
     return (
         f"<details><summary>Every run <span>{len(rows)}, with folder and key</span></summary>"
-        f'<div class="inside">{_table(heads, rows, "")}</div></details>'
+        f'<div class="inside">{sortable(heads, rows, "")}</div></details>'
     )
 
 
-def _table(heads: Sequence[str], rows: Sequence[str], foot: str) -> str:
+def sortable(heads: Sequence[str], rows: Sequence[str], foot: str) -> str:
+    """A table that a click on a head sorts; a long one scrolls by itself."""
     long = " long" if len(rows) > LONG else ""
+    many = " many" if len(heads) > MANY else ""
     body = "\n".join(rows)
     return (
-        f'<div class="wide{long}"><table class="runs">\n<thead><tr>{"".join(heads)}</tr></thead>\n'
+        f'<div class="wide{long}"><table class="runs{many}">\n<thead><tr>{"".join(heads)}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>{foot}</table></div>"
     )
 
 
-def _head(name: str, classes: str = "") -> str:
+def head(name: str, classes: str = "") -> str:
+    """The head of a column of it."""
     kind = f' class="{classes}"' if classes else ""
-    return f'<th{kind} aria-sort="none" scope="col"><button type="button">{escaped(name)}</button></th>'
+    return f'<th{kind} aria-sort="none" scope="col"><button type="button">{breakable(name)}</button></th>'
 
 
 def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
-    cells = [_value(path, value, setting.runs[0]) for path, value in setting.values.items()]
-    cells = cells or [_cell("all runs", "all runs", "named")]
+    cells = [value_cell(path, setting.values, setting.runs[0]) for path in setting.values]
+    cells = cells or [cell("all runs", "all runs", "named")]
     if comparison.has_seeds:
-        cells.append(_cell(len(setting.runs), str(len(setting.runs)), "figure"))
+        cells.append(cell(len(setting.runs), str(len(setting.runs)), "figure"))
     for metric in comparison.metrics:
         best = comparison.best[metric]
         state = "best" if place in best.places else "near" if place in best.near else ""
@@ -61,38 +65,38 @@ def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
 
 def _run(comparison: Comparison, place: int, run: Run) -> str:
     cells = [
-        _cell(column[place], escaped(shown(column[place])), "named") for column in comparison.table.values()
+        cell(column[place], escaped(shown(column[place])), "named") for column in comparison.table.values()
     ]
-    cells.append(_cell(run.config.get(SEED), escaped(shown(run.config.get(SEED))), "named"))
+    cells.append(cell(run.config.get(SEED), escaped(shown(run.config.get(SEED))), "named"))
     cells += [_measured(estimate([run], metric), "") for metric in comparison.metrics]
     key = measured_key(run)
     cells += [
-        _cell(run.folder, escaped(run.folder), "path"),
-        _cell(key, f"<code>{escaped(key[:KEY_LETTERS])}</code>", ""),
+        cell(run.folder, escaped(run.folder), "path"),
+        cell(key, f"<code>{escaped(key[:KEY_LETTERS])}</code>", ""),
     ]
     return f'<tr data-place="{comparison.place_of(run)}">{"".join(cells)}</tr>'
 
 
-def _value(path: str, value: Any, run: Run) -> str:
-    """A value; below the choice of a group what it sets."""
-    more = set_by(run, path) if "." not in path else ""
+def value_cell(path: str, values: Mapping[str, Any], run: Run) -> str:
+    """One of the values that differ; below the choice of a group what else it sets."""
+    more, value = set_by(run, path, values) if "." not in path else "", values[path]
     below = f"<small>{escaped(more)}</small>" if more else ""
-    return _cell(value, f"{escaped(shown(value))}{below}", "named")
+    return cell(value, f"{breakable(shown(value))}{below}", "named")
 
 
 def _measured(found: Estimate | None, state: str) -> str:
     if found is None:
-        return _cell(None, "–", "figure")
+        return cell(None, "–", "figure")
     value, below = found.shown, ""
     if found.text != value:
         below = f"<small>{found.text.removeprefix(value).strip()}</small>"
     elif len(found.each) == 1 and found.low is not None and found.high is not None:
         below = f"<small>[{number(found.low)}, {number(found.high)}]</small>"
     said = {"best": ' title="the best"', "near": ' title="not told apart from the best"'}.get(state, "")
-    return _cell(found.value, f"<b{said}>{value}</b>{below}", f"figure {state}".strip())
+    return cell(found.value, f"<b{said}>{value}</b>{below}", f"figure {state}".strip())
 
 
-def _cell(value: Any, markup: str, classes: str) -> str:
+def cell(value: Any, markup: str, classes: str) -> str:
     """A cell with what it is sorted by."""
     known = "" if value is None else repr(float(value)) if is_number(value) else str(value)
     kind = f' class="{classes}"' if classes else ""
@@ -119,5 +123,8 @@ def _caption(comparison: Comparison) -> str:
     said = " ↑ more is better, ↓ less is." if marks else ""
     said += " Filled: the best of a column." if marks else ""
     said += " Dotted: not told apart from it." if near else ""
+    named = [*(comparison.settings[0].named_by if comparison.settings else [])]
+    if len(named) < len(comparison.table):
+        said += f" Elsewhere a setting is named by {escaped(', '.join(named))} alone, which tells all apart."
     live = '<span class="hint"> A click on a head sorts; a row lights its points in the plots below.</span>'
     return f"<figcaption>Below each number {below}.{said}{live}</figcaption>"

@@ -6,10 +6,20 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly
-from condiff.reports.comparison_plots import MOST_LINES, by_others, is_numeric, legend, paint, swept, told
+from condiff.reports.comparison_plots import (
+    LEGEND_LETTERS,
+    LOG_FROM,
+    MOST_LINES,
+    by_others,
+    is_numeric,
+    legend,
+    paint,
+    swept,
+    told,
+)
 from condiff.reports.curves import Point
 from condiff.reports.labelling import label
-from condiff.reports.plots import INK, PAPER, Plot, cut, drawn, file_name, mark, words
+from condiff.reports.plots import INK, PAPER, Plot, drawn, file_name, log_ticks, mark, words, wrapped
 from condiff.reports.runs import Estimate
 
 if TYPE_CHECKING:
@@ -68,7 +78,7 @@ def _trade_off(comparison: Comparison, distance: str, quality: str) -> TradeOff:
 
 def _plot(comparison: Comparison, one: TradeOff) -> Plot:
     labels = {
-        f"s{place}": f"{comparison.settings[place].label}: {one.distance} {told(x)}, {one.quality} {told(y)}"
+        f"s{place}": f"{comparison.settings[place].full}: {one.distance} {told(x)}, {one.quality} {told(y)}"
         for place, (x, y) in one.found.items()
     }
     caption = (
@@ -90,17 +100,28 @@ def _draw(comparison: Comparison, one: TradeOff, axes: "Axes") -> None:
     for k, (name, line) in enumerate(lines.items()):
         if axis is not None and len(line) > 1:
             points = [(found[place][0].value, found[place][1].value) for place in line]
-            axes.plot(*zip(*points, strict=True), color=paint(k), lw=1, alpha=0.6, zorder=2, label=cut(name))
+            axes.plot(
+                *zip(*points, strict=True),
+                color=paint(k),
+                lw=1,
+                alpha=0.6,
+                zorder=2,
+                label=wrapped(name, LEGEND_LETTERS),
+            )
         for place in line:
             _point(axes, place, found[place], paint(k), place in kept)
     axes.margins(0.08)
+    distances = [x.value for x, _ in found.values()]
+    if min(distances) > 0 and max(distances) / min(distances) >= LOG_FROM:
+        axes.set_xscale("log")
+        log_ticks(axes.xaxis, distances)
     axes.set_xlabel(words(f"{one.distance} ↓"))
     axes.set_ylabel(words(f"{one.quality} ↑"))
     legend(axes)
     named = [*kept, *(place for place in found if place not in kept)]
     named = named if len(named) <= MOST_LABELLED else [kept[k] for k in evenly(len(kept), MOST_LABELLED)]
     spots = [(found[place][0].value, found[place][1].value, place) for place in named]
-    label(axes, [(x, y, cut(words(comparison.settings[place].label), 30)) for x, y, place in spots], INK)
+    label(axes, [(x, y, wrapped(words(comparison.settings[place].label), 28)) for x, y, place in spots], INK)
 
 
 def _lines(comparison: Comparison, axis: str | None, found: Collection[int]) -> dict[str, list[int]]:

@@ -2,16 +2,18 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from condiff.reports.axes import log_axis, short
 from condiff.reports.curves import COLOURS
 from condiff.reports.redact import escaped, printable, redact
 
 if TYPE_CHECKING:  # half a second to import, and not every run draws
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 INK, SOFT, RULE, PAPER = "#1b1f24", "#59626d", "#e3e5e8", "#ffffff"
 DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)))
@@ -116,6 +118,26 @@ def cut(text: str, letters: int = 34) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
+def wrapped(text: str, letters: int, lines: int = 3) -> str:
+    """The same on several lines; of what is longer, the beginning and the end, which tell it from others."""
+    text, most = " ".join(text.split()), letters * lines
+    if len(text) > most:
+        text = f"{text[: most // 2]}…{text[-(most // 3) :]}"
+    found = [""]
+    for word in text.split():
+        for k, part in enumerate(_parts(word, letters)):
+            longer = f"{found[-1]} {part}" if k == 0 and found[-1] else f"{found[-1]}{part}"
+            found = [*found[:-1], longer] if len(longer) <= letters else [*found, part]
+    return "\n".join(line for line in found if line)
+
+
+def log_ticks(axis: "Axis", values: Sequence[float]) -> None:
+    """Few ticks in plain numbers on a logarithmic axis, which matplotlib would write as formulas."""
+    found = log_axis(values, 0, 1)
+    axis.set_ticks(found.ticks, [short(tick) for tick in found.ticks])
+    axis.set_ticks([], minor=True)
+
+
 def mark(name: str, part: object) -> str:
     """The gid of something that belongs to ``name``; ``part`` makes it the only one."""
     return f"mark:{name}:{part}"
@@ -124,6 +146,14 @@ def mark(name: str, part: object) -> str:
 def file_name(*parts: str) -> str:
     """Words as the name of a file and the start of an id."""
     return re.sub(r"[^A-Za-z0-9]+", "_", "_".join(parts)).strip("_")[:80] or "plot"
+
+
+def _parts(word: str, letters: int) -> list[str]:
+    """A word that is too long for a line goes on below after an underscore, or where it must."""
+    if len(word) <= letters:
+        return [word]
+    pieces = re.findall(r"[^_]*_|[^_]+", word)
+    return [piece[k : k + letters] for piece in pieces for k in range(0, len(piece), letters)]
 
 
 @contextmanager

@@ -49,6 +49,11 @@ def escaped(value: object) -> str:
     return html.escape(printable(redact(str(value))), quote=True)
 
 
+def breakable(value: object) -> str:
+    """The same, that may go on below after an underscore."""
+    return escaped(value).replace("_", "_<wbr>")
+
+
 def _is_shown(char: str) -> bool:
     """Letters, marks, spaces and the joiners of emoji; no control, no turn of the writing direction."""
     return char.isprintable() or char in "\n\t\u200c\u200d" or unicodedata.category(char) == "Zs"

@@ -3,8 +3,8 @@
 import math
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from condiff.reports.redact import printable, redact
@@ -12,6 +12,7 @@ from condiff.reports.tables import number
 
 FLOOR = "_floor"
 SEED = "seed"
+LONG_NAME = 36  # letters from which settings are named by what tells them apart alone
 TARGET = "_target_"
 _OF_FEW = re.compile(r"_biased_n\d+")
 # Where a run happened, how it is called and how it was measured: what it made is the same.
@@ -47,10 +48,16 @@ class Setting:
 
     values: Mapping[str, Any]
     runs: Sequence[Run] = field(repr=False)
+    named_by: Sequence[str] = ()  # what of the values tells all settings apart
 
     @property
     def label(self) -> str:
         """A few words that name it, such as ``cfg_interval, scale 2``."""
+        return ", ".join(said(path, self.values[path]) for path in self.named_by) or "all runs"
+
+    @property
+    def full(self) -> str:
+        """The same with every value that differs."""
         return ", ".join(said(path, value) for path, value in self.values.items()) or "all runs"
 
 
@@ -124,7 +131,29 @@ def settings_of(runs: Sequence[Run], table: Mapping[str, Sequence[Any]]) -> list
         groups.setdefault(row, []).append(run)
     ranks = [{value: rank for rank, value in enumerate(in_order(column))} for column in table.values()]
     ordered = sorted(groups, key=lambda row: [rank[value] for rank, value in zip(ranks, row, strict=True)])
-    return [Setting(dict(zip(table, row, strict=True)), groups[row]) for row in ordered]
+    settings = [Setting(dict(zip(table, row, strict=True)), groups[row], [*table]) for row in ordered]
+    if all(len(setting.full) <= LONG_NAME for setting in settings):
+        return settings
+    return [replace(setting, named_by=telling(table)) for setting in settings]
+
+
+def telling(table: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Settings enough to tell all apart: one choice where it does, or else choices rather than numbers."""
+    choices = [path for path, column in table.items() if "." not in path and not are_numbers(column)]
+    for path in choices:
+        if _apart(table, [path]) == _apart(table, [*table]):
+            return [path]
+    kept = [*table]
+    for path in sorted(reversed([*table]), key=lambda path: path in choices):
+        rest = [other for other in kept if other != path]
+        if _apart(table, rest) == _apart(table, kept):
+            kept = rest
+    return kept
+
+
+def _apart(table: Mapping[str, Sequence[Any]], paths: Sequence[str]) -> int:
+    """How many settings these tell apart."""
+    return len({*zip(*(table[path] for path in paths), strict=True)})
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -179,14 +208,14 @@ def said(path: str, value: Any) -> str:
     return shown(value) if "." not in path and isinstance(value, str) else f"{word} {shown(value)}"
 
 
-def set_by(run: Run, group: str) -> str:
-    """The plain numbers and words that a choice sets, such as ``scale 2, low 0.2``."""
+def set_by(run: Run, group: str, beside: Collection[str] = ()) -> str:
+    """What a choice sets in numbers and words, such as ``scale 2, low 0.2``; not what stands ``beside``."""
     node = run.config.get(group)
     found = leaves(node, "") if isinstance(node, Mapping) else []
     return ", ".join(
         said(f".{path}", _plain(value))
         for path, value in found
-        if not path.endswith(TARGET) and value is not None
+        if not path.endswith(TARGET) and value is not None and f"{group}.{path}" not in beside
     )
 
 

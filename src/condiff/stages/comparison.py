@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from condiff.config.nodes import attribute
@@ -13,6 +14,7 @@ from condiff.reports.comparison_page import PAGE, render
 from condiff.reports.comparison_plots import metric_plots
 from condiff.reports.comparison_trade_offs import trade_off_plots
 from condiff.reports.runs import Run, metric_names
+from condiff.stages.paired_samples import pairs_of
 from condiff.stages.run_folders import METRICS, find_runs, read_log, read_run
 from condiff.stages.same_noise import pictures_of
 from condiff.stages.stage import Artifact, Config, Runtime
@@ -64,8 +66,15 @@ def comparison_of(
     """The runs with all that their folders and artifacts have to show."""
     plain = Comparison(title, question, command, runs, directions(runs))
     pictures, notes = pictures_of(plain)
-    return Comparison(
-        title, question, command, runs, plain.directions, pictures, losses_of(runs), failed, notes
+    pairs, alone = pairs_of(plain)
+    return replace(
+        plain,
+        pictures=pictures,
+        losses=losses_of(runs),
+        failed=failed,
+        notes=notes,
+        pairs=pairs,
+        alone=alone,
     )
 
 

@@ -261,7 +261,6 @@ def _leave(
         print(f"statistics: {folder / file.name}")
     if "comparison" in done:
         copy_whole(done["comparison"].path, folder, ("figures", "results.csv", PAGE))
-        print(f"comparison: {folder / PAGE}")
     if "check" in done:
         found = read_json(done["check"].path / CHECKED)
         write_json(folder / CHECKED, found)
@@ -270,5 +269,6 @@ def _leave(
     with written_whole(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"\n{metrics_table(metrics, palette_for(sys.stdout))}\n" if metrics else "")
-    print(f"report: {folder / 'report.html'}", flush=True)
+    made = f"comparison: {folder / PAGE}" if "comparison" in done else f"report: {folder / 'report.html'}"
+    print(made, flush=True)
     return metrics

@@ -4,10 +4,12 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from condiff.config.build import build
@@ -17,13 +19,13 @@ from condiff.data.dataset import ShardDataset
 from condiff.data.source import SPLITS, DataInfo
 from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
-from condiff.files import digest, write_json
+from condiff.files import digest, write_json, written_whole
 from condiff.progress import track
 from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics
 from condiff.stages.pictures import from_uint8, load_pictures
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import ASKED, PER_SAMPLE, Artifact, Config, Runtime
 from condiff.stages.statistics import keep, recall
 
 BATCH = 250
@@ -33,11 +35,15 @@ Sets = Mapping[str, Callable[[], Pictures]]  # by the name that metrics know the
 
 @torch.inference_mode()
 def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """``metrics.json``: a value with its count, protocol and interval for each metric of the config."""
+    """``metrics.json``: a value with its count, protocol and interval for each metric of the config.
+
+    ``per_sample.safetensors`` beside it has what each sample gives to those that are means over samples.
+    """
     metrics = ready(cfg, inputs, runtime)
     stored = load_pictures(inputs["samples"].path / "samples.safetensors")
     take_in(metrics, drawn_sets(stored, device(runtime)))
     write_json(out / "metrics.json", entries_of(metrics))
+    write_per_sample(out / PER_SAMPLE, per_sample_of(metrics), stored)
 
 
 def ready(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime) -> dict[str, Measurement]:
@@ -110,6 +116,28 @@ def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
         with told_of(name):
             entries |= metric.entries(name)
     return entries
+
+
+def per_sample_of(metrics: Mapping[str, Measurement]) -> dict[str, Tensor]:
+    """What each sample gives, [N] in the order of the samples, to the metrics that are means over them."""
+    found = {}
+    for name, metric in metrics.items():
+        if "samples" in metric.sides:
+            with told_of(name), metric.sync_context():
+                values = metric.per_sample()
+            found |= {} if values is None else {name: values.cpu()}
+    return found
+
+
+def write_per_sample(path: Path, values: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
+    """The file of these values, which says by a hash what the samples were to show; none without values."""
+    asked = sha256()
+    for name in ("label", "source"):
+        if name in stored:
+            asked.update(stored[name].cpu().contiguous().numpy().tobytes())
+    if values:
+        with written_whole(path) as temporary:
+            save_file({**values}, temporary, {ASKED: asked.hexdigest()})
 
 
 class _Once:

@@ -12,7 +12,7 @@ from condiff.errors import DataError
 from condiff.files import read_json
 from condiff.reports.redact import redact
 from condiff.reports.runs import Run, metric_names
-from condiff.stages.stage import LOG
+from condiff.stages.stage import LOG, PER_SAMPLE
 
 METRICS = "metrics.json"
 
@@ -82,6 +82,12 @@ def samples_of(run: Run) -> Path | None:
     """Where the samples of a run are, if it has drawn any and they were not removed."""
     stage = run.stages.get("samples")
     return Path(str(stage["path"])) / "samples.safetensors" if stage else None
+
+
+def per_sample_of(run: Run) -> Path | None:
+    """Where the values per sample of a run are, if it has measured its samples; older ones have none."""
+    stage = run.stages.get("metrics")
+    return Path(str(stage["path"])) / PER_SAMPLE if stage else None
 
 
 def _matching(entry: str) -> list[Path]:

@@ -20,6 +20,8 @@ LOG = "log.jsonl"  # what a training logged, one object a logged step
 MODEL = "model.json"  # of what a trained network consists
 STEPS = "steps"  # folder of the weights that it kept on the way, a file a step
 PICTURES = "pictures"  # folder of what it showed, a file a step
+PER_SAMPLE = "per_sample.safetensors"  # of the metrics: what each sample gives to a mean over samples
+ASKED = "asked"  # its entry with a hash of what the samples were to show
 CAPTION = "caption.json"  # what these are, in words
 
 
