@@ -1,5 +1,7 @@
 """What a study must give its guidance, and what is given to none."""
 
+from typing import Any
+
 import pytest
 from choices import CONF
 
@@ -9,6 +11,8 @@ from condiff.config.rules import RULES
 from condiff.diffusion.samplers import ASIDES
 from condiff.errors import ConfigError
 from condiff.stages.study import STAGES
+from tests.config.nodes import of
+from tests.config.nodes import told as misfits
 
 STUDY = "experiment=cfg_latent"
 NAMES = [stage.name for stage in STAGES]
@@ -87,3 +91,29 @@ def test_a_guidance_made_of_nothing_is_refused_where_it_is_made(target, name, sa
 
 def test_what_a_guidance_asks_of_a_step_is_told_in_the_words_of_the_samplers():
     assert module_constant("condiff.diffusion.samplers", "ASIDES") == ASIDES
+
+
+UNTOLD = of("conditioners.unconditional", "Unconditional")
+
+
+def refused(guidance: dict[str, Any], drop: float) -> list[str]:
+    """Of a denoiser that is told nothing."""
+    method = of("methods.diffusion", "Diffusion", drop_condition=drop)
+    return misfits(guidance=guidance, method=method, conditioner=UNTOLD)
+
+
+def test_a_denoiser_that_is_told_nothing_has_nothing_to_be_dropped_or_led_away_from():
+    none = of("diffusion.guidance", "NoGuidance")
+    assert refused(none, 0.0) == []
+    assert refused(of("diffusion.guidance.classifier", "Classifier", scale=3.0), 0.0) == []
+    assert refused(none, 0.1) == [
+        "method.drop_condition: must be 0 where conditioner is Unconditional, which tells the denoiser"
+        " nothing, got 0.1"
+    ]
+    (line,) = refused(of("diffusion.guidance", "ClassifierFree", scale=2.0), 0.0)
+    assert line.startswith("guidance.scale: ClassifierFree needs a denoiser that is told its condition")
+    (line,) = refused(of("diffusion.guidance.conditions", "Negative", scale=2.0, label=1), 0.0)
+    assert line.startswith("guidance: Negative has no effect where conditioner is Unconditional")
+    tokens = of("networks.unet", "CrossAttentionUNet", widths=[16], attention=[True])
+    (line,) = misfits(conditioner=UNTOLD, network=tokens)
+    assert line.startswith("network: CrossAttentionUNet has nothing to attend to")

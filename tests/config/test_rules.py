@@ -291,23 +291,3 @@ def test_patches_count_where_a_size_is_halved():
     (line,) = told(data=picture, autoencoder=None, network=network)
     assert line == "data.size: must be a multiple of 8 (autoencoder 1 x network 8), got 36"
     assert told(data={**picture, "size": 40}, autoencoder=None, network=network) == []
-
-
-UNTOLD = of("conditioners.unconditional", "Unconditional")
-
-
-def test_a_denoiser_that_is_told_nothing_has_nothing_to_be_dropped_or_led_away_from():
-    none = of("diffusion.guidance", "NoGuidance")
-    assert guided(none, drop=0.0, conditioner=UNTOLD) == []
-    assert guided(of("diffusion.guidance.classifier", "Classifier", scale=3.0), 0.0, UNTOLD) == []
-    assert guided(none, drop=0.1, conditioner=UNTOLD) == [
-        "method.drop_condition: must be 0 where conditioner is Unconditional, which tells the denoiser"
-        " nothing, got 0.1"
-    ]
-    (line,) = guided(of("diffusion.guidance", "ClassifierFree", scale=2.0), 0.0, UNTOLD)
-    assert line.startswith("guidance.scale: ClassifierFree needs a denoiser that is told its condition")
-    (line,) = guided(of("diffusion.guidance.conditions", "Negative", scale=2.0, label=1), 0.0, UNTOLD)
-    assert line.startswith("guidance: Negative has no effect where conditioner is Unconditional")
-    tokens = of("networks.unet", "CrossAttentionUNet", widths=[16], attention=[True])
-    (line,) = told(conditioner=UNTOLD, network=tokens)
-    assert line.startswith("network: CrossAttentionUNet has nothing to attend to")

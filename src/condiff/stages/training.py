@@ -108,11 +108,14 @@ def fit(
         trainer.fit(method, loader(data, batches, runtime.num_workers), ckpt_path=checkpoint)
     ranks.pause()
     if ranks.leads:
-        save_weights(out / "weights.safetensors", dict(method.trained.state_dict()))
-    if ema is not None:
-        save_weights(out / "ema.safetensors", as_saved(method.trained, ema))
-    if ranks.leads:
+        _leave(method.trained, ema, out)
         runtime.ended(name)
+
+
+def _leave(trained: nn.Module, ema: Ema | None, out: Path) -> None:
+    save_weights(out / "weights.safetensors", dict(trained.state_dict()))
+    if ema is not None:
+        save_weights(out / "ema.safetensors", as_saved(trained, ema))
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
