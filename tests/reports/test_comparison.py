@@ -1,6 +1,7 @@
 """What follows from runs beside each other: the best, the front, the table of results."""
 
 import csv
+import re
 
 import pytest
 from run_folders import config_of, metrics_of
@@ -8,6 +9,7 @@ from run_folders import config_of, metrics_of
 from condiff.reports.comparison import Comparison, evenly, results
 from condiff.reports.comparison_losses import told_apart
 from condiff.reports.comparison_plots import EACH, lines_over, swept
+from condiff.reports.comparison_tables import runs_table, settings_table
 from condiff.reports.comparison_trade_offs import front, trade_offs
 from condiff.reports.runs import Run
 
@@ -110,6 +112,42 @@ def test_settings_of_which_no_two_differ_in_one_thing_alone_stand_one_by_one():
     assert [place.at for place in lines[""]] == [setting.label for setting in comparison.settings]
 
 
+def test_choices_of_which_few_are_there_in_most_lines_give_way_to_the_settings():
+    """Four studies, one of which has four scales: of the 16 cells of the design 7 are there."""
+    cells = [("swept", scale) for scale in (1.0, 2.0, 4.0, 8.0)] + [("a", 1.0), ("b", 2.0), ("c", 2.0)]
+    runs = [Run({**config_of(scale), "name": name}, metrics_of(0.9, 1.0), {}) for name, scale in cells]
+    assert swept(compared(runs)) == ["guidance.scale", EACH]
+    full = [
+        Run({**config_of(scale), "name": name}, metrics_of(0.9, 1.0), {})
+        for name in "ab"
+        for scale in (1.0, 2.0)
+    ]
+    assert swept(compared(full)) == ["name", "guidance.scale"]
+
+
+def test_what_tells_settings_apart_stands_before_the_metrics_and_the_rest_behind():
+    runs = [
+        Run(
+            {**config_of(2.0, steps=steps), "name": 60 * name, "width": width, "depth": width},
+            metrics_of(0.9, k),
+            {},
+        )
+        for k, (name, steps, width) in enumerate([("a", 8, 1), ("b", 16, 2), ("c", 16, 3)])
+    ]
+    comparison = compared(runs)
+    metrics = ["class_accuracy ↑", "fd_judge ↓"]
+    rest = ["sampler.steps", "width", "depth"]
+    for table, names in (
+        (settings_table, ["name", *metrics, *rest]),
+        (runs_table, ["name", "seed", *metrics, *rest, "run folder", "metrics key"]),
+    ):
+        made = table(comparison)
+        heads = re.findall(r'<button type="button">(.*?)</button>', made)
+        assert [head.replace("<wbr>", "") for head in heads] == names
+        for row in re.findall(r"<tr data-place=.*?</tr>", made):
+            assert row.count("<td") == len(names)
+
+
 def test_what_changes_together_with_an_axis_makes_no_lines_of_its_own():
     runs = [Run(config_of(scale, steps=int(8 * scale)), metrics_of(0.9, scale), {}) for scale in (1.0, 2.0)]
     lines, _ = lines_over(compared(runs), "guidance.scale", "fd_judge")
@@ -154,6 +192,7 @@ def test_results_have_a_line_for_each_run_and_metric():
         "protocol": "samples, judge ab",
         "run": "runs/1.5",
         "metrics_key": "k1.5",
+        **dict.fromkeys(("less_run", "difference", "difference_low", "difference_high", "discordant"), ""),
     }
     assert (rows[5]["metric"], rows[5]["low"]) == ("fd_judge_floor", "")
 

@@ -1,5 +1,6 @@
 """Differences in pairs, from the files of finished runs to the section of the page."""
 
+import csv
 import re
 
 import numpy as np
@@ -171,3 +172,18 @@ def test_two_hundred_runs_are_compared_within_seconds(tmp_path):
 
 def test_a_difference_has_its_sign():
     assert (signed(0.031, 2), signed(-0.031, 2)) == ("+0.03", "−0.03")
+
+
+def test_differences_stand_in_the_table_of_results(tmp_path):
+    folders = [left(tmp_path, 1.0, hits(1, 2, 3)), left(tmp_path, 2.0, hits(2, 4))]
+    page_of(folders, tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
+    (row,) = (row for row in rows if row["difference"])
+    assert (row["run"], row["metric"], row["less_run"]) == (
+        str(folders[1]),
+        "class_accuracy",
+        str(folders[0]),
+    )
+    assert float(row["difference"]) == 1 / 40
+    assert float(row["difference_low"]) < 0 < float(row["difference_high"])
+    assert row["discordant"] == "3"

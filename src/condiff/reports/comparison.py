@@ -143,14 +143,29 @@ def results(comparison: Comparison) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     last = ["metric", "value", "low", "high", "n", "protocol", "run", "metrics_key"]
-    writer.writerow([*comparison.table, SEED, *last])
+    writer.writerow([*comparison.table, SEED, *last, *_PAIRED])
+    paired = _paired(comparison)
     for place, run in enumerate(comparison.runs):
         values = [redact({path: column[place]})[path] for path, column in comparison.table.items()]
         for name, metric in run.metrics.items():
             low, high = metric["interval"] or ("", "")
             row = [name, metric["value"], low, high, metric["n"], metric["protocol"], run.folder]
-            writer.writerow([*values, run.config.get(SEED), *row, measured_key(run)])
+            less = paired.get((id(run), name), [""] * len(_PAIRED))
+            writer.writerow([*values, run.config.get(SEED), *row, measured_key(run), *less])
     return text.getvalue()
+
+
+_PAIRED = ("less_run", "difference", "difference_low", "difference_high", "discordant")
+
+
+def _paired(comparison: Comparison) -> dict[tuple[int, str], list[Any]]:
+    """What the table says of a run less its reference, by the run and the metric."""
+    return {
+        (id(run), name): [group.reference.folder, one.value, one.low, one.high, one.discordant]
+        for group in comparison.pairs
+        for run, found in group.rows
+        for name, one in found.items()
+    }
 
 
 def measured_key(run: Run) -> str:

@@ -130,7 +130,7 @@ def _measured(comparison: Comparison, costs: Sequence[Plot], curves: Sequence[Pl
     large = "\n".join(_plot(plot, ' class="large"') for plot in costs)
     small = "\n".join(_plot(plot, "") for plot in curves)
     # plots with a row for each setting are too high to stand beside large ones
-    between = '\n</div>\n<div class="plots">' if costs and swept(comparison) == [EACH] else ""
+    between = '\n</div>\n<div class="plots">' if costs and EACH in swept(comparison) else ""
     first = "plots costs" if between else "plots"
     return f'<div class="{first}">\n{large}{between}\n{small}\n</div>\n{caption(words)}'
 

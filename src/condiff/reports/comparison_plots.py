@@ -31,6 +31,7 @@ MOST_PLOTS = 36  # of metrics over settings
 EACH = "setting"  # the axis of settings that have no common one
 ROW, LINE, LEGEND = 0.24, 0.1, 0.15  # inches: of a category, of a line more of it, of a row of the legend
 LABEL, LEGEND_LETTERS = 30, 40  # on a line of a category, and of the legend
+_FULL = 2 / 3  # share of a design of choices and lines that is there, below which settings stand one by one
 LOG_FROM = 10.0  # largest / smallest value of a setting from which its axis is logarithmic
 
 
@@ -58,13 +59,23 @@ def metric_plots(comparison: Comparison) -> list[Plot]:
 
 
 def swept(comparison: Comparison) -> list[str]:
-    """The settings that some runs differ in alone; where there are none, the settings as they are."""
+    """The settings that some runs differ in alone; where there are none, the settings as they are.
+
+    These stand in the place of choices, too, of which few are there in most lines.
+    """
     found = [
         axis
         for axis, column in comparison.table.items()
         if len({*column}) > 1 and any(len(own) > 1 for own in by_others(comparison, axis).values())
     ]
-    return found or [EACH]
+    full = [axis for axis in found if is_numeric(comparison, axis) or _is_full(comparison, axis)]
+    return full if full == found and full else [*full, EACH]
+
+
+def _is_full(comparison: Comparison, axis: str) -> bool:
+    """Whether most choices are there in most lines."""
+    cells = len({*comparison.table[axis]}) * len(by_others(comparison, axis))
+    return len(comparison.settings) >= _FULL * cells
 
 
 def lines_over(comparison: Comparison, axis: str, metric: str) -> tuple[Lines, int]:

@@ -14,19 +14,23 @@ KEY_LETTERS = 10
 
 
 def settings_table(comparison: Comparison) -> str:
-    """A row for each setting, the best value of each metric marked, what real data reaches below."""
-    paths = [*comparison.table] or ["setting"]
+    """A row for each setting, the best value of each metric marked, what real data reaches below.
+
+    What tells settings apart stands before the metrics, and what else differs behind them.
+    """
+    paths = [*comparison.settings[0].named_by] or ["setting"]
     heads = [head(path) for path in paths] + ([head("runs", "figure")] if comparison.has_seeds else [])
     heads += [head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
+    heads += [head(path) for path in _rest(comparison)]
     rows = [_setting(comparison, place, setting) for place, setting in enumerate(comparison.settings)]
     return sortable(heads, rows, _floors(comparison, len(paths))) + _caption(comparison)
 
 
 def runs_table(comparison: Comparison) -> str:
     """Every run with its seed, numbers, folder and key."""
-    heads = [head(name) for name in (*comparison.table, SEED)]
+    heads = [head(name) for name in (*comparison.settings[0].named_by, SEED)]
     heads += [head(f"{name} {comparison.arrow(name)}".strip(), "figure") for name in comparison.metrics]
-    heads += [head("run folder"), head("metrics key")]
+    heads += [head(name) for name in (*_rest(comparison), "run folder", "metrics key")]
     rows = [_run(comparison, place, run) for place, run in enumerate(comparison.runs)]
     return (
         f"<details><summary>Every run <span>{len(rows)}, with folder and key</span></summary>"
@@ -52,7 +56,7 @@ def head(name: str, classes: str = "") -> str:
 
 
 def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
-    cells = [value_cell(path, setting.values, setting.runs[0]) for path in setting.values]
+    cells = [value_cell(path, setting.values, setting.runs[0]) for path in setting.named_by]
     cells = cells or [cell("all runs", "all runs", "named")]
     if comparison.has_seeds:
         cells.append(cell(len(setting.runs), str(len(setting.runs)), "figure"))
@@ -60,21 +64,27 @@ def _setting(comparison: Comparison, place: int, setting: Setting) -> str:
         best = comparison.best[metric]
         state = "best" if place in best.places else "near" if place in best.near else ""
         cells.append(_measured(comparison.estimates[metric][place], state))
+    cells += [value_cell(path, setting.values, setting.runs[0]) for path in _rest(comparison)]
     return f'<tr data-place="{place}">{"".join(cells)}</tr>'
 
 
 def _run(comparison: Comparison, place: int, run: Run) -> str:
-    cells = [
-        cell(column[place], escaped(shown(column[place])), "named") for column in comparison.table.values()
-    ]
-    cells.append(cell(run.config.get(SEED), escaped(shown(run.config.get(SEED))), "named"))
+    values = {path: column[place] for path, column in comparison.table.items()} | {SEED: run.config.get(SEED)}
+    said = {path: cell(value, escaped(shown(value)), "named") for path, value in values.items()}
+    cells = [said[path] for path in (*comparison.settings[0].named_by, SEED)]
     cells += [_measured(estimate([run], metric), "") for metric in comparison.metrics]
+    cells += [said[path] for path in _rest(comparison)]
     key = measured_key(run)
     cells += [
         cell(run.folder, escaped(run.folder), "path"),
         cell(key, f"<code>{escaped(key[:KEY_LETTERS])}</code>", ""),
     ]
     return f'<tr data-place="{comparison.place_of(run)}">{"".join(cells)}</tr>'
+
+
+def _rest(comparison: Comparison) -> list[str]:
+    """What differs beside what settings are named by."""
+    return [path for path in comparison.table if path not in comparison.settings[0].named_by]
 
 
 def value_cell(path: str, values: Mapping[str, Any], run: Run) -> str:
