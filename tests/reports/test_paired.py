@@ -19,6 +19,12 @@ def test_the_interval_of_hits_is_the_one_computed_by_hand():
     assert (found.discordant, found.is_told_apart) == (8, True)
 
 
+def test_the_interval_of_hits_is_that_of_a_published_example():
+    """ci.prop.ps(.05, 12, 4, 26, 6) of Bonett's R package statpsych: 26 gained and 4 lost of 48."""
+    found = of_hits(26, 4, 48)
+    assert (found.low, found.high) == pytest.approx((0.2548067, 0.6251933), abs=5e-8)
+
+
 def covers(up, down, n):
     """How often the truth is inside, where a sample is gained with chance ``up`` and lost with ``down``."""
     inside = 0.0
