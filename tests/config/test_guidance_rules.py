@@ -114,6 +114,8 @@ def test_a_denoiser_that_is_told_nothing_has_nothing_to_be_dropped_or_led_away_f
     assert line.startswith("guidance.scale: ClassifierFree needs a denoiser that is told its condition")
     (line,) = refused(of("diffusion.guidance.conditions", "Negative", scale=2.0, label=1), 0.0)
     assert line.startswith("guidance: Negative has no effect where conditioner is Unconditional")
+    (line,) = refused(of("diffusion.guidance.classifier", "Classifier", scale=3.0, base="condition"), 0.0)
+    assert line.startswith("guidance.base: condition has no effect where conditioner is Unconditional")
     tokens = of("networks.unet", "CrossAttentionUNet", widths=[16], attention=[True])
     (line,) = misfits(conditioner=UNTOLD, network=tokens)
     assert line.startswith("network: CrossAttentionUNet has nothing to attend to")

@@ -290,4 +290,8 @@ def test_patches_count_where_a_size_is_halved():
     picture = {"_target_": "condiff.data.image_folder.ImageFolder", "size": 36}
     (line,) = told(data=picture, autoencoder=None, network=network)
     assert line == "data.size: must be a multiple of 8 (autoencoder 1 x network 8), got 36"
+    odd = {"network": of("networks.noisy_classifier", "HalfUNet", widths=[8], attention=[False], patch=3)}
+    stages = ["denoiser", "classifier"]
+    lines = told(data=picture, network=network, classifier=odd, stages=stages)
+    assert "data.size: must be a multiple of 24 (autoencoder 1 x network 24), got 36" in lines
     assert told(data={**picture, "size": 40}, autoencoder=None, network=network) == []

@@ -17,7 +17,7 @@ _OTHER = {
     "classifier": "classifier=half_unet",
 }
 _TRAINED = {
-    "denoiser": ("trainer", "optimizer"),
+    "denoiser": ("trainer", "optimizer", "objective.times", "objective.weight"),
     "weaker": ("weaker.trainer",),
     "classifier": ("classifier.trainer", "classifier.optimizer", "classifier.method"),
 }

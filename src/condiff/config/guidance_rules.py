@@ -43,6 +43,8 @@ def nothing_is_asked_of_the_untold(cfg: Config) -> Iterator[str]:
     if isinstance(drop, int | float) and drop > 0:
         yield f"method.drop_condition: must be 0 {told}, which tells the denoiser nothing, got {drop:g}"
     for path, node in objects(at(cfg, "guidance"), "guidance"):
+        if argument(node, "base") == "condition":
+            yield f"{path}.base: condition has no effect {told}; use {path}.base=free, or conditioner=label"
         if [bool(attribute(node, name)) for name in names] == [True, False]:
             yield f"{path}: {class_of(node)} has no effect {told}; {instead}"
     if attribute(at(cfg, "network"), "needs_condition"):

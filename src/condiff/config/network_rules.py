@@ -1,18 +1,22 @@
 """Shapes of networks that cannot work."""
 
+import math
 from collections.abc import Iterator
 
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, words
 
+_BESIDE = ("weaker", "classifier")  # networks that see what the denoiser sees
+
 
 def size_can_be_halved(cfg: Config) -> Iterator[str]:
     """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
-    size = argument(at(cfg, "data"), "size")
+    size, stages = argument(at(cfg, "data"), "size"), words(cfg.get("stages"))
     autoencoder = at(cfg, "autoencoder", "network") or at(cfg, "autoencoder")
-    beside = [part for part in ("weaker", "classifier") if part in words(cfg.get("stages"))]
-    halved = [at(cfg, "network"), *(at(cfg, part, "network") for part in beside)]
-    latent, network = _downsampling(autoencoder), max(map(_downsampling, halved))
+    in_pixels = stages and not {"autoencoder", "latents"} & {*stages}
+    halved = [at(cfg, "network"), *(at(cfg, part, "network") for part in _BESIDE if part in stages)]
+    latent = 1 if in_pixels else _downsampling(autoencoder)
+    network = math.lcm(*map(_downsampling, halved))
     key = "size" if type(size) is int else "multiple_of"  # a size read from the data is a multiple of it
     value = argument(at(cfg, "data"), key)
     if type(value) is int and value % (latent * network):
@@ -47,9 +51,5 @@ def _downsampling(network: Config) -> int:
     widths = argument(network, "multipliers") if widths is None else widths
     if type(said) is int and said > 0:
         return said
-    folded = patch if type(patch) is int and patch > 0 else 1
-    return (
-        folded * 2 ** (len(widths) - 1)
-        if isinstance(widths, list | tuple) and 0 < len(widths) < 32
-        else folded
-    )
+    levels = len(widths) if isinstance(widths, list | tuple) and 0 < len(widths) < 32 else 1
+    return (patch if type(patch) is int and patch > 0 else 1) * 2 ** (levels - 1)

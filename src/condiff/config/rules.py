@@ -145,7 +145,7 @@ def grid_fits_the_process(cfg: Config) -> Iterator[str]:
     if attribute(grid, "needs_chain") and "_target_" in process and argument(process, "num_steps") is None:
         yield (
             f"sampler.grid: {class_of(grid)} needs a process of discrete steps, and process is"
-            f" {class_of(process)}; use process=linear or scaled_linear, or the grid UniformTime"
+            f" {class_of(process)}; use process=linear, cosine_ddpm or scaled_linear, or the grid UniformTime"
         )
 
 

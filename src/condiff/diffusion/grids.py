@@ -110,7 +110,7 @@ def _chain(process: Process, steps: int, name: str) -> int:
     if num_steps is None:
         raise ValueError(
             f"sampler.grid: {name} needs a process of discrete steps, and {type(process).__name__} has none; "
-            "use process=linear or scaled_linear, or the grid UniformTime"
+            "use process=linear, cosine_ddpm or scaled_linear, or the grid UniformTime"
         )
     if steps > num_steps:
         raise ValueError(f"sampler.steps: must be at most the {num_steps} steps of the process, got {steps}")

@@ -43,4 +43,15 @@ class AdamW:
         if share < self.flat:
             return warm
         fall = (share - self.flat) / max(1 - self.flat, 1e-9)
-        return warm * max(self.floor, (1 + math.cos(math.pi * min(fall, 1.0))) / 2)
+        return warm * max(self.floor, self.fallen(min(fall, 1.0)))
+
+    def fallen(self, share: float) -> float:
+        """What is left of the rate at a share of its way down."""
+        return (1 + math.cos(math.pi * share)) / 2
+
+
+class AdamWOnALine(AdamW):
+    """The same with a rate that falls on a line, as ADM's classifiers are trained."""
+
+    def fallen(self, share: float) -> float:
+        return 1 - share

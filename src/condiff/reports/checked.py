@@ -10,9 +10,9 @@ CHECKED = "check.json"
 _LETTERS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
-def check_tables(found: Mapping[str, Any], palette: Palette = PLAIN) -> str:
+def check_tables(found: Mapping[str, Any], devices: int = 1, palette: Palette = PLAIN) -> str:
     """The networks, what training and sampling take, and what differs from the paper, for a terminal."""
-    parts = [_networks(found, palette), _training(found, palette)]
+    parts = [_networks(found, palette), _training(found, devices, palette)]
     parts += [_sampling(found["sampling"], palette)] if "sampling" in found else []
     return "\n\n".join([*parts, "\n".join(check_notes(found))])
 
@@ -42,8 +42,8 @@ def check_notes(found: Mapping[str, Any]) -> list[str]:
     notes = [
         f"Counted for x0 of {channels} x {height} x {width}. A product and its sum are two operations (FLOP),"
         " where papers often count one; the way back takes twice the way forward.",
-        "Memory is in float32. Each device holds the states (weights, gradients, AdamW's moments, average)"
-        " and, for each picture of its part of the batch, what the way back needs; bf16-mixed halves that.",
+        "Memory is an estimate: a device holds the states (weights, gradients, AdamW's moments, average) and for"
+        " each picture of its part of the batch what the way back needs, in float32; bf16-mixed halves that.",
     ]
     recipe = found["recipe"]
     if recipe is None:
@@ -65,7 +65,7 @@ def _networks(found: Mapping[str, Any], palette: Palette) -> str:
     return table(["network", "parameters", "one picture", "class"], rows, palette)
 
 
-def _training(found: Mapping[str, Any], palette: Palette) -> str:
+def _training(found: Mapping[str, Any], devices: int, palette: Palette) -> str:
     rows = [
         [
             name,
@@ -75,10 +75,12 @@ def _training(found: Mapping[str, Any], palette: Palette) -> str:
             short(own["flop_training"], "FLOP"),
             size(own["bytes_states"]),
             size(own["bytes_activations"]),
+            size(on_a_device(own, devices)),
         ]
         for name, own in found["networks"].items()
     ]
     head = ["training", "steps", "batch", "a step", "all steps", "states", "activations, a picture"]
+    head += [f"memory on each of {devices}" if devices > 1 else "memory"]
     return table(head, rows, palette)
 
 
@@ -95,6 +97,12 @@ def _sampling(own: Mapping[str, Any], palette: Palette) -> str:
         "guidance",
     ]
     return table(head, [cells], palette)
+
+
+def on_a_device(own: Mapping[str, Any], devices: int) -> float:
+    """Bytes of a training where so many share a batch; bf16-mixed halves what the way back needs."""
+    share = -(-own["batch_size"] // devices)
+    return own["bytes_states"] + share * own["bytes_activations"] * (0.5 if "bf16" in own["precision"] else 1)
 
 
 def short(number: float, unit: str = "") -> str:

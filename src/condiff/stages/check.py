@@ -19,7 +19,7 @@ from condiff.data.source import DataInfo
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
-from condiff.diffusion.guidance.classifier import LogProbability
+from condiff.diffusion.guidance.classifier import LogProbability, gradient
 from condiff.diffusion.process import Marginal, Process
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
@@ -32,7 +32,6 @@ from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
 
 FLOAT = 4  # bytes; weights, gradients, AdamW's two moments and the average are float32
-WALKED = 8  # steps of a sampler that stand for all
 BACKWARD = 2  # times the operations of a forward pass
 META = torch.device("meta")
 TRAINERS = {"denoiser": "trainer"}  # where the config has the training of a stage, if not below its name
@@ -126,6 +125,7 @@ def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training) -> 
         "batch_size": training.batch_size,
         "flop_step": step,
         "flop_training": step * training.steps,
+        "precision": training.precision,
         "bytes_states": FLOAT
         * kept,  # weights; and of each that is trained its gradient, moments and average
         "bytes_activations": activations,
@@ -151,34 +151,48 @@ def _passed(module: nn.Module, call: Callable[[], Tensor]) -> tuple[int, int]:
 
 
 def _sampling(
-    cfg: Config, parts: Mapping[str, Any], classifier: Any, process: Process, noise: Tensor, cond: Condition
+    cfg: Config, parts: Mapping[str, Any], classifier: Any, process: Process, x: Tensor, cond: Condition
 ) -> dict[str, Any]:
-    """Operations and network calls of one picture: those of a short walk, for as many steps as there are."""
-    target, calls = build(cfg["objective"]["parameterization"], "objective"), dict.fromkeys(parts, 0)
+    """Network calls and operations of one picture: the whole walk, on networks that only count.
 
-    def counting(name: str) -> Callable[..., None]:
-        def count(_: nn.Module, given: tuple[Tensor, ...], __: Tensor) -> None:
-            calls[name] += len(given[0])
-
-        return count
-
+    A call of the classifier is one forward and back to the picture.
+    """
+    m, costs = _middle(process), {}
     for name, network in parts.items():
-        network.register_forward_hook(counting(name))
+        costs[name], _ = _passed(network, lambda network=network: network(x, m, cond))
+    if classifier is not None:
+        log_p = _of_no_leaf(classifier.requires_grad_(False).log_probability)
+        costs["classifier"], _ = _passed(classifier, lambda: gradient(log_p, x, m, cond))
+    target, calls = build(cfg["objective"]["parameterization"], "objective"), dict.fromkeys(costs, 0)
+    for name, network in (*parts.items(), *([] if classifier is None else [("classifier", classifier)])):
+        answer = network(x, m) if name == "classifier" else network(x, m, cond)
+        network.forward = _counting(name, calls, list(answer.shape[1:]))
     denoisers = {name: NetworkDenoiser(network, process, target) for name, network in parts.items()}
-    log_p = None if classifier is None else _of_no_leaf(classifier.requires_grad_(False).log_probability)
-    guided = build(cfg["guidance"], "guidance")(Models(denoisers["denoiser"], log_p, denoisers.get("weaker")))
-    steps = cfg["sampler"]["steps"]
-    walked = min(steps, WALKED)
-    with FlopCounterMode(display=False) as counter:
-        build({**cfg["sampler"], "steps": walked}, "sampler")(guided, noise, cond, _Unheard(0, [0]))
+    models = Models(
+        denoisers["denoiser"],
+        None if classifier is None else classifier.log_probability,
+        denoisers.get("weaker"),
+    )
+    sampler = build(cfg["sampler"], "sampler")
+    sampler(build(cfg["guidance"], "guidance")(models), x, cond, _Unheard(0, [0]))
     return {
-        "steps": steps,
+        "steps": sampler.steps,
         "sampler": class_of(cfg["sampler"]),
         "guidance": class_of(cfg["guidance"]),
-        "calls": {name: round(count * steps / walked) for name, count in calls.items()},
-        "flop_picture": round(counter.get_total_flops() * steps / walked),
+        "calls": calls,
+        "flop_picture": sum(count * costs[name] for name, count in calls.items()),
         "num_samples": cfg["num_samples"],
     }
+
+
+def _counting(name: str, calls: dict[str, int], shape: list[int]) -> Callable[..., Tensor]:
+    """In the place of a network's work: an answer of its shape that hangs on x, as a gradient asks."""
+
+    def count(x: Tensor, *_: Any) -> Tensor:
+        calls[name] += len(x)
+        return x.flatten(1).sum(1).view(-1, *[1] * len(shape)) * torch.empty(len(x), *shape, device=META)
+
+    return count
 
 
 def _of_no_leaf(log_p: LogProbability) -> LogProbability:

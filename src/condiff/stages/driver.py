@@ -264,7 +264,7 @@ def _leave(
     if "check" in done:
         found = read_json(done["check"].path / CHECKED)
         write_json(folder / CHECKED, found)
-        print(f"\n{check_tables(found, palette_for(sys.stdout))}\n")
+        print(f"\n{check_tables(found, cfg['runtime']['devices'], palette_for(sys.stdout))}\n")
     page = render(report(cfg, command, steps, done))
     with written_whole(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")

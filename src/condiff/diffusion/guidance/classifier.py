@@ -15,22 +15,22 @@ from condiff.diffusion.process import Marginal
 from condiff.ranges import NonNegative, checked
 
 LogProbability = Callable[[Tensor, Marginal, Condition], Tensor]
-Base = Literal["null", "condition"]
+Base = Literal["free", "condition"]
 
 
 class Classifier:
     """eps - scale sigma grad log p(c | x_t) (alg. 2), and the x0 that goes with it.
 
-    The denoiser is asked for its ``base``: the null where it has one, so that scale 1 is the conditional
-    model (Bayes), or the condition itself, which the classifier then sharpens. What ``inner`` makes of the
-    denoiser is moved: x0 kept in range, or guided without a classifier.
+    The denoiser is asked for its ``base``: free of the condition where it can be, so that scale 1 is the
+    conditional model (Bayes), or the condition itself, which the classifier then sharpens. What ``inner``
+    makes of the denoiser is moved: x0 kept in range, or guided without a classifier.
     """
 
     needs_null: ClassVar[bool] = False
     needs_stage: ClassVar[str] = "classifier"
 
     @checked
-    def __init__(self, scale: NonNegative, base: Base = "null", inner: Guidance | None = None) -> None:
+    def __init__(self, scale: NonNegative, base: Base = "free", inner: Guidance | None = None) -> None:
         self.scale, self.inner = scale, inner or NoGuidance()
         self.base: Base = base
 
@@ -66,7 +66,7 @@ class ClassifierMean:
         self,
         scale: NonNegative,
         at: Literal["x_t", "mean"] = "x_t",
-        base: Base = "null",
+        base: Base = "free",
         inner: Guidance | None = None,
     ) -> None:
         self.scale, self.at, self.inner = scale, at, inner or NoGuidance()
