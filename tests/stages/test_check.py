@@ -169,8 +169,9 @@ def test_bytes_are_in_the_unit_that_fits():
     assert (size(3 * 2**29), size(2**19)) == ("1.5 GiB", "0.5 MiB")
 
 
-# Dhariwal & Nichol 2021, tables 11 and 12, from memory, and the flags of their code's README, read. By pixels:
-# millions of parameters of both networks; batch, steps, rate of both; the classifier's weight decay; scale.
+# Dhariwal & Nichol 2021, tables 11 and 12, from memory, and the flags of their code's README, read.
+# By pixels: millions of parameters of both networks; batch, steps and rate of both; weight decay of the
+# classifier; scale.
 ADM = {
     64: (296, 65, 2048, 540_000, 3e-4, 1024, 300_000, 6e-4, 0.2, 1.0),
     128: (422, 43, 256, 4_360_000, 1e-4, 256, 300_000, 3e-4, 0.05, 0.5),
