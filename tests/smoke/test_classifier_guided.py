@@ -35,7 +35,7 @@ TINY = (
 def ran(tmp_path: Path, *overrides: str) -> Path:
     argv = [*TINY, *overrides, f"runtime.cache={tmp_path / 'cache'}"]
     (cfg,) = check(argv, ROOT / "conf", [stage.name for stage in STAGES]) or [{}]
-(cfg, tmp_path / "run", Interrupts())
+    run_study(cfg, tmp_path / "run", Interrupts())
     return tmp_path / "run"
 
 
