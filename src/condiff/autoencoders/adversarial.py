@@ -69,6 +69,4 @@ def gradient_at(last: Tensor, loss: Tensor) -> Tensor:
 
 def balance(reconstruction: Tensor, adversarial: Tensor) -> Tensor:
     """The adaptive weight of these gradients of the global batch."""
-    with torch.autocast(reconstruction.device.type, enabled=False):
-        ratio = reconstruction.norm() / (adversarial.norm() + DELTA)
-    return ratio.clamp(max=LARGEST).detach()
+    return (reconstruction.norm() / (adversarial.norm() + DELTA)).clamp(max=LARGEST)
