@@ -210,3 +210,16 @@ def test_a_floor_is_the_mean_over_runs_and_no_metric(metric):
     comparison = compared(swept_runs())
     assert comparison.metrics == ["class_accuracy", "fd_judge"]
     assert comparison.floor(metric) == (1.0 if metric == "fd_judge" else None)
+
+
+def test_what_loses_for_certain_what_it_may_not_gain_is_no_choice():
+    """The last of the front is right no more often than can be told, and surely farther from the data."""
+    numbers = {1.0: (0.90, 2.0), 2.0: (0.98, 4.0), 5.0: (0.99, 10.0)}
+    runs = [
+        Run(config_of(scale), metrics_of(accuracy, distance, interval=0.02), {}, folder=f"runs/{scale}")
+        for scale, (accuracy, distance) in numbers.items()
+    ]
+    (one,) = trade_offs(compared(runs))
+    assert (one.front, one.choice) == ([0, 1, 2], [0, 1])
+    (sure,) = trade_offs(compared([*runs[:2], Run(config_of(5.0), metrics_of(0.99, 10.0, interval=0.0), {})]))
+    assert sure.front == [0, 1, 2]

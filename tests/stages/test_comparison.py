@@ -284,3 +284,18 @@ def test_a_comparison_imports_no_torch(runs, tmp_path):
 def test_the_same_runs_give_the_same_page(runs, tmp_path):
     assert written(runs, tmp_path / "one") == written(runs, tmp_path / "two")
     assert comparison_of([read_run(folder) for folder in runs], "s", "", "").has_seeds
+
+
+def test_one_result_in_two_folders_is_one_run(tmp_path):
+    """A run that found all of another's in the cache is no second seed, and there is no spread of the two."""
+    first = [
+        leave(tmp_path / "one" / str(scale), config_of(scale), metrics_of(0.9, scale), trained="d")
+        for scale in (1.0, 2.0)
+    ]
+    again = tmp_path / "two" / "1.0"
+    leave(again, config_of(1.0), metrics_of(0.9, 1.0), trained="d")  # its key is that of its folder's name
+    page = written([*first, again], tmp_path / "out")
+    assert "differ in their seed" not in page
+    assert len(re.findall(r"<tr data-place=", page)) == 2 + 2  # settings, and runs
+    assert "1 run has the very samples and metrics of another one here" in page
+    assert write_comparison([first[0], again], tmp_path / "none", "study", "why?", "python run.py") is None

@@ -97,10 +97,12 @@ def _fact(comparison: Comparison, metric: str) -> str:
 def _front(comparison: Comparison) -> list[str]:
     """The settings to choose among, where they are few."""
     one = next(iter(trade_offs(comparison)), None)
-    if one is None or len(one.front) > MOST_FRONT:
+    if one is None or len(one.choice) > MOST_FRONT:
         return []
-    names = "<br>".join(escaped(comparison.settings[place].label) for place in one.front)
-    said = f"no other setting passes {'it' if len(one.front) == 1 else 'these'} in both"
+    names = "<br>".join(escaped(comparison.settings[place].label) for place in one.choice)
+    said = f"no other setting passes {'it' if len(one.choice) == 1 else 'these'} in both"
+    if len(one.choice) < len(one.front):
+        said += ", and what others of the front may gain on them cannot be told from chance"
     about = f"{one.quality} and {one.distance}".replace("_", " ")
     value = f'<dd class="value few">{names}</dd><dd>{said}</dd>'
     return [f'<div class="fact"><dt>best of both, {escaped(about)}</dt>{value}</div>']

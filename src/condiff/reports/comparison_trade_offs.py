@@ -45,6 +45,17 @@ class TradeOff:
         places = [*self.found]
         return [places[k] for k in front([(x.value, y.value) for x, y in self.found.values()])]
 
+    @cached_property
+    def choice(self) -> list[int]:
+        """Those of the front that buy something: none that loses for certain what it may not even gain."""
+        return [place for place in self.front if not any(self._costs(place, other) for other in self.front)]
+
+    def _costs(self, place: int, other: int) -> bool:
+        """Whether in one metric the other is better beyond doubt, and in the other cannot be told apart."""
+        (x, y), (u, v) = self.found[place], self.found[other]
+        nearer, finer = _above(x, u), _above(v, y)
+        return (nearer and not _above(y, v)) or (finer and not _above(u, x))
+
 
 def trade_offs(comparison: Comparison) -> list[TradeOff]:
     """The first distance against everything that speaks for samples, where both were measured alike."""
@@ -68,6 +79,12 @@ def front(points: Sequence[Point]) -> list[int]:
 def trade_off_plots(comparison: Comparison) -> list[Plot]:
     """A plot of each trade-off: settings as points, with the front that no other passes."""
     return [_plot(comparison, one) for one in trade_offs(comparison)]
+
+
+def _above(one: Estimate, other: Estimate) -> bool:
+    """Whether a value is the larger one, its whole interval above that of the other."""
+    low, high = one.low, other.high
+    return (one.value if low is None else low) > (other.value if high is None else high)
 
 
 def _trade_off(comparison: Comparison, distance: str, quality: str) -> TradeOff:

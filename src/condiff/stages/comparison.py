@@ -45,10 +45,14 @@ def write_comparison(
     folders: of runs, in the order of a reader; those that have not finished are left out.
     failed: the overrides of jobs that failed, and the first line of what was wrong.
     """
-    runs = [read_run(folder) for folder in folders if (folder / METRICS).is_file()]
+    runs, again = once([read_run(folder) for folder in folders if (folder / METRICS).is_file()])
     if len(runs) < 2 or not metric_names(runs):
         return None
     comparison = comparison_of(runs, title, question, command, failed)
+    if again:
+        what = "1 run has" if again == 1 else f"{again} runs have"
+        told = f"{what} the very samples and metrics of another one here, and counts once with it."
+        comparison = replace(comparison, notes=[*comparison.notes, told])
     plots = [trade_off_plots(comparison), metric_plots(comparison), loss_plots(comparison)]
     out.mkdir(parents=True, exist_ok=True)
     (out / FIGURES).mkdir(exist_ok=True)
@@ -58,6 +62,18 @@ def write_comparison(
     _write(out / TABLE, results(comparison).encode())
     _write(out / PAGE, render(comparison, *plots).encode())
     return out / PAGE
+
+
+def once(runs: Sequence[Run]) -> tuple[list[Run], int]:
+    """The runs without those that found another's metrics in the cache, and how many of these there are.
+
+    Two folders of one result are no two seeds, and have no spread.
+    """
+    kept: dict[str, Run] = {}
+    for place, run in enumerate(runs):
+        measured = run.stages.get("metrics") or run.stages.get("evaluation") or {}
+        kept.setdefault(str(measured.get("key", place)), run)
+    return [*kept.values()], len(runs) - len(kept)
 
 
 def comparison_of(
