@@ -13,9 +13,10 @@ from safetensors.numpy import save_file
 
 from condiff.reports.comparison import Comparison
 from condiff.reports.runs import Run
-from condiff.stages.comparison import comparison_of, directions, losses_of, write_comparison
+from condiff.stages.comparison import compare, comparison_of, directions, losses_of, write_comparison
 from condiff.stages.run_folders import read_run
 from condiff.stages.same_noise import pictures_of, smaller
+from condiff.stages.stage import Runtime
 
 
 @pytest.fixture
@@ -299,3 +300,16 @@ def test_one_result_in_two_folders_is_one_run(tmp_path):
     assert len(re.findall(r"<tr data-place=", page)) == 2 + 2  # settings, and runs
     assert "1 run has the very samples and metrics of another one here" in page
     assert write_comparison([first[0], again], tmp_path / "none", "study", "why?", "python run.py") is None
+
+
+def test_what_a_sweep_has_not_done_is_told_of_its_runs(runs, tmp_path):
+    job = {"overrides": ["guidance.scale=9"], "status": "failed", "error": "diverged <here>"}
+    done = {"overrides": ["guidance.scale=1"], "status": "done", "error": ""}
+    jobs = [done, job, {**job, "status": "waiting"}, {**job, "status": "running"}]
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+    cfg = {"runs": [str(tmp_path / "sweep")], "name": "study", "question": "why?"}
+    compare(cfg, {}, Runtime(), tmp_path / "out")
+    page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    assert "guidance.scale=9" in page
+    assert "diverged &lt;here&gt;" in page
+    assert "2 jobs of the sweeps here had not ended" in page

@@ -15,7 +15,7 @@ from condiff.reports.comparison_plots import metric_plots
 from condiff.reports.comparison_trade_offs import trade_off_plots
 from condiff.reports.runs import Run, metric_names
 from condiff.stages.paired_samples import pairs_of
-from condiff.stages.run_folders import METRICS, find_runs, read_log, read_run
+from condiff.stages.run_folders import METRICS, find_runs, read_log, read_run, unfinished
 from condiff.stages.same_noise import pictures_of
 from condiff.stages.stage import Artifact, Config, Runtime
 
@@ -29,7 +29,10 @@ def compare(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     given = [cfg["runs"]] if isinstance(cfg["runs"], str) else cfg["runs"]
     words = ",".join(map(_word, given))
     command = shlex.join(["python", "run.py", "task=compare", f"runs=[{words}]"])
-    write_comparison(find_runs(given), out, cfg["name"], cfg["question"], command)
+    folders = find_runs(given)
+    failed, rest = unfinished(folders)
+    notes = [f"{rest} jobs of the sweeps here had not ended; they are left out."] if rest else []
+    write_comparison(folders, out, cfg["name"], cfg["question"], command, failed, notes)
 
 
 def write_comparison(
@@ -39,16 +42,19 @@ def write_comparison(
     question: str,
     command: str,
     failed: Sequence[tuple[str, str]] = (),
+    notes: Sequence[str] = (),
 ) -> Path | None:
     """``comparison.html``, ``results.csv`` and ``figures/`` in ``out``; the page, or None without two runs.
 
     folders: of runs, in the order of a reader; those that have not finished are left out.
     failed: the overrides of jobs that failed, and the first line of what was wrong.
+    notes: what else there is to tell of the runs, a sentence each.
     """
     runs, again = once([read_run(folder) for folder in folders if (folder / METRICS).is_file()])
     if len(runs) < 2 or not metric_names(runs):
         return None
     comparison = comparison_of(runs, title, question, command, failed)
+    comparison = replace(comparison, notes=[*comparison.notes, *notes])
     if again:
         what = "1 run has" if again == 1 else f"{again} runs have"
         told = f"{what} the very samples and metrics of another one here, and counts once with it."

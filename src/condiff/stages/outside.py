@@ -9,7 +9,7 @@ from condiff.config.kinds import objects
 from condiff.data.memo import shared
 from condiff.files import digest, file_digest
 from condiff.reports.comparison_page import script
-from condiff.stages.run_folders import files_of, find_runs, per_sample_of, read_run, samples_of
+from condiff.stages.run_folders import files_of, find_runs, per_sample_of, read_run, samples_of, unfinished
 from condiff.stages.stage import Config
 
 _GIVEN = ("path", "statistics")  # arguments of a metric, or of what it looks through, that name files
@@ -42,7 +42,7 @@ def of_runs(cfg: Config, cache: Path) -> str:
     samples = [path for run in runs for path in (samples_of(run), per_sample_of(run))]
     there = [None if path is None else path.is_file() for path in samples]
     left = content([file for folder in folders for file in files_of(folder)], cache)
-    return digest([[str(folder) for folder in folders], left, there, script()])
+    return digest([[str(folder) for folder in folders], left, there, unfinished(folders), script()])
 
 
 def content(names: list[Any], cache: Path) -> str | None:

@@ -14,7 +14,7 @@ from condiff.reports.redact import redact
 from condiff.reports.runs import Run, metric_names
 from condiff.stages.stage import LOG, PER_SAMPLE
 
-METRICS = "metrics.json"
+METRICS, LEDGER = "metrics.json", "sweep.json"
 
 
 def find_runs(given: str | Sequence[str]) -> list[Path]:
@@ -82,6 +82,19 @@ def samples_of(run: Run) -> Path | None:
     """Where the samples of a run are, if it has drawn any and they were not removed."""
     stage = run.stages.get("samples")
     return Path(str(stage["path"])) / "samples.safetensors" if stage else None
+
+
+def unfinished(folders: Sequence[Path]) -> tuple[list[tuple[str, str]], int]:
+    """Of the sweeps that these runs are jobs of: what failed and why, and how many are still to be run."""
+    failed, rest = [], 0
+    for sweep in dict.fromkeys(folder.parent for folder in folders):
+        if not (sweep / LEDGER).is_file():
+            continue
+        for job in read_json(sweep / LEDGER)["jobs"]:
+            if job["status"] == "failed":
+                failed.append((" ".join(job["overrides"]), job["error"]))
+            rest += job["status"] in ("waiting", "running")
+    return failed, rest
 
 
 def per_sample_of(run: Run) -> Path | None:

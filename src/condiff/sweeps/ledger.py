@@ -10,8 +10,8 @@ from filelock import FileLock, Timeout
 
 from condiff.errors import ConfigError, EnvironmentFault
 from condiff.files import read_json, write_json
+from condiff.stages.run_folders import LEDGER
 
-LEDGER = "sweep.json"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
 

@@ -11,7 +11,8 @@ from condiff.reports.tables import palette_for, sweep_table, table
 from condiff.stages.comparison import write_comparison
 from condiff.stages.driver import command_line
 from condiff.stages.loggers.sweep import log_sweep
-from condiff.sweeps.ledger import DONE, FAILED, LEDGER, WAITING, Ledger
+from condiff.stages.run_folders import LEDGER
+from condiff.sweeps.ledger import DONE, FAILED, WAITING, Ledger
 
 
 def tell(ledger: Ledger, best: Sequence[int]) -> None:
