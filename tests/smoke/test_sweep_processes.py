@@ -54,7 +54,7 @@ def test_jobs_in_processes_train_once_and_one_that_is_killed_ends_alone(tmp_path
 
 ENDS = [
     (signal.SIGINT, 130, "waiting"),
-    (signal.SIGTERM, 143, "waiting"),
+    pytest.param(signal.SIGTERM, 143, "waiting", marks=pytest.mark.slow),  # by the same way as SIGINT
     (signal.SIGKILL, -9, "running"),  # nobody was left to write it; the next attempt knows by the lock
 ]
 
