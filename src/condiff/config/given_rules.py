@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
 # Where the config has the network of a stage, and the settings of its training.
-_PLACES = {
+PLACES = {
     "denoiser": ("network",),
     "weaker": ("weaker", "network"),
     "classifier": ("classifier", "network"),
@@ -26,7 +26,7 @@ _TRAINED = {
 def network_is_told_its_step(cfg: Config) -> Iterator[str]:
     """Some networks are told which step of a chain they are at, by its number."""
     process = at(cfg, "process")
-    for stage, keys in _PLACES.items():
+    for stage, keys in PLACES.items():
         node, path = at(cfg, *keys), ".".join(keys)
         if stage not in words(cfg.get("stages")) or not attribute(node, "needs_chain"):
             continue
@@ -61,10 +61,10 @@ def given_weights_are_not_trained(cfg: Config) -> Iterator[str]:
 def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:
     """A line for each setting, its key and how it was written, of a training that no study has."""
     for stage, parts in _TRAINED.items():
-        networks = [at(cfg, *_PLACES[stage]) for cfg in studies if stage in words(cfg.get("stages"))]
+        networks = [at(cfg, *PLACES[stage]) for cfg in studies if stage in words(cfg.get("stages"))]
         if not networks or any(node.get("weights") is None for node in networks):
             continue
         for key, text in settings:
             if any(key == part or key.startswith(f"{part}.") for part in parts):
-                where = ".".join(_PLACES[stage])
+                where = ".".join(PLACES[stage])
                 yield f"{text}: has no effect with {where}.weights: nothing is trained; leave it out"

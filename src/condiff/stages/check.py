@@ -26,8 +26,8 @@ from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.methods.settings import Training
 from condiff.reports.checked import CHECKED
-from condiff.stages.classifier import built_classifier
-from condiff.stages.denoiser import build_conditioner, built_network
+from condiff.stages.denoiser import build_conditioner
+from condiff.stages.networks import makers
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
 
@@ -50,22 +50,17 @@ def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
         shape, found["autoencoder"] = _autoencoder(cfg, shape)
     conditioner = build_conditioner(cfg, info)
     x, m, cond = torch.empty(1, *shape, device=META), _middle(process), _asked(conditioner, shape)
+    makes = makers(cfg, stages, conditioner, shape, max(1, info.num_classes))
     with META:
-        parts: dict[str, Any] = {
-            name: built_network(_seen_by(cfg, name), conditioner, shape)
-            for name in ("denoiser", "weaker")
-            if name in stages
-        }
-        classifier = (
-            built_classifier(cfg, shape, max(1, info.num_classes)) if "classifier" in stages else None
-        )
+        parts = {name: make() for name, make in makes.items()}
+    classifier = parts.pop("classifier", None)
     for name, network in parts.items():
         found[name] = _cost(network, lambda network=network: network(x, m, cond), _training(cfg, name))
     if classifier is not None:
         found["classifier"] = _cost(classifier, lambda: classifier(x, m), _training(cfg, "classifier"))
     whole = {"shape": shape, "networks": found}
     if "samples" in stages:
-        whole["sampling"] = _sampling(cfg, parts, classifier, process, x, cond)
+        whole["sampling"] = _sampling(cfg, parts, classifier, process, x, cond, found)
     return whole
 
 
@@ -117,6 +112,7 @@ def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training) -> 
     """Its size, the operations of one picture, and those and the bytes of its training on one device."""
     flop, activations = _passed(module, call)
     size, step = parameters_of(module), (1 + BACKWARD) * flop * training.batch_size
+    # weights; and of those that are trained a gradient, two moments and perhaps an average
     kept = size["parameters"] + size["trainable"] * (3 + (training.ema_decay is not None))
     return {
         **size,
@@ -126,8 +122,7 @@ def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training) -> 
         "flop_step": step,
         "flop_training": step * training.steps,
         "precision": training.precision,
-        "bytes_states": FLOAT
-        * kept,  # weights; and of each that is trained its gradient, moments and average
+        "bytes_states": FLOAT * kept,
         "bytes_activations": activations,
     }
 
@@ -151,15 +146,19 @@ def _passed(module: nn.Module, call: Callable[[], Tensor]) -> tuple[int, int]:
 
 
 def _sampling(
-    cfg: Config, parts: Mapping[str, Any], classifier: Any, process: Process, x: Tensor, cond: Condition
+    cfg: Config,
+    parts: Mapping[str, Any],
+    classifier: Any,
+    process: Process,
+    x: Tensor,
+    cond: Condition,
+    found: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Network calls and operations of one picture: the whole walk, on networks that only count.
 
-    A call of the classifier is one forward and back to the picture.
+    A call of the classifier is one forward and back to the picture; the others are what was ``found``.
     """
-    m, costs = _middle(process), {}
-    for name, network in parts.items():
-        costs[name], _ = _passed(network, lambda network=network: network(x, m, cond))
+    m, costs = _middle(process), {name: found[name]["flop"] for name in parts}
     if classifier is not None:
         log_p = _of_no_leaf(classifier.requires_grad_(False).log_probability)
         costs["classifier"], _ = _passed(classifier, lambda: gradient(log_p, x, m, cond))
@@ -217,10 +216,6 @@ def _middle(process: Process) -> Marginal:
     return process.at(process.clock(torch.full((1,), 0.5, dtype=torch.float64))).to(
         torch.empty(1, device=META)
     )
-
-
-def _seen_by(cfg: Config, name: str) -> Config:
-    return {key: part for key, part in cfg.items() if key != "weaker" or name == "weaker"}
 
 
 def _training(cfg: Config, name: str) -> Training:

@@ -54,11 +54,10 @@ def write_comparison(
     if len(runs) < 2 or not metric_names(runs):
         return None
     comparison = comparison_of(runs, title, question, command, failed)
-    comparison = replace(comparison, notes=[*comparison.notes, *notes])
     if again:
         what = "1 run has" if again == 1 else f"{again} runs have"
-        told = f"{what} the very samples and metrics of another one here, and counts once with it."
-        comparison = replace(comparison, notes=[*comparison.notes, told])
+        notes = [*notes, f"{what} the very samples and metrics of another one here, and counts once with it."]
+    comparison = replace(comparison, notes=[*comparison.notes, *notes])
     plots = [trade_off_plots(comparison), metric_plots(comparison), loss_plots(comparison)]
     out.mkdir(parents=True, exist_ok=True)
     (out / FIGURES).mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ Networks that are given their weights are filled, so that a file that does not f
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -18,8 +18,8 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
-from condiff.stages.classifier import built_classifier
-from condiff.stages.denoiser import build_conditioner, built_network
+from condiff.stages.denoiser import build_conditioner
+from condiff.stages.networks import makers
 from condiff.stages.untrained import fill
 
 Config = Mapping[str, Any]
@@ -65,13 +65,7 @@ def _networks(
     cfg: Config, conditioner: ClassLabel, shape: list[int], num_classes: int
 ) -> tuple[dict[str, Any], torch.device]:
     """Those of the study, by stage, with the weights they are given, and where they are."""
-    own = {key: part for key, part in cfg.items() if key != "weaker"}
-    makes: dict[str, Callable[[], Any]] = {
-        "denoiser": lambda: built_network(own, conditioner, shape),
-        "weaker": lambda: built_network(cfg, conditioner, shape),
-        "classifier": lambda: built_classifier(cfg, shape, num_classes),
-    }
-    makes = {name: make for name, make in makes.items() if name in cfg["stages"]}
+    makes = makers(cfg, cfg["stages"], conditioner, shape, num_classes)
     with META:
         networks = {name: make() for name, make in makes.items()}
     large = sum(p.numel() for network in networks.values() for p in network.parameters()) > LARGE
