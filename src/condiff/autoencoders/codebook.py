@@ -113,9 +113,9 @@ class LearnedCodebook(Codebook):
     """Codes follow the gradient of ``|sg[z] - e|^2`` (van den Oord 2017, eq. 3), a mean per element."""
 
     @checked
-    def __init__(self, num_codes: Count, channels: Count, decay: Probability = 0.99) -> None:
+    def __init__(self, num_codes: Count, length: Count, decay: Probability = 0.99) -> None:
         super().__init__(num_codes, decay)
-        self.vectors = nn.Parameter(_first(num_codes, channels))
+        self.vectors = nn.Parameter(_first(num_codes, length))
 
     def loss(self, chosen: Tensor, latents: Tensor) -> Tensor:
         return mse_loss(chosen, latents.detach())
@@ -132,9 +132,9 @@ class AveragedCodebook(Codebook):
     """
 
     @checked
-    def __init__(self, num_codes: Count, channels: Count, decay: Probability = 0.99) -> None:
+    def __init__(self, num_codes: Count, length: Count, decay: Probability = 0.99) -> None:
         super().__init__(num_codes, decay)
-        self.register_buffer("vectors", _first(num_codes, channels))
+        self.register_buffer("vectors", _first(num_codes, length))
 
     def loss(self, chosen: Tensor, latents: Tensor) -> Tensor:
         return chosen.new_zeros(())
@@ -180,6 +180,6 @@ def _rows(latents: Tensor) -> Tensor:
     return latents.movedim(1, -1).flatten(0, -2)
 
 
-def _first(num_codes: int, channels: int) -> Tensor:
+def _first(num_codes: int, length: int) -> Tensor:
     """Uniform in [-1 / K, 1 / K], as in the code of Esser 2021."""
-    return torch.empty(num_codes, channels).uniform_(-1 / num_codes, 1 / num_codes)
+    return torch.empty(num_codes, length).uniform_(-1 / num_codes, 1 / num_codes)

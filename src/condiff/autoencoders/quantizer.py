@@ -1,5 +1,6 @@
 """Latents rounded to the nearest of a set of codes."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -7,6 +8,7 @@ from torch.nn.functional import mse_loss
 
 from condiff.autoencoders.codebook import Codebook
 from condiff.autoencoders.precision import at_least_single
+from condiff.autoencoders.space import Autoencoder, certain
 from condiff.ranges import NonNegative, checked
 
 
@@ -37,3 +39,35 @@ class VectorQuantizer(nn.Module):
         # z - sg[z] is exactly 0, where z + sg[e - z] would round e
         passed = chosen.detach().to(latents.dtype) + (latents - latents.detach())
         return Quantised(passed, codes, loss)
+
+
+class Quantising(Autoencoder, ABC):
+    """An autoencoder whose decoder knows codes only.
+
+    Its latents are those before they are rounded: diffusion runs on them, and what it draws is rounded to the
+    nearest codes when it is decoded (Rombach 2022, section 3.2).
+    """
+
+    codebook: Codebook
+
+    @abstractmethod
+    def encoded(self, images: Tensor) -> Tensor:
+        """Latents, [B, C', h, w], not yet rounded, of images, [B, C, H, W] in [-1, 1]."""
+
+    @abstractmethod
+    def decoded(self, latents: Tensor) -> Tensor:
+        """Images, [B, C, H, W], of latents, [B, C', h, w], that are vectors of the codebook."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        return certain(self.encoded(images))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.decoded(self.codebook.lookup(self.codebook.nearest(latents)).to(latents.dtype))
+
+
+def fitting(codebook: Codebook, latent_channels: int, owner: str) -> Codebook:
+    """The codebook, where its vectors are as long as latents have channels."""
+    length = codebook.vectors.shape[1]
+    if length != latent_channels:
+        raise ValueError(f"{owner}.codebook.length must be latent_channels={latent_channels}, got {length}")
+    return codebook

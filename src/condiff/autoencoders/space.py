@@ -7,8 +7,12 @@ from torch import Tensor, nn
 
 
 class Autoencoder(nn.Module, ABC):
-    """Images to the moments of a Gaussian over latents, and latents back to images."""
+    """Images to the moments of a Gaussian over latents, and latents back to images.
 
+    An encoder that leaves nothing to chance gives a log variance of -inf: see ``certain``.
+    """
+
+    channels: int
     latent_channels: int
     downsampling: int  # image size / latent size
 
@@ -19,6 +23,16 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """Images, [B, C, H, W], of latents, [B, C', h, w]; not clipped."""
+
+    @property
+    @abstractmethod
+    def last(self) -> Tensor:
+        """The weight of the decoder's last convolution, which losses are balanced at."""
+
+
+def certain(latents: Tensor) -> Tensor:
+    """Moments, [B, 2 C', h, w], of a Gaussian without variance at these latents, [B, C', h, w]."""
+    return torch.cat([latents, torch.full_like(latents, -torch.inf)], dim=1)
 
 
 def draw(moments: Tensor, noise: Tensor) -> Tensor:
