@@ -17,12 +17,14 @@ from condiff.diffusion.samplers import DDIM
 from condiff.diffusion.times import Uniform
 from condiff.diffusion.weights import Unit
 from condiff.evaluation.judge import Judge
-from condiff.methods.autoencoder import AutoencoderKL, kl, psnr
+from condiff.methods.autoencoder import AutoencoderKL, kl
 from condiff.methods.diffusion import Diffusion
+from condiff.methods.first_stage import psnr
 from condiff.methods.judge import JudgeTraining
 from condiff.methods.method import clean
 from condiff.methods.noisy_classifier import NoisyClassifier
 from condiff.methods.optimizers import AdamW
+from condiff.methods.reconstruction import Reconstruction
 from condiff.methods.settings import Training
 
 ADAMW = AdamW(lr=1e-3)
@@ -209,15 +211,16 @@ def test_psnr_of_a_tenth_of_the_range():
 
 
 def test_the_autoencoder_loss_adds_up():
-    method = AutoencoderKL(CompactKL(1, width=16), ADAMW, Training(steps=1, batch_size=4), 0, 0.5, 2.0)
-    plain = AutoencoderKL(method.autoencoder, ADAMW, Training(steps=1, batch_size=4), 0, 0.0, 0.0)
+    settings = ADAMW, Training(steps=1, batch_size=4), 0
+    method = AutoencoderKL(CompactKL(1, width=16), Reconstruction(square_weight=2.0), *settings, 0.5)
+    plain = AutoencoderKL(method.autoencoder, Reconstruction(), *settings, 0.0)
     images, draws = torch.rand(4, 1, 16, 16), Draws(0, 0, 4, slice(None))
     one, all_ = plain.loss({"image": images}, draws), method.loss({"image": images}, draws)
     moments = method.autoencoder.encode(images)
     decoded = method.autoencoder.decode(draw(moments, draws.normal("latent", *moments[:, :4].shape[1:])))
     error = decoded - images
-    assert torch.allclose(one["loss"], error.square().mean())
-    expected = error.square().mean() + 2.0 * error.abs().mean() + 0.5 * kl(moments).mean()
+    assert torch.allclose(one["loss"], error.abs().mean())
+    expected = error.abs().mean() + 2.0 * error.square().mean() + 0.5 * kl(moments).sum() / images.numel()
     assert torch.allclose(all_["loss"], expected)
     assert torch.allclose(all_["psnr"], 10 * torch.log10(4 / error.square().mean()))
 

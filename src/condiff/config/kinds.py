@@ -15,7 +15,7 @@ _BASES = {
     "objective.weight": "Weighting",
     "method": "Diffusion",
     "judge.method": "JudgeTraining",
-    "autoencoder.method": "AutoencoderKL",
+    "autoencoder.method": "FirstStage",
     "classifier.network": "ImageClassifier",
     "classifier.method": "NoisyClassifier",
     "optimizer": "AdamW",
@@ -28,6 +28,9 @@ _BASES = {
     "judge": "FrozenClassifier",  # where a metric is given its own
     "clip": "Clip",
     "distance": "PerceptualDistance",
+    "reconstruction": "Reconstruction",
+    "adversary": "PatchAdversary",
+    "codebook": "Codebook",
     "preprocess": "Preprocess",
     "quantize": "Quantize",
 }

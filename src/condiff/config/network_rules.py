@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 
 from condiff.config.kinds import objects
-from condiff.config.nodes import Config, argument, at, words
+from condiff.config.nodes import Config, argument, at, class_of, words
+from condiff.config.signatures import TargetError, kinds_of
 
 _BESIDE = ("weaker", "classifier")  # networks that see what the denoiser sees
 
@@ -26,6 +27,18 @@ def size_can_be_halved(cfg: Config) -> Iterator[str]:
         )
 
 
+def codebooks_are_trained(cfg: Config) -> Iterator[str]:
+    """A network with a codebook has a training of its own, and that training no other network."""
+    if "autoencoder" not in words(cfg.get("stages")):
+        return
+    network, method = (_kinds(at(cfg, "autoencoder", part)) for part in ("network", "method"))
+    if network and method and ("Quantising" in network) != ("AutoencoderVQ" in method):
+        own = class_of(at(cfg, "autoencoder", "network"))
+        has = "a codebook" if "Quantising" in network else "no codebook"
+        wanted = "AutoencoderVQ" if "Quantising" in network else "AutoencoderKL"
+        yield f"autoencoder.method: must be {wanted} where the network, {own}, has {has}"
+
+
 def levels_fit(cfg: Config) -> Iterator[str]:
     """A U-Net says of each of its widths whether it attends, and normalizes each in equal groups."""
     for path, node in objects(cfg, ""):
@@ -43,6 +56,13 @@ def levels_fit(cfg: Config) -> Iterator[str]:
         attended = [w for w, attends in zip(widths, said, strict=False) if attends] + widths[-1:]
         if type(head) is int and attended and min(attended) < head:
             yield f"{path}.head_width: must be at most {min(attended)}, a width that attends, got {head}"
+
+
+def _kinds(node: Config) -> set[str]:
+    try:
+        return kinds_of(str(node["_target_"])) if "_target_" in node else set()
+    except (TargetError, ValueError):
+        return set()  # has its own line
 
 
 def _downsampling(network: Config) -> int:

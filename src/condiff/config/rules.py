@@ -21,7 +21,7 @@ from condiff.config.hints import nearest
 from condiff.config.kinds import objects, wrong_kinds
 from condiff.config.logger_rules import logger_is_understood
 from condiff.config.needed_stages import is_judged
-from condiff.config.network_rules import levels_fit, size_can_be_halved
+from condiff.config.network_rules import codebooks_are_trained, levels_fit, size_can_be_halved
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
 Rule = Callable[[Config], Iterator[str]]
@@ -39,6 +39,7 @@ _NEEDS = {
     "weaker": ("data", "conditioner", "process", "objective", "weaker", "method", "optimizer"),
     "classifier": ("data", "process", "classifier"),
     "samples": ("conditioner", *_DENOISER, "guidance", "sampler"),
+    "reconstructions": ("autoencoder",),
     "metrics": ("metrics",),
     "evaluation": ("metrics",),
     "statistics": ("metrics",),
@@ -96,6 +97,15 @@ def target_can_be_read_back(cfg: Config) -> Iterator[str]:
             f"objective.parameterization: {class_of(asked)} cannot be read back where process"
             f" {class_of(process)} has no signal left; use objective=velocity or v"
         )
+
+
+def one_thing_is_measured(cfg: Config) -> Iterator[str]:
+    """Samples are measured where there are some, and reconstructions in a study of an autoencoder."""
+    stages, made = words(cfg.get("stages")), ("samples", "reconstructions")
+    if "metrics" in stages and not {*made} & {*stages}:
+        yield f"stages: metrics needs {' or '.join(made)}, which this study does not have"
+    if {*made} <= {*stages}:
+        yield f"stages: a study has either of {' and '.join(made)}, and measures it; leave one out"
 
 
 def metrics_are_objects(cfg: Config) -> Iterator[str]:
@@ -164,6 +174,7 @@ def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
 def metrics_have_what_they_look_at(cfg: Config) -> Iterator[str]:
     """A judge is trained on the data that are measured, and pairs come with a study of edits."""
     stages, edits = words(cfg.get("stages")), attribute(at(cfg, "conditioner"), "needs_source")
+    known = {"sources", "targets"} if edits else {"targets"} if "reconstructions" in stages else set()
     others = cfg.get("reference") not in (None, "data") and {"evaluation", "statistics"} & {*stages}
     for name, node in at(cfg, "metrics").items():
         if others and is_judged(node):
@@ -172,8 +183,8 @@ def metrics_have_what_they_look_at(cfg: Config) -> Iterator[str]:
                 " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
             )
         sides = [argument(node, side) for side in ("fake", "real")] if isinstance(node, dict) else []
-        paired = " and ".join(side for side in ("sources", "targets") if side in sides)
-        if paired and "metrics" in stages and not edits:
+        paired = " and ".join(side for side in ("sources", "targets") if side in {*sides} - known)
+        if paired and "metrics" in stages:
             yield (
                 f"metrics.{name}: compares {paired}, which only a study of edits has; use"
                 " experiment=instruct_pix2pix, or metrics=judged"
@@ -239,6 +250,8 @@ RULES: tuple[Rule, ...] = (
     learned_variance_is_learned,
     network_is_told_its_step,
     given_weights_are_not_trained,
+    one_thing_is_measured,
+    codebooks_are_trained,
     metrics_are_objects,
     checkpoint_is_kept,
     size_can_be_halved,

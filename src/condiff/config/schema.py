@@ -22,7 +22,9 @@ FILLED_IN = frozenset(
 )
 
 # Objects that only a config can give, inside the object that they are arguments of.
-NESTED = frozenset({"clip", "distance", "inner", "links", "schedule"})
+NESTED = frozenset(
+    {"adversary", "clip", "codebook", "distance", "inner", "links", "reconstruction", "schedule"}
+)
 
 
 @dataclass
@@ -78,6 +80,13 @@ class Model:
 
 
 @dataclass
+class Perceptual:
+    """How unlike two pictures are to the eye, for an autoencoder to be trained by."""
+
+    distance: Wired | None = None
+
+
+@dataclass
 class Weaker:
     """The denoiser again, smaller or trained for less: what autoguidance leads away from."""
 
@@ -106,6 +115,7 @@ class Run:
     data: Wired | None = None
     judge: Model | None = None
     autoencoder: Model | None = None
+    perceptual: Perceptual | None = None
     conditioner: Wired | None = None
     process: Wired | None = None
     objective: Objective | None = None

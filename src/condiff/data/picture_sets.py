@@ -220,7 +220,8 @@ def _of_run(folder: Path) -> PictureSet:
     try:
         stages = read_json(folder / "stages.json")
         classes = DataInfo.read(Path(stages["data"]["path"])).class_names
-        return Samples(folder, Path(stages["samples"]["path"]) / "samples.safetensors", classes)
+        made = stages["samples"] if "samples" in stages else stages["reconstructions"]
+        return Samples(folder, Path(made["path"]) / "samples.safetensors", classes)
     except KeyError as error:
         raise DataError(f"{folder} is a run without samples") from error
     except (OSError, ValueError, TypeError, SafetensorError, ArtifactError) as error:

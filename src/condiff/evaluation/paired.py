@@ -5,12 +5,15 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from condiff.evaluation.checks import check_pictures
 from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, normal
-from condiff.evaluation.measurement import Side, gathered
+from condiff.evaluation.measurement import PairDistance, Side, gathered
 from condiff.ranges import Fraction, Natural, checked
+
+_AT_ONCE = 100  # pairs that a network, or a window at every place, looks at
 
 
 class Paired(EachSample):
@@ -101,6 +104,39 @@ class PeakSignalNoise(Paired):
 
     def per_sample(self) -> None:
         return None  # the number is no mean over pairs
+
+
+class StructuralSimilarity(Paired):
+    """SSIM (Wang 2004): 1 where both are one picture; windows as in the paper, Gaussian of 11 pixels."""
+
+    what = "SSIM in Gaussian windows of 11 pixels, mean over channels"
+    higher_is_better = True
+
+    @checked
+    def __init__(self, fake: Side = "samples", real: Side = "targets") -> None:
+        super().__init__(fake, real)
+
+    def each(self, fake: Tensor, real: Tensor) -> Tensor:
+        parts = zip(fake.double().split(_AT_ONCE), real.double().split(_AT_ONCE), strict=True)
+        found = [
+            structural_similarity_index_measure(a, b, data_range=2.0, reduction="none") for a, b in parts
+        ]
+        return torch.cat([part for part in found if isinstance(part, Tensor)])
+
+
+class PairedDistance(Paired):
+    """How unlike they are to the eye, by a network's maps: LPIPS, or its kin with other weights."""
+
+    higher_is_better = False
+
+    @checked
+    def __init__(self, distance: PairDistance, fake: Side = "samples", real: Side = "targets") -> None:
+        self.distance, self.what = distance, distance.name
+        super().__init__(fake, real)
+
+    def each(self, fake: Tensor, real: Tensor) -> Tensor:
+        parts = zip(fake.split(_AT_ONCE), real.split(_AT_ONCE), strict=True)
+        return torch.cat([self.distance(a, b) for a, b in parts])
 
 
 class ColourError(Paired):

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from lightning import LightningModule
 from torch import Tensor, nn
@@ -11,6 +11,35 @@ from condiff.autoencoders.space import LatentSpace, draw
 from condiff.diffusion.randomness import Draws
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
+
+
+class Parts(Protocol):
+    """The parts of a global batch that processes share: each must call these in turn with the others."""
+
+    def whole(self, value: Tensor) -> Tensor:
+        """Of the global batch, from the mean over the samples of this part."""
+        ...
+
+    def summed(self, value: Tensor) -> Tensor:
+        """The sum over all parts."""
+        ...
+
+    def joined(self, rows: Tensor) -> Tensor:
+        """The rows, [n, ...], of all parts, which may be of different numbers."""
+        ...
+
+
+class _OnePart:
+    """All of a batch is here."""
+
+    def whole(self, value: Tensor) -> Tensor:
+        return value
+
+    def summed(self, value: Tensor) -> Tensor:
+        return value
+
+    def joined(self, rows: Tensor) -> Tensor:
+        return rows
 
 
 class Method(LightningModule):
@@ -27,6 +56,7 @@ class Method(LightningModule):
         # Where processes share a batch: the loss of this one's part of it, and its weight in their mean
         self.part_loss: Callable[[Mapping[str, Any], Draws], dict[str, Tensor]] = self.loss
         self.part_weight = 1.0
+        self.parts: Parts = _OnePart()
 
     @property
     @abstractmethod
@@ -48,8 +78,14 @@ class Method(LightningModule):
         """What the optimizer, the gradient clipping and the moving average are given."""
         return [p for p in self.trained.parameters() if p.requires_grad]
 
+    def without_decay(self) -> list[nn.Parameter]:
+        """Those of ``trainable`` that a weight decay would pull to where they should not be."""
+        return []
+
     def configure_optimizers(self) -> Any:
-        optimizer, schedule = self.optimizer(self.trainable(), self.training_settings.steps)
+        optimizer, schedule = self.optimizer(
+            self.trainable(), self.training_settings.steps, self.without_decay()
+        )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,9 +32,19 @@ class AdamW:
         self.lr, self.betas, self.weight_decay = lr, (beta1, beta2), weight_decay
         self.warmup, self.flat, self.floor = warmup, flat, floor
 
-    def __call__(self, parameters: Iterable[nn.Parameter], steps: int) -> tuple[torch.optim.AdamW, LambdaLR]:
+    def __call__(
+        self, parameters: Iterable[nn.Parameter], steps: int, without_decay: Iterable[nn.Parameter] = ()
+    ) -> tuple[torch.optim.AdamW, LambdaLR]:
+        spared = {id(parameter) for parameter in without_decay}
+        decayed: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for parameter in parameters:
+            (others if id(parameter) in spared else decayed).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": decayed}]
+        if others:
+            groups.append({"params": others, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(
-            parameters, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
+            groups, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
         )
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step / steps, step))
 

@@ -12,7 +12,7 @@ from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.files import write_json
-from condiff.methods.autoencoder import psnr
+from condiff.methods.first_stage import psnr
 from condiff.stages.device import device
 from condiff.stages.pictures import save_pictures
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime

@@ -35,7 +35,7 @@ from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.run_folders import find_runs
 from condiff.stages.run_log import log_failure, open_log
-from condiff.stages.stage import Artifact, Runtime
+from condiff.stages.stage import MADE, Artifact, Runtime
 from condiff.stages.study import Step, plan, run
 
 Config = Mapping[str, Any]
@@ -253,7 +253,7 @@ def _leave(
         temporary.write_text("".join(json.dumps(line) + "\n" for line in log_rows(done)), encoding="utf-8")
     metrics = metrics_in(done)
     write_json(folder / "metrics.json", metrics)
-    if "samples" in done:
+    if any(stage in done for stage in MADE):
         with written_whole(folder / "samples.png") as temporary:
             samples_grid(done).save(temporary, format="PNG")
     for file in sorted(done["statistics"].path.glob("*.npz")) if "statistics" in done else ():

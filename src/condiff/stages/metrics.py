@@ -25,7 +25,7 @@ from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics
 from condiff.stages.pictures import from_uint8, load_pictures
-from condiff.stages.stage import ASKED, PER_SAMPLE, Artifact, Config, Runtime
+from condiff.stages.stage import ASKED, MADE, PER_SAMPLE, PICTURES_MADE, Artifact, Config, Runtime
 from condiff.stages.statistics import keep, recall
 
 BATCH = 250
@@ -40,7 +40,8 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     ``per_sample.safetensors`` beside it has what each sample gives to those that are means over samples.
     """
     metrics = ready(cfg, inputs, runtime)
-    stored = load_pictures(inputs["samples"].path / "samples.safetensors")
+    made = next(inputs[stage] for stage in MADE if stage in inputs)
+    stored = load_pictures(made.path / PICTURES_MADE)
     take_in(metrics, drawn_sets(stored, device(runtime)))
     write_json(out / "metrics.json", entries_of(metrics))
     write_per_sample(out / PER_SAMPLE, per_sample_of(metrics), stored)

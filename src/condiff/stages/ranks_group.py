@@ -50,8 +50,20 @@ class Rank:
         size = method.training_settings.batch_size
         self.part = len(self.share(size)) / size
         method.part_weight = self.part * self.count  # gradients of ranks are averaged with equal weights
+        method.parts = self
         with_global_statistics(method)
         method.part_loss = DistributedDataParallel(_Loss(method)).__call__
+
+    def whole(self, value: Tensor) -> Tensor:
+        return _summed(self.part * value)
+
+    def summed(self, value: Tensor) -> Tensor:
+        return _summed(value)
+
+    def joined(self, rows: Tensor) -> Tensor:
+        found: list[Any] = [None] * self.count
+        distributed.all_gather_object(found, rows.cpu())
+        return torch.cat(found).to(rows)
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
         sums = _reduced([self.part * value for value in values.values()], ReduceOp.SUM)

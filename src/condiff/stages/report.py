@@ -18,13 +18,18 @@ from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
 from condiff.stages.environment import environment
-from condiff.stages.stage import CAPTION, LOG, PICTURES, Artifact
+from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
 GAP = 24  # pixels between pictures side by side
 STRIP = 6  # steps of a training that are shown
+# What the pictures of a stage are, from left to right.
+_WORDS = {
+    "samples": {"source": "what to change", "image": "samples", "target": "the true answer"},
+    "reconstructions": {"target": "held-out real", "image": "reconstructed"},
+}
 SHOWN = 64  # pixels that a small picture is enlarged to
 
 
@@ -50,10 +55,11 @@ def samples_grid(done: Mapping[str, Artifact]) -> Image.Image:
 
 
 def samples_panels(done: Mapping[str, Artifact]) -> list[Panel]:
-    """The samples, and where they are made from pictures these and the true answers, by class."""
+    """What was made, and where it was made from pictures these and the true answers, by class."""
     info = DataInfo.read(done["data"].path)
-    stored = load_file(done["samples"].path / "samples.safetensors")
-    words = {"source": "what to change", "image": "samples", "target": "the true answer"}
+    stage = next(stage for stage in MADE if stage in done)
+    stored = load_file(done[stage].path / PICTURES_MADE)
+    words = _WORDS[stage]
     return [
         Panel(text, _by_class(np.moveaxis(stored[name], 1, -1), stored["label"], info))
         for name, text in words.items()
@@ -122,9 +128,12 @@ def _scales(node: Mapping[str, Any]) -> list[Scale]:
 
 
 def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
-    if "samples" not in done:
+    if not any(stage in done for stage in MADE):
         return []
     panels = samples_panels(done)
+    if "samples" not in done:
+        caption = "Held-out pictures, never trained on, and what comes of them; each row one class."
+        return [Figure("Pictures and their reconstructions", caption, panels)]
     if len(panels) > 1:
         caption = "Each row one class: what was to be done. None of these pictures was trained on."
         return [Figure("Samples beside their sources", caption, panels)]

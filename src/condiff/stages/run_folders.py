@@ -12,7 +12,7 @@ from condiff.errors import DataError
 from condiff.files import read_json
 from condiff.reports.redact import redact
 from condiff.reports.runs import Run, metric_names
-from condiff.stages.stage import LOG, PER_SAMPLE
+from condiff.stages.stage import LOG, MADE, PER_SAMPLE, PICTURES_MADE
 
 METRICS, LEDGER = "metrics.json", "sweep.json"
 
@@ -80,8 +80,8 @@ def files_of(folder: Path) -> list[str]:
 
 def samples_of(run: Run) -> Path | None:
     """Where the samples of a run are, if it has drawn any and they were not removed."""
-    stage = run.stages.get("samples")
-    return Path(str(stage["path"])) / "samples.safetensors" if stage else None
+    stage = next((run.stages[name] for name in MADE if name in run.stages), None)
+    return Path(str(stage["path"])) / PICTURES_MADE if stage else None
 
 
 def unfinished(folders: Sequence[Path]) -> tuple[list[tuple[str, str]], int]:

@@ -55,7 +55,12 @@ def pictures_of(comparison: Comparison) -> tuple[list[Pictures], list[str]]:
 
 
 def _noise(run: Run) -> tuple[Any, ...]:
-    """What the noise of sample i depends on, and which data and latent space it belongs to."""
+    """What the noise of sample i depends on, and which data and latent space it belongs to.
+
+    Reconstructions have none: whatever the autoencoder, they are of the same pictures.
+    """
+    if "reconstructions" in run.stages:
+        return (None, str(run.stages["data"]["key"]))
     keys = [str((run.stages.get(stage) or {}).get("key")) for stage in ("data", "autoencoder")]
     return (run.config.get(SEED), *keys)
 

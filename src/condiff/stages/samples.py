@@ -21,7 +21,7 @@ from condiff.stages.denoiser import Trained, load_denoiser
 from condiff.stages.device import device
 from condiff.stages.latents import encoded_source, load_space
 from condiff.stages.pictures import save_pictures
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.stage import PICTURES_MADE, Artifact, Config, Runtime
 
 
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
@@ -39,7 +39,7 @@ def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pat
 
         samples = drawn(cfg, inputs, trained, device(runtime), say, ranks, size)
     if ranks.leads:
-        save_pictures(out / "samples.safetensors", samples)
+        save_pictures(out / PICTURES_MADE, samples)
 
 
 def drawn(

@@ -25,6 +25,10 @@ ASKED = "asked"  # its entry with a hash of what the samples were to show
 CAPTION = "caption.json"  # what these are, in words
 
 
+MADE = ("samples", "reconstructions")  # stages whose pictures are measured and shown, whichever a study has
+PICTURES_MADE = "samples.safetensors"  # of theirs: ``image``, and what was asked for
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A finished stage: its key, and the folder with what it made. Its key says all that it is."""

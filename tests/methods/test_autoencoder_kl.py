@@ -1,4 +1,4 @@
-"""The likelihood of reconstructions, its learned log-variance, and the autoencoder that trains by it."""
+"""Reconstructions and how likely they are, and the autoencoder with a Gaussian latent that trains by it."""
 
 import math
 
@@ -15,9 +15,9 @@ from condiff.data.prepare import prepare
 from condiff.diffusion.randomness import Draws
 from condiff.evaluation.features.perceptual import EfficientNetLite0Distance
 from condiff.interrupts import Interrupted, Interrupts
-from condiff.methods.autoencoder import kl
-from condiff.methods.likelihood import AutoencoderELBO, Reconstruction
+from condiff.methods.autoencoder import AutoencoderKL, kl
 from condiff.methods.optimizers import AdamW
+from condiff.methods.reconstruction import LearnedReconstruction, Reconstruction
 from condiff.methods.settings import Training
 from condiff.stages.stage import LOG, Runtime
 from condiff.stages.training import CHECKPOINTS, fit
@@ -39,28 +39,26 @@ def elbo(reconstruction=None, kl_weight=1e-6, **training):
     torch.manual_seed(0)
     settings = Training(**{"steps": 4, "batch_size": 4, **training})
     autoencoder = CompactKL(1, width=16, latent_channels=2)
-    return AutoencoderELBO(
-        autoencoder, reconstruction or Reconstruction(), AdamW(lr=1e-2), settings, 0, kl_weight
+    return AutoencoderKL(
+        autoencoder, reconstruction or LearnedReconstruction(), AdamW(lr=1e-2), settings, 0, kl_weight
     )
 
 
 def test_without_a_distance_it_is_the_likelihood_of_a_laplace_distribution(pairs):
     decoded, images = pairs
     density = Laplace(decoded, math.exp(0.3)).log_prob(images).flatten(1).sum(1)
-    found = Reconstruction(0.3).double()(decoded, images).detach()
+    found = images[0].numel() * LearnedReconstruction(0.3).double()(decoded, images).detach()
     torch.testing.assert_close(found, -density - images[0].numel() * math.log(2), rtol=1e-6, atol=0)
 
 
 def test_the_best_log_variance_is_the_logarithm_of_the_mean_error(pairs):
     decoded, images = pairs
     best = math.log(float((decoded - images).abs().mean()))
-    reconstruction, slopes = Reconstruction().double(), []
+    reconstruction, slopes = LearnedReconstruction().double(), []
     for offset in (-0.1, 0, 0.1):
         with torch.no_grad():
             reconstruction.log_variance.fill_(best + offset)
-        (slope,) = torch.autograd.grad(
-            reconstruction(decoded, images).mean() / images[0].numel(), reconstruction.log_variance
-        )
+        (slope,) = torch.autograd.grad(reconstruction(decoded, images).mean(), reconstruction.log_variance)
         slopes.append(float(slope))
     assert slopes == pytest.approx([1 - math.exp(0.1), 0, 1 - math.exp(-0.1)], abs=1e-12)
 
@@ -68,10 +66,10 @@ def test_the_best_log_variance_is_the_logarithm_of_the_mean_error(pairs):
 def test_the_distance_of_a_picture_counts_at_each_of_its_elements(distance):
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     decoded = images.flip(0)
-    plain = Reconstruction(0.7)(decoded, images)
-    seen = Reconstruction(0.7, distance, 0.5)(decoded, images)
-    expected = 0.5 * distance(decoded, images) * 3 * 32 * 32 / math.exp(0.7)
-    assert expected.min() > 1
+    plain = LearnedReconstruction(0.7)(decoded, images)
+    seen = LearnedReconstruction(0.7, distance=distance, distance_weight=0.5)(decoded, images)
+    expected = 0.5 * distance(decoded, images) / math.exp(0.7)
+    assert expected.min() > 1e-3
     torch.testing.assert_close((seen - plain).detach(), expected, rtol=1e-4, atol=0)
 
 
@@ -87,12 +85,15 @@ def finely(x, y):
 def test_gradients_of_the_distance_reach_the_reconstruction_and_no_weight_of_its_network(distance):
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
-    decoded, reconstruction = images.flip(0).requires_grad_(), Reconstruction(0.0, distance, 100.0)
+    decoded, reconstruction = (
+        images.flip(0).requires_grad_(),
+        LearnedReconstruction(0.0, 0.0, distance, 100.0),
+    )
     reconstruction(decoded, images).sum().backward()
     assert decoded.grad is not None
 
     def value(x):
-        return float(((x - images).abs().flatten(1).sum(1) + 100 * 32 * 32 * finely(x, images)).sum())
+        return float(((x - images).abs().flatten(1).mean(1) + 100 * finely(x, images)).sum())
 
     with torch.no_grad():
         slope = (value(decoded + 1e-6 * direction) - value(decoded - 1e-6 * direction)) / 2e-6
@@ -104,32 +105,34 @@ def test_gradients_of_the_distance_reach_the_reconstruction_and_no_weight_of_its
 def test_half_precision_is_summed_in_single_precision(pairs):
     decoded, images = (part.bfloat16() for part in pairs)
     with torch.autocast("cpu", torch.bfloat16):
-        found = Reconstruction(0.3)(decoded, images)
+        found = LearnedReconstruction(0.3)(decoded, images)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, Reconstruction(0.3)(decoded.float(), images.float()), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        found, LearnedReconstruction(0.3)(decoded.float(), images.float()), rtol=1e-6, atol=0
+    )
 
 
-@pytest.mark.parametrize("with_distance", [True, False])
-def test_a_weight_and_a_distance_are_given_together(distance, with_distance):
-    given = {"distance": distance} if with_distance else {"distance_weight": 1.0}
-    with pytest.raises(ValueError, match=r"Reconstruction\.distance_weight must be given with a distance"):
-        Reconstruction(**given)
+def test_the_square_counts_what_it_is_asked_to(pairs):
+    decoded, images = pairs
+    error = (decoded - images).flatten(1)
+    expected = error.abs().mean(1) + 0.7 * error.square().mean(1)
+    torch.testing.assert_close(Reconstruction(0.7)(decoded, images), expected, rtol=1e-12, atol=0)
 
 
-def test_the_loss_is_a_sum_over_a_picture_and_a_mean_over_pictures():
-    method, draws = elbo(Reconstruction(0.3), kl_weight=0.5), Draws(0, 0, 4, slice(None))
+def test_the_loss_is_a_sum_over_a_picture_by_its_elements_and_a_mean_over_pictures():
+    method, draws = elbo(LearnedReconstruction(0.3), kl_weight=0.5), Draws(0, 0, 4, slice(None))
     images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     moments = method.autoencoder.encode(images)
     decoded = method.autoencoder.decode(draw(moments, draws.normal("latent", 2, 4, 4)))
     error, divergence = (decoded - images).detach().abs(), kl(moments).detach()
     nats = [float((error[i] / math.exp(0.3) + 0.3).sum() + 0.5 * divergence[i].sum()) for i in range(4)]
     found = method.loss({"image": images}, draws)
-    assert float(found["loss"].detach()) == pytest.approx(sum(nats) / 4, rel=1e-5)
+    assert float(found["loss"].detach()) == pytest.approx(sum(nats) / 4 / images[0].numel(), rel=1e-5)
     assert float(found["kl"]) == pytest.approx(float(divergence.mean()), rel=1e-5)
 
 
 def test_half_a_batch_on_each_of_two_processes_has_the_mean_loss_of_the_whole():
-    method = elbo(Reconstruction(0.3), kl_weight=0.5)
+    method = elbo(LearnedReconstruction(0.3), kl_weight=0.5)
     images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
     def loss(part):
@@ -141,7 +144,7 @@ def test_half_a_batch_on_each_of_two_processes_has_the_mean_loss_of_the_whole():
 
 
 def test_the_optimizer_has_the_log_variance_and_everything_that_requires_a_gradient(distance):
-    method = elbo(Reconstruction(0.0, distance, 1.0))
+    method = elbo(LearnedReconstruction(0.0, 0.0, distance))
     (optimizer,), _ = method.configure_optimizers()
     given = [id(part) for group in optimizer.param_groups for part in group["params"]]
     assert len(given) == len({*given})

@@ -1,0 +1,124 @@
+"""A discriminator that an autoencoder is trained against."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from condiff.autoencoders.adversarial import (
+    balance,
+    gradient_at,
+    hinge,
+    hinge_of_generator,
+    r1,
+    vanilla,
+    vanilla_of_generator,
+)
+from condiff.autoencoders.discriminator import PatchDiscriminator
+from condiff.methods.optimizers import AdamW
+from condiff.methods.settings import Training
+from condiff.ranges import Count, Natural, NonNegative, checked
+
+LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "hinge": (hinge, hinge_of_generator),
+    "vanilla": (vanilla, vanilla_of_generator),
+}
+Whole = Callable[[Tensor], Tensor]  # from a mean over a part of the global batch to that over all of it
+
+
+class PatchAdversary:
+    """What a discriminator of patches is, how it learns and what it counts.
+
+    optimizer: its own, over the steps that it takes.
+    width, halvings: see ``PatchDiscriminator``; 64 and 3 give patches of 70x70 pixels.
+    weight: of the adversarial loss beside the adaptive one, which makes both losses move the decoder's last
+        convolution alike (Esser 2021, eq. 7). 0 leaves out the whole adversary.
+    start: steps of the autoencoder before either loss counts.
+    r1: weight of the gradient penalty (``autoencoders.adversarial.r1``); 0 leaves it out.
+    """
+
+    @checked
+    def __init__(
+        self,
+        optimizer: AdamW,
+        width: Count = 64,
+        halvings: Count = 3,
+        loss: Literal["hinge", "vanilla"] = "hinge",
+        weight: NonNegative = 0.5,
+        start: Natural = 0,
+        r1: NonNegative = 0.0,
+    ) -> None:
+        self.optimizer, self.width, self.halvings, self.loss = optimizer, width, halvings, loss
+        self.weight, self.start, self.r1 = weight, start, r1
+
+    def begin(self, channels: int, training: Training) -> "Adversary | None":
+        """The discriminator of pictures with these channels; None where it would never count."""
+        return Adversary(self, channels, training) if self.weight and self.start < training.steps else None
+
+
+class Adversary(nn.Module):
+    """The discriminator while it learns, with an optimizer of its own.
+
+    Its weights ask for gradients only in its own step: whoever is judged by it hands none to them, and
+    ranks exchange them here and not where those of the autoencoder are.
+    """
+
+    def __init__(self, settings: PatchAdversary, channels: int, training: Training) -> None:
+        super().__init__()
+        self.settings, self.clip = settings, training.clip
+        self.discriminator = PatchDiscriminator(channels, settings.width, settings.halvings)
+        self.of_discriminator, self.of_generator = LOSSES[settings.loss]
+        self.optimizer, self.schedule = settings.optimizer(
+            self.discriminator.parameters(), training.steps - settings.start
+        )
+        self.discriminator.requires_grad_(False)
+
+    def judges(self, step: int) -> bool:
+        """Whether it counts at a step of the autoencoder."""
+        return step >= self.settings.start
+
+    def loss(
+        self, decoded: Tensor, reconstruction: Tensor, last: Tensor, whole: Whole
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is added to the autoencoder's loss, and what there is to log.
+
+        decoded: [B, C, H, W] with its graph; reconstruction: the loss to keep in balance with; last: the
+        weight of the decoder's last convolution.
+        """
+        adversarial = self.of_generator(self.discriminator(decoded))
+        adaptive = balance(whole(gradient_at(last, reconstruction)), whole(gradient_at(last, adversarial)))
+        told = {"adversarial": adversarial.detach(), "adaptive_weight": adaptive}
+        return self.settings.weight * adaptive * adversarial, told
+
+    def learn(self, images: Tensor, decoded: Tensor, whole: Whole) -> dict[str, Tensor]:
+        """One step, on pictures and what came of them, each [B, C, H, W] in [-1, 1]; what there is to log."""
+        parameters = [*self.discriminator.requires_grad_(True).parameters()]
+        logits = self.discriminator(torch.cat([images, decoded.detach().to(images)]))
+        real, fake = logits.chunk(2)
+        loss = self.of_discriminator(real, fake)
+        if self.settings.r1:
+            loss = loss + self.settings.r1 * r1(self.discriminator, images)
+        gradients = torch.autograd.grad(loss, parameters)
+        self.discriminator.requires_grad_(False)
+        flat = whole(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = flat.split([parameter.numel() for parameter in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        nn.utils.clip_grad_norm_(parameters, self.clip or float("inf"), error_if_nonfinite=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        return {
+            "discriminator": loss.detach(),
+            "logits_real": real.mean().detach(),
+            "logits_fake": fake.mean().detach(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Of its optimizer; its weights are in the state of the module."""
+        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.optimizer.load_state_dict(dict(state["optimizer"]))
+        self.schedule.load_state_dict(dict(state["schedule"]))

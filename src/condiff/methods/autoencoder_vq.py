@@ -1,0 +1,78 @@
+"""Training of an autoencoder with a codebook."""
+
+from torch import Tensor, nn
+
+from condiff.autoencoders.codebook import Assigned, Codebook, earliest, offers, perplexity, used
+from condiff.autoencoders.quantizer import Quantising, VectorQuantizer
+from condiff.diffusion.randomness import Draws
+from condiff.methods.adversary import PatchAdversary
+from condiff.methods.first_stage import FirstStage, Passed
+from condiff.methods.optimizers import AdamW
+from condiff.methods.reconstruction import Reconstruction
+from condiff.methods.settings import Training
+from condiff.ranges import Fraction, NonNegative, Positive, checked
+
+
+class AutoencoderVQ(FirstStage):
+    """Reconstruction through rounded latents and the losses of a ``VectorQuantizer``.
+
+    commitment: van den Oord 2017's is 0.25.
+    codebook_weight: of codebook and commitment together, beside the reconstruction.
+    restart: a code that is chosen less than so many times as often as the mean one becomes a latent of the
+        batch; 0 restarts none.
+    restart_until: the share of the steps after which none is restarted any more, so that codes settle.
+    """
+
+    @checked
+    def __init__(
+        self,
+        autoencoder: Quantising,
+        reconstruction: Reconstruction,
+        optimizer: AdamW,
+        training: Training,
+        seed: int,
+        commitment: NonNegative = 0.25,
+        codebook_weight: Positive = 1.0,
+        restart: Fraction = 0.1,
+        restart_until: Fraction = 0.8,
+        adversary: PatchAdversary | None = None,
+    ) -> None:
+        super().__init__(autoencoder, reconstruction, optimizer, training, seed, adversary)
+        if not isinstance(autoencoder, Quantising):
+            raise ValueError(
+                f"AutoencoderVQ needs a network with a codebook, got {type(autoencoder).__name__}"
+            )
+        if restart == 1:
+            raise ValueError(f"AutoencoderVQ.restart must be below 1, got {restart}")
+        self.codebook_weight, self.restart = codebook_weight, restart
+        self.restart_steps = int(restart_until * training.steps)
+        self.commitment = commitment
+
+    def without_decay(self) -> list[nn.Parameter]:
+        return [*super().without_decay(), *self.codebook.parameters()]
+
+    @property
+    def codebook(self) -> Codebook:
+        assert isinstance(self.autoencoder, Quantising)
+        return self.autoencoder.codebook
+
+    def passed(self, images: Tensor, draws: Draws) -> Passed:
+        assert isinstance(self.autoencoder, Quantising)
+        latents = self.autoencoder.encoded(images)
+        found = VectorQuantizer(self.codebook, self.commitment)(latents)
+        self.coded = latents.detach(), found.codes, draws
+        decoded = self.autoencoder.decoded(found.latents)
+        return Passed(decoded, self.codebook_weight * found.loss, {"codebook": found.loss.detach()})
+
+    def stepped(self, step: int) -> None:
+        """The codes move once a step, by what the global batch chose."""
+        latents, codes, draws = self.coded
+        codebook = self.codebook
+        assigned = Assigned(self.parts.summed(codebook.assigned(latents, codes).sums))
+        codebook.absorb(assigned)
+        if self.restart and step < self.restart_steps:
+            dead = codebook.dead(self.restart)
+            if num := int(dead.sum()):
+                codebook.restart(dead, earliest(self.parts.joined(offers(latents, draws, num)), num))
+        self.scalars |= {"codes_used": used(assigned.counts), "perplexity": perplexity(assigned.counts)}
+        super().stepped(step)
