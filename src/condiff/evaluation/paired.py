@@ -117,11 +117,8 @@ class StructuralSimilarity(Paired):
         super().__init__(fake, real)
 
     def each(self, fake: Tensor, real: Tensor) -> Tensor:
-        parts = zip(fake.double().split(_AT_ONCE), real.double().split(_AT_ONCE), strict=True)
-        found = [
-            structural_similarity_index_measure(a, b, data_range=2.0, reduction="none") for a, b in parts
-        ]
-        return torch.cat([part for part in found if isinstance(part, Tensor)])
+        pairs = zip(fake.double().split(_AT_ONCE), real.double().split(_AT_ONCE), strict=True)
+        return torch.cat([_similarity(a, b) for a, b in pairs])
 
 
 class PairedDistance(Paired):
@@ -223,6 +220,13 @@ def sobel(grey: Tensor) -> Tensor:
     filters = torch.stack([across, across.T])[:, None]
     padded = torch.nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate")
     return conv2d(padded, filters).norm(dim=1, keepdim=True)
+
+
+def _similarity(x: Tensor, y: Tensor) -> Tensor:
+    """[B]"""
+    found = structural_similarity_index_measure(x, y, data_range=2.0, reduction="none")
+    assert isinstance(found, Tensor)
+    return found
 
 
 def _decibels(square: Tensor) -> Tensor:
