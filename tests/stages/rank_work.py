@@ -105,3 +105,15 @@ def hang(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:
     if runtime.ranks.index == 1:
         time.sleep(600)
     runtime.ranks.largest(2)
+
+
+def first_stage(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """Train an autoencoder against a discriminator; leave all that it has learned, as each rank has it."""
+    from condiff.stages.training import fit  # noqa: PLC0415
+    from tests.methods.first_stages import adversary, first_stage  # noqa: PLC0415
+
+    # of hinge losses the gradient of the last bias may vanish, and Adam makes a step of what rounding leaves
+    method = first_stage(cfg["kind"], adversary(loss="vanilla", r1=1.0))
+    fit("autoencoder", method, ShardDataset(inputs["data"].path, "train"), runtime, out)
+    learned = {name: value.contiguous() for name, value in method.state_dict().items()}
+    save_file(learned, out / f"learned{runtime.ranks.index}.safetensors")

@@ -16,6 +16,7 @@ from condiff.autoencoders.adversarial import (
     vanilla_of_generator,
 )
 from condiff.autoencoders.discriminator import PatchDiscriminator
+from condiff.autoencoders.precision import at_least_single
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.ranges import Count, Natural, NonNegative, checked
@@ -95,7 +96,7 @@ class Adversary(nn.Module):
         """One step, on pictures and what came of them, each [B, C, H, W] in [-1, 1]; what there is to log."""
         parameters = [*self.discriminator.requires_grad_(True).parameters()]
         logits = self.discriminator(torch.cat([images, decoded.detach().to(images)]))
-        real, fake = logits.chunk(2)
+        real, fake = at_least_single(logits).chunk(2)
         loss = self.of_discriminator(real, fake)
         if self.settings.r1:
             loss = loss + self.settings.r1 * r1(self.discriminator, images)

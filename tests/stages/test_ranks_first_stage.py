@@ -1,0 +1,40 @@
+"""An autoencoder with a codebook, against a discriminator, learns on two processes what it learns on one."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from condiff.data.digits import Digits
+from condiff.data.prepare import prepare
+from condiff.stages.stage import LOG, Artifact, Runtime, Stage
+
+WORK = Stage("autoencoder", "tests.stages.rank_work:first_stage", ("data",), reads=("kind",), is_shared=True)
+OF_THE_MACHINE = {"images_per_second", "memory_mib"}
+
+
+@pytest.mark.parametrize("kind", ["vq_averaged", "vq_learned"])
+def test_two_processes_learn_what_one_does(kind, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    prepare(Digits(size=8), data)
+    (data / "manifest.json").write_text("{}")
+    for devices in (1, 2):
+        out = tmp_path / str(devices)
+        out.mkdir()
+        runtime = Runtime(accelerator="cpu", devices=devices)
+        WORK.run({"kind": kind}, {"data": Artifact("data", data, {})}, runtime, out)
+    alone = load_file(tmp_path / "1" / "learned0.safetensors")
+    parts = [load_file(tmp_path / "2" / f"learned{rank}.safetensors") for rank in (0, 1)]
+    for name, value in alone.items():
+        assert torch.equal(parts[0][name], parts[1][name]), name
+        torch.testing.assert_close(parts[0][name], value, rtol=1e-3, atol=1e-4, msg=name)
+    logs = [
+        [json.loads(line) for line in (tmp_path / devices / LOG).read_text().splitlines()] for devices in "12"
+    ]
+    assert len(logs[0]) == len(logs[1]) == 6
+    for one, two in zip(*logs, strict=True):
+        assert one.keys() == two.keys()
+        for name in one.keys() - OF_THE_MACHINE - {"stage"}:
+            assert two[name] == pytest.approx(one[name], rel=2e-3, abs=1e-4), name
