@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+NO_VARIANCE = -1e4  # its exponential is 0 in any precision, and it is a number that a file may hold
+
 
 class Autoencoder(nn.Module, ABC):
     """Images to the moments of a Gaussian over latents, and latents back to images.
 
-    An encoder that leaves nothing to chance gives a log variance of -inf: see ``certain``.
+    An encoder that leaves nothing to chance gives NO_VARIANCE as log variance: see ``certain``.
     """
 
     channels: int
@@ -32,7 +34,12 @@ class Autoencoder(nn.Module, ABC):
 
 def certain(latents: Tensor) -> Tensor:
     """Moments, [B, 2 C', h, w], of a Gaussian without variance at these latents, [B, C', h, w]."""
-    return torch.cat([latents, torch.full_like(latents, -torch.inf)], dim=1)
+    return torch.cat([latents, torch.full_like(latents, NO_VARIANCE)], dim=1)
+
+
+def is_certain(moments: Tensor) -> bool:
+    """Whether nothing is left to chance in moments, [B, 2 C', h, w]."""
+    return bool((moments.chunk(2, dim=1)[1] <= NO_VARIANCE).all())
 
 
 def draw(moments: Tensor, noise: Tensor) -> Tensor:

@@ -39,6 +39,20 @@ def codebooks_are_trained(cfg: Config) -> Iterator[str]:
         yield f"autoencoder.method: must be {wanted} where the network, {own}, has {has}"
 
 
+def discriminator_sees_something(cfg: Config) -> Iterator[str]:
+    """A discriminator of patches has no logit for a picture that its halvings leave nothing of."""
+    node, size = at(cfg, "autoencoder", "method", "adversary"), argument(at(cfg, "data"), "size")
+    halvings = argument(node, "halvings")
+    stages, counts = words(cfg.get("stages")), argument(node, "weight") != 0
+    if "autoencoder" in stages and counts and type(halvings) is int and type(size) is int:
+        least = 3 * 2**halvings  # PatchDiscriminator.smallest
+        if size < least:
+            yield (
+                f"autoencoder.method.adversary.halvings: {halvings} needs pictures of at least {least} pixels"
+                f" a side, and data.size is {size}; use fewer, or autoencoder.method.adversary=null"
+            )
+
+
 def levels_fit(cfg: Config) -> Iterator[str]:
     """A U-Net says of each of its widths whether it attends, and normalizes each in equal groups."""
     for path, node in objects(cfg, ""):

@@ -21,7 +21,12 @@ from condiff.config.hints import nearest
 from condiff.config.kinds import objects, wrong_kinds
 from condiff.config.logger_rules import logger_is_understood
 from condiff.config.needed_stages import is_judged
-from condiff.config.network_rules import codebooks_are_trained, levels_fit, size_can_be_halved
+from condiff.config.network_rules import (
+    codebooks_are_trained,
+    discriminator_sees_something,
+    levels_fit,
+    size_can_be_halved,
+)
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
 Rule = Callable[[Config], Iterator[str]]
@@ -252,6 +257,7 @@ RULES: tuple[Rule, ...] = (
     given_weights_are_not_trained,
     one_thing_is_measured,
     codebooks_are_trained,
+    discriminator_sees_something,
     metrics_are_objects,
     checkpoint_is_kept,
     size_can_be_halved,

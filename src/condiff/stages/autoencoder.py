@@ -7,11 +7,15 @@ from pathlib import Path
 import torch
 from torch.nn.functional import mse_loss
 
-from condiff.autoencoders.space import Autoencoder
+from condiff.autoencoders.codebook import perplexity, used
+from condiff.autoencoders.quantizer import Quantising
+from condiff.autoencoders.space import Autoencoder, is_certain, mode
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
+from condiff.errors import ConfigError
 from condiff.files import write_json
+from condiff.methods.autoencoder import kl
 from condiff.methods.first_stage import psnr
 from condiff.stages.device import device
 from condiff.stages.pictures import save_pictures
@@ -23,7 +27,8 @@ SHOWN = 10
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     folder, own = inputs["data"].path, cfg["autoencoder"]
-    autoencoder = _built(own, DataInfo.read(folder), cfg["seed"])
+    info = DataInfo.read(folder)
+    autoencoder = _built(own, info, cfg["seed"])
     method = build(
         own["method"],
         "autoencoder.method",
@@ -32,6 +37,12 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         training=build(own["trainer"], "autoencoder.trainer"),
         seed=cfg["seed"],
     )
+    if method.adversary is not None and info.size < (least := method.adversary.discriminator.smallest):
+        halvings = own["method"]["adversary"]["halvings"]
+        raise ConfigError(
+            f"autoencoder.method.adversary.halvings: {halvings} needs pictures of at least {least} pixels"
+            f" a side, and these have {info.size}; use fewer, or autoencoder.method.adversary=null"
+        )
     drawing = runtime.pictures and runtime.pictures.reconstructions(inputs["data"])
     fit("autoencoder", method, ShardDataset(folder, "train"), runtime, out, drawing=drawing)
     if not runtime.ranks.leads:
@@ -56,15 +67,28 @@ def _built(own: Config, info: DataInfo, seed: int) -> Autoencoder:
 
 @torch.no_grad()
 def _measure(autoencoder: Autoencoder, held_out: ShardDataset, runtime: Runtime, out: Path) -> None:
-    """PSNR on held-out pictures, and some of them with their reconstructions above one another."""
+    """How well held-out pictures come back, what their latents cost, and some above what they become."""
     autoencoder.eval()
-    square, shown = 0.0, []
+    square, divergence, counts, shown = 0.0, 0.0, torch.zeros(1), []
     for batch in held_out.chunks(250):
         images = batch["image"].to(device(runtime))
-        mean, _ = autoencoder.encode(images).chunk(2, dim=1)
-        decoded = autoencoder.decode(mean).clamp(-1, 1)
+        moments = autoencoder.encode(images)
+        decoded = autoencoder.decode(mode(moments)).clamp(-1, 1)
         square += float(mse_loss(decoded, images)) * len(images)
+        if not is_certain(moments):
+            divergence += float(kl(moments).mean()) * len(images)
+        if isinstance(autoencoder, Quantising):
+            codes = autoencoder.codebook.nearest(mode(moments)).flatten()
+            counts = counts + torch.bincount(codes, minlength=autoencoder.codebook.num_codes).cpu()
         shown = shown or [images[:SHOWN], decoded[:SHOWN]]
-    value = float(psnr(torch.tensor(square / len(held_out))))
-    write_json(out / "autoencoder.json", {"held_out_psnr": value, "n": len(held_out)})
+    found: dict[str, float] = {"held_out_psnr": float(psnr(torch.tensor(square / len(held_out))))}
+    if isinstance(autoencoder, Quantising):
+        found |= {
+            "codes": autoencoder.codebook.num_codes,
+            "codes_used": float(used(counts)),
+            "perplexity": float(perplexity(counts)),
+        }
+    elif divergence:
+        found["kl_per_dimension"] = divergence / len(held_out)
+    write_json(out / "autoencoder.json", {**found, "n": len(held_out)})
     save_pictures(out / "reconstructions.safetensors", {"image": torch.cat(shown)})

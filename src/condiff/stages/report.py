@@ -166,9 +166,19 @@ def _reconstructions_figure(done: Mapping[str, Artifact]) -> list[Figure]:
     found = read_json(done["autoencoder"].path / "autoencoder.json")
     caption = (
         f"Held-out pictures above what the autoencoder makes of their latents: PSNR "
-        f"{found['held_out_psnr']:.1f} dB over {found['n']}."
+        f"{found['held_out_psnr']:.1f} dB over {found['n']}{_of_latents(found)}."
     )
     return [Figure("Reconstructions", caption, [Panel("", picture)])]
+
+
+def _of_latents(found: Mapping[str, Any]) -> str:
+    if "codes" in found:
+        return (
+            f"; they use {found['codes_used']:.0%} of {found['codes']} codes,"
+            f" as many as {found['perplexity']:.0f} that were used alike"
+        )
+    divergence = found.get("kl_per_dimension")
+    return "" if divergence is None else f"; {divergence:.2f} nats of KL a dimension of the latent"
 
 
 def _strip(title: str, stage: str, done: Mapping[str, Artifact]) -> list[Figure]:

@@ -1,0 +1,168 @@
+"""Studies of autoencoders, with the real configs shrunk: trained, decoded from, measured and diffused on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from condiff.config.compose import check, read_command, register
+from condiff.errors import ConfigError
+from condiff.interrupts import Interrupts
+from condiff.stages.driver import run_study
+from condiff.stages.study import STAGES
+from condiff.sweeps.sweep import run_sweep
+from tests.smoke.conftest import ROOT
+
+TINY = (
+    "data=digits",
+    "data.size=16",
+    "judge.trainer.steps=3",
+    "judge.trainer.batch_size=16",
+    "autoencoder.network.width=16",
+    "autoencoder.trainer.steps=6",
+    "autoencoder.trainer.batch_size=8",
+    "+autoencoder.trainer.log_every=2",
+    "autoencoder.method.adversary.start=4",
+    "autoencoder.method.adversary.width=16",
+    "num_samples=40",
+    "logger.wandb=off",
+    "runtime.accelerator=cpu",
+)
+LATENT = (
+    "trainer.steps=4",
+    "trainer.batch_size=8",
+    "network.widths=[8,16]",
+    "network.attention=[false,false]",
+    "sampler.steps=3",
+)
+# A network without a codebook, to be trained as if it had one.
+PLAIN = (
+    "autoencoder=vq",
+    "autoencoder.network._target_=condiff.autoencoders.compact.CompactKL",
+    "~autoencoder.network.codebook",
+)
+
+
+@pytest.fixture
+def run(cache, tmp_path):
+    register()
+
+    def made(experiment, *overrides):
+        argv = [f"experiment={experiment}", *TINY, f"runtime.cache={cache}", *overrides]
+        (cfg,) = check(argv, ROOT / "conf", [stage.name for stage in STAGES])
+        folder = tmp_path / "run"
+        run_study(cfg, folder, Interrupts())
+        return folder
+
+    return made
+
+
+def stages(folder):
+    return json.loads((folder / "stages.json").read_text())
+
+
+def of_stage(folder, stage, name):
+    return Path(stages(folder)[stage]["path"]) / name
+
+
+@pytest.mark.parametrize("kind", ["kl", "vq"])
+def test_what_an_autoencoder_keeps_of_held_out_pictures_is_measured(run, kind):
+    folder = run(f"autoencoder_{kind}")
+    assert list(stages(folder)) == ["data", "judge", "autoencoder", "reconstructions", "metrics"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for name in ("psnr", "ssim", "class_accuracy", "rfd_judge_biased_n40", "fd_judge_biased_n40"):
+        assert metrics[name]["n"] == 40
+    made = load_file(of_stage(folder, "reconstructions", "samples.safetensors"))
+    assert made["image"].shape == made["target"].shape == (40, 1, 16, 16)
+    error = (made["image"].astype(float) - made["target"]) / 255
+    assert metrics["psnr"]["value"] == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=1e-3)
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    own = {row["step"]: row for row in rows if row["stage"] == "autoencoder"}
+    assert ["adversarial" in own[step] for step in (2, 4, 6)] == [False, False, True]
+    found = json.loads(of_stage(folder, "autoencoder", "autoencoder.json").read_text())
+    page = (folder / "report.html").read_text()
+    if kind == "vq":
+        assert 0 < own[6]["codes_used"] <= 1
+        assert 1 <= found["perplexity"] <= found["codes"] * found["codes_used"] + 1e-3
+        assert "256 codes" in page
+    else:
+        assert found["kl_per_dimension"] > 0
+        assert "nats of KL a dimension" in page
+    assert "Pictures and their reconstructions" in page
+    assert Image.open(folder / "samples.png").width > 100
+
+
+def test_a_perceptual_distance_is_chosen_by_name_and_trained_by(run):
+    plain, seen = (
+        load_file(of_stage(run("autoencoder_kl", choice), "autoencoder", "weights.safetensors"))
+        for choice in ("perceptual=none", "perceptual=efficientnet_lite0")
+    )
+    assert any((plain[name] != seen[name]).any() for name in plain)
+
+
+def test_reconstructions_are_measured_in_features_without_a_judge(run):
+    folder = run("autoencoder_kl", "metrics=reconstructed_features")
+    assert "judge" not in stages(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics) == {
+        "psnr",
+        "ssim",
+        "distance_efficientnet_lite0",
+        "rfd_efficientnet_lite0_biased_n40",
+    }
+
+
+def test_diffusion_runs_on_latents_that_are_not_yet_rounded_and_ends_in_codes(run, monkeypatch):
+    folder = run("cfg_latent", *LATENT, "autoencoder=vq", "metrics=judged")
+    samples = load_file(of_stage(folder, "samples", "samples.safetensors"))
+    assert samples["image"].shape == (40, 1, 16, 16)
+    space = load_file(of_stage(folder, "latents", "space.safetensors"))
+    assert space["std"].min() > 0
+    assert np.isfinite(space["mean"]).all()
+    assert json.loads((folder / "metrics.json").read_text())["class_accuracy"]["n"] == 40
+
+
+def test_a_sweep_compares_autoencoders_on_the_same_pictures(cache, tmp_path, monkeypatch):
+    register()
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", "experiment=autoencoder_kl", *TINY, "autoencoder.method.adversary.weight=0,0.5"]
+    command = read_command(
+        [*words, f"runtime.cache={cache}"], ROOT / "conf", [stage.name for stage in STAGES]
+    )
+    assert run_sweep(command, "run.py", Interrupts()) == 0
+    (ledger,) = tmp_path.rglob("sweep.json")
+    page = (ledger.parent / "comparison.html").read_text()
+    assert "psnr" in page
+    jobs = sorted(folder for folder in ledger.parent.iterdir() if (folder / "stages.json").is_file())
+    targets = [load_file(of_stage(job, "reconstructions", "samples.safetensors"))["target"] for job in jobs]
+    assert len(jobs) == 2
+    assert np.array_equal(*targets)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("autoencoder.method.adversary.halvings=3",), r"halvings: 3 needs pictures of at least 24 pixels"),
+        (PLAIN, r"autoencoder.method: must be AutoencoderKL where the network, CompactKL, has no codebook"),
+        (("stages=[data,autoencoder,metrics]",), r"metrics needs samples or reconstructions"),
+        (("metrics=paired",), r"metrics.psnr_unedited: compares sources"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_runs(run, words, said):
+    with pytest.raises(ConfigError, match=said):
+        run("autoencoder_kl", *words)
+
+
+def test_a_picture_too_small_for_the_discriminator_is_told_before_training(run, tmp_path):
+    for name in "ab":
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for k in range(6):
+            pixels = torch.randint(0, 255, (8, 8, 3), dtype=torch.uint8).numpy()
+            Image.fromarray(pixels).save(tmp_path / "own" / name / f"{k}.png")
+    words = ("data=image_folder", f"data.path={tmp_path / 'own'}", "data.size=null")
+    with pytest.raises(ConfigError, match=r"halvings: 2 needs pictures of at least 12 pixels .* have 8;"):
+        run("autoencoder_kl", *words)
