@@ -4,11 +4,15 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from condiff.autoencoders.compact import CompactKL
+from condiff.data.dataset import ShardDataset
 from condiff.data.digits import Digits
 from condiff.data.prepare import prepare
+from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.stage import LOG, Artifact, Runtime, Stage
+from condiff.stages.study import STAGES
 
 WORK = Stage("autoencoder", "tests.stages.rank_work:first_stage", ("data",), reads=("kind",), is_shared=True)
 OF_THE_MACHINE = {"images_per_second", "memory_mib"}
@@ -38,3 +42,34 @@ def test_two_processes_learn_what_one_does(kind, tmp_path):
         assert one.keys() == two.keys()
         for name in one.keys() - OF_THE_MACHINE - {"stage"}:
             assert two[name] == pytest.approx(one[name], rel=2e-3, abs=1e-4), name
+
+
+def test_two_processes_leave_the_latents_that_one_leaves(tmp_path):
+    """The same shards byte for byte, and so the same keys, labels and moments together."""
+    data = tmp_path / "data"
+    data.mkdir()
+    prepare(Digits(size=8), data)
+    (data / "manifest.json").write_text("{}")
+    encoder = Artifact("data", data, {}), tmp_path / "autoencoder"
+    encoder[1].mkdir()
+    network = {"_target_": "condiff.autoencoders.compact.CompactKL", "width": 16}
+    config = {"seed": 0, "autoencoder": {"network": network}}
+    (encoder[1] / "manifest.json").write_text(json.dumps({"config": config}))
+    torch.manual_seed(1)
+    save_file(CompactKL(1, width=16).state_dict(), encoder[1] / "weights.safetensors")
+    inputs = {"data": encoder[0], "autoencoder": Artifact("ae", encoder[1], {"config": config})}
+    (stage,) = (stage for stage in STAGES if stage.name == "latents")
+    for devices in (1, 2):
+        (tmp_path / str(devices)).mkdir()
+        runtime = Runtime(accelerator="cpu", devices=devices)
+        stage.run({}, inputs, runtime, tmp_path / str(devices))
+    one, two = ({file.name: file.read_bytes() for file in (tmp_path / devices).iterdir()} for devices in "12")
+    assert {"train-000000.tar", "index-train.jsonl", "space.safetensors"} <= one.keys()
+    assert one == two
+    found, pictures = ShardDataset(tmp_path / "2", "train"), ShardDataset(data, "train")
+    assert found.keys == pictures.keys
+    assert torch.equal(found.labels, pictures.labels)
+    autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"])
+    own = autoencoder.encode(pictures.__getitems__([(0, 0, 777)])["image"])
+    moments = found.__getitems__([(0, 0, 777)])["moments"]
+    torch.testing.assert_close(moments, own.detach(), rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 """Encode every training picture once, and measure what latents look like."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,28 +20,57 @@ from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import save_weights
 
 SPACE = "space.safetensors"
+AT_ONCE = 250  # pictures that a rank encodes at a time
 
 
 @torch.no_grad()
 def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """Shards of moments, and the mean and standard deviation of each channel of a latent."""
-    place = device(runtime)
+    """Shards of moments, and the mean and standard deviation of each channel of a latent.
+
+    Ranks encode a share of every part, and the one that leads writes them in the order of the pictures: the
+    shards, and what is measured over them, are the same however many there are.
+    """
+    place, ranks = device(runtime), runtime.ranks
     autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"]).to(place)
     data, seen = ShardDataset(inputs["data"].path, "train"), ChannelMoments()
-    first = 0
-    with ShardWriter(out, "train") as writer:
-        for batch in track(data.chunks(250), -(-len(data) // 250), "latents"):
-            moments = autoencoder.encode(batch["image"].to(place))
-            seen.add(drawn_once(moments, first))
-            first += len(moments)
-            parts = {"npy": moments}
-            if "source" in batch:
-                parts["source.npy"] = encoded_source(autoencoder, batch["source"].to(place))
-            for i, key in enumerate(batch["key"]):
-                label = {"cls": str(int(batch["label"][i])).encode()} if "label" in batch else {}
-                arrays = {name: to_npy(part[i].cpu().numpy()) for name, part in parts.items()}
-                writer.write(key, {**arrays, **label})
-    save_weights(out / SPACE, seen.space().state_dict())
+    with ExitStack() as stack:
+        writer = stack.enter_context(ShardWriter(out, "train")) if ranks.leads else None
+        parts = _parts(len(data), AT_ONCE * ranks.count)
+        for rows in track(parts, len(parts), "latents"):
+            own = rows[ranks.share(len(rows)).start : ranks.share(len(rows)).stop]
+            found = _encoded(autoencoder, data, own, place)
+            whole = {name: ranks.gathered(part, len(rows)) for name, part in found.items()}
+            ranks.alive()
+            if writer is not None:
+                seen.add(drawn_once(whole["npy"], rows.start))
+                _write(writer, data, rows, whole)
+    if ranks.leads:
+        save_weights(out / SPACE, seen.space().state_dict())
+
+
+def _parts(total: int, most: int) -> list[range]:
+    """0..total - 1 in parts that differ by one at most: no rank is left without a share of the last one."""
+    num = -(-total // most)
+    return [range(total * k // num, total * (k + 1) // num) for k in range(num)]
+
+
+def _encoded(
+    autoencoder: Autoencoder, data: ShardDataset, rows: range, place: torch.device
+) -> dict[str, Tensor]:
+    """By the extension of their member: moments, [B, 2 C', h, w], and the latents of what is to be edited."""
+    batch = data.__getitems__([(0, row, row) for row in rows])
+    found = {"npy": autoencoder.encode(batch["image"].to(place)).cpu()}
+    if "source" in batch:
+        found["source.npy"] = encoded_source(autoencoder, batch["source"].to(place)).cpu()
+    return found
+
+
+def _write(writer: ShardWriter, data: ShardDataset, rows: range, whole: Mapping[str, Tensor]) -> None:
+    """Each under the key of its picture, with its label."""
+    for i, row in enumerate(rows):
+        label = {} if data.labels is None else {"cls": str(int(data.labels[row])).encode()}
+        arrays = {name: to_npy(part[i].numpy()) for name, part in whole.items()}
+        writer.write(data.keys[row], {**arrays, **label})
 
 
 def encoded_source(autoencoder: Autoencoder, source: Tensor) -> Tensor:

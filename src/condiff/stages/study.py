@@ -30,7 +30,7 @@ STAGES = (
         reads=("seed", "autoencoder"),
         is_shared=True,
     ),
-    Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder")),
+    Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder"), is_shared=True),
     Stage(
         "denoiser",
         "condiff.stages.denoiser:train",
