@@ -188,7 +188,7 @@ def metrics_have_what_they_look_at(cfg: Config) -> Iterator[str]:
                 " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
             )
         sides = [argument(node, side) for side in ("fake", "real")] if isinstance(node, dict) else []
-        paired = " and ".join(side for side in ("sources", "targets") if side in {*sides} - known)
+        paired = " and ".join(side for side in ("sources", "targets") if side in sides and side not in known)
         if paired and "metrics" in stages:
             yield (
                 f"metrics.{name}: compares {paired}, which only a study of edits has; use"
