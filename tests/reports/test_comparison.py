@@ -7,8 +7,9 @@ import pytest
 from run_folders import config_of, metrics_of
 
 from condiff.reports.comparison import Comparison, evenly, results
+from condiff.reports.comparison_axes import EACH, swept
 from condiff.reports.comparison_losses import told_apart
-from condiff.reports.comparison_plots import EACH, lines_over, swept
+from condiff.reports.comparison_plots import lines_over
 from condiff.reports.comparison_tables import runs_table, settings_table
 from condiff.reports.comparison_trade_offs import front, trade_offs
 from condiff.reports.runs import Run

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from condiff.reports.comparison import Comparison
+from condiff.reports.comparison_axes import EACH, swept
 from condiff.reports.comparison_noise import noise
 from condiff.reports.comparison_pairs import pairs
-from condiff.reports.comparison_plots import EACH, swept
 from condiff.reports.comparison_style import CSS
 from condiff.reports.comparison_tables import runs_table, settings_table
 from condiff.reports.comparison_trade_offs import trade_offs

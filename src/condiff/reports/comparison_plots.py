@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly
+from condiff.reports.comparison_axes import EACH, by_others, is_numeric, swept, together_with
 from condiff.reports.curves import COLOURS, Point
 from condiff.reports.plots import (
     DASHES,
@@ -20,7 +21,7 @@ from condiff.reports.plots import (
     words,
     wrapped,
 )
-from condiff.reports.runs import Estimate, are_numbers, in_order, said, shown, telling
+from condiff.reports.runs import Estimate, in_order, shown
 from condiff.reports.tables import number
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 
 MOST_LINES = 10  # in one plot
 MOST_PLOTS = 36  # of metrics over settings
-EACH = "setting"  # the axis of settings that have no common one
 ROW, LINE, LEGEND = 0.24, 0.1, 0.15  # inches: of a category, of a line more of it, of a row of the legend
 LABEL, LEGEND_LETTERS = 30, 40  # on a line of a category, and of the legend
-_FULL = 2 / 3  # share of a design of choices and lines that is there, below which settings stand one by one
 LOG_FROM = 10.0  # largest / smallest value of a setting from which its axis is logarithmic
 
 
@@ -58,26 +57,6 @@ def metric_plots(comparison: Comparison) -> list[Plot]:
     return plots
 
 
-def swept(comparison: Comparison) -> list[str]:
-    """The settings that some runs differ in alone; where there are none, the settings as they are.
-
-    These stand in the place of choices, too, of which few are there in most lines.
-    """
-    found = [
-        axis
-        for axis, column in comparison.table.items()
-        if len({*column}) > 1 and any(len(own) > 1 for own in by_others(comparison, axis).values())
-    ]
-    full = [axis for axis in found if is_numeric(comparison, axis) or _is_full(comparison, axis)]
-    return full if full == found and full else [*full, EACH]
-
-
-def _is_full(comparison: Comparison, axis: str) -> bool:
-    """Whether most choices are there in most lines."""
-    cells = len({*comparison.table[axis]}) * len(by_others(comparison, axis))
-    return len(comparison.settings) >= _FULL * cells
-
-
 def lines_over(comparison: Comparison, axis: str, metric: str) -> tuple[Lines, int]:
     """The points of a metric by what else differs, and how many lines are left out."""
     estimates = comparison.estimates[metric]
@@ -96,33 +75,6 @@ def lines_over(comparison: Comparison, axis: str, metric: str) -> tuple[Lines, i
     return {name: lines[name] for name in kept}, len(lines) - len(kept)
 
 
-def is_numeric(comparison: Comparison, axis: str) -> bool:
-    return axis != EACH and are_numbers(comparison.table[axis])
-
-
-def by_others(comparison: Comparison, axis: str) -> dict[str, list[int]]:
-    """The places of the settings that differ in the axis alone, by what sets them apart from others."""
-    if axis == EACH:
-        return {"": list(range(len(comparison.settings)))}
-    told_by_it = {axis, *_together(comparison, axis)}
-    others = {path: column for path, column in comparison.table.items() if path not in told_by_it}
-    groups: dict[str, list[int]] = {}
-    for place, setting in enumerate(comparison.settings):
-        name = ", ".join(words(said(path, setting.values[path])) for path in telling(others))
-        groups.setdefault(name, []).append(place)
-    return groups
-
-
-def _together(comparison: Comparison, axis: str) -> list[str]:
-    """What else differs and is told by the axis."""
-    own = comparison.table.get(axis, [])
-    return [
-        path
-        for path, column in comparison.table.items()
-        if path != axis and own and len({*zip(own, column, strict=True)}) == len({*own})
-    ]
-
-
 def _value(comparison: Comparison, axis: str, place: int) -> Any:
     setting = comparison.settings[place]
     return setting.label if axis == EACH else setting.values[axis]
@@ -135,8 +87,8 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
     parts = [f"{len(lines)} of {len(lines) + left_out} lines, evenly chosen."] if left_out else []
     if len(comparison.protocols(metric)) > 1:
         parts.append("Measured under several protocols: points of different ones do not compare.")
-    together = ", ".join(words(path) for path in _together(comparison, axis))
-    parts += [f"Changes with it: {together}."] if together else []
+    beside = ", ".join(words(path) for path in together_with(comparison, axis))
+    parts += [f"Changes with it: {beside}."] if beside else []
     numeric = is_numeric(comparison, axis)
     present = {place.at for line in lines.values() for place in line}
     order = [setting.label for setting in comparison.settings] if axis == EACH else comparison.table[axis]

@@ -6,17 +6,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly
-from condiff.reports.comparison_plots import (
-    LEGEND_LETTERS,
-    LOG_FROM,
-    MOST_LINES,
-    by_others,
-    is_numeric,
-    legend,
-    paint,
-    swept,
-    told,
-)
+from condiff.reports.comparison_axes import by_others, is_numeric, swept
+from condiff.reports.comparison_plots import LEGEND_LETTERS, LOG_FROM, MOST_LINES, legend, paint, told
 from condiff.reports.curves import Point
 from condiff.reports.labelling import label
 from condiff.reports.plots import INK, PAPER, Plot, drawn, file_name, log_ticks, mark, words, wrapped
