@@ -6,10 +6,11 @@ import re
 import pytest
 from run_folders import config_of, metrics_of
 
-from condiff.reports.comparison import Comparison, evenly, results
+from condiff.reports.comparison import Comparison, evenly
 from condiff.reports.comparison_axes import EACH, swept
 from condiff.reports.comparison_losses import told_apart
 from condiff.reports.comparison_plots import lines_over
+from condiff.reports.comparison_results import results
 from condiff.reports.comparison_tables import runs_table, settings_table
 from condiff.reports.comparison_trade_offs import front, trade_offs
 from condiff.reports.runs import Run
@@ -193,7 +194,10 @@ def test_results_have_a_line_for_each_run_and_metric():
         "protocol": "samples, judge ab",
         "run": "runs/1.5",
         "metrics_key": "k1.5",
+        "pairing": "",
         **dict.fromkeys(("less_run", "difference", "difference_low", "difference_high", "discordant"), ""),
+        **dict.fromkeys(("mean_difference", "samples_low", "samples_high", "trainings"), ""),
+        **dict.fromkeys(("trainings_low", "trainings_high", "verdict"), ""),
     }
     assert (rows[5]["metric"], rows[5]["low"]) == ("fd_judge_floor", "")
 

@@ -48,7 +48,7 @@ def test_a_comparison_leaves_a_page_a_table_and_figures(runs, tmp_path):
     names = ("class_accuracy_against_fd_judge", "fd_judge_over_guidance_scale", "loss_denoiser")
     assert {f"{name}.{kind}" for name in names for kind in ("png", "svg")} <= figures
     assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 1 + 4 * 3
-    assert len(re.findall(r"<tr data-place=", page)) == 2 + 4  # settings, and every run
+    assert len(re.findall(r"<tr data-place=", page)) == 2 + 4 + 2  # settings, every run, less either setting
     assert not list((tmp_path / "out").rglob("*.tmp"))
 
 

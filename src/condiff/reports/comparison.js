@@ -40,6 +40,12 @@ all("tr[data-place]").forEach((row) => {
   });
 });
 
+// Which setting the others are shown less of.
+const reference = one("#reference");
+reference?.addEventListener("change", () =>
+  all(".less").forEach((part) => (part.hidden = part.dataset.reference !== reference.value)),
+);
+
 // Which noise is shown, and which settings of it.
 const noises = all(".noise"), chips = all(".chips input");
 function choose() {

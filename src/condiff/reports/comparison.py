@@ -1,8 +1,6 @@
 """What a comparison of finished runs says, as plain data, and what follows from it."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -10,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from condiff.reports.paired import Difference
-from condiff.reports.redact import redact
+from condiff.reports.over_seeds import OverSeeds
 from condiff.reports.runs import (
-    SEED,
     Estimate,
     Run,
     Setting,
@@ -23,6 +19,8 @@ from condiff.reports.runs import (
     metric_names,
     settings_of,
 )
+
+_DISTANCES = ("fd", "fid", "sfid")
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,13 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Runs whose samples came from one noise and were to show the same, each less one of them."""
+    """Settings less others of them, on the same samples where values per sample are there."""
 
-    reference: Run
-    n: int  # samples of each
-    rows: Sequence[tuple[Run, Mapping[str, Difference]]]  # by metric, of the others
+    references: Sequence[int] = ()  # places of settings that all are shown less of, first the default
+    # by the place of a setting and of what it is less of, then by metric
+    found: Mapping[tuple[int, int], Mapping[str, OverSeeds]] = field(default_factory=dict)
+    alone: Sequence[tuple[Run, str]] = ()  # runs that share their samples with no other, and why
+    without: str = ""  # why no run has values per sample, and what to do
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ class Comparison:
     losses: Sequence[Losses] = ()
     failed: Sequence[tuple[str, str]] = ()  # overrides of the jobs that failed, and what was wrong
     notes: Sequence[str] = ()
-    pairs: Sequence[Pairs] = ()
-    alone: Sequence[tuple[Run, str]] = ()  # runs that share their samples with no other, and why
+    pairs: Pairs = field(default_factory=Pairs)
 
     @cached_property
     def table(self) -> dict[str, list[Any]]:
@@ -124,6 +123,15 @@ class Comparison:
         entries = (run.metrics[metric] for run in self.runs if metric in run.metrics)
         return {(protocol_of(str(entry["protocol"])), entry["n"]) for entry in entries}
 
+    @cached_property
+    def judged_by(self) -> str | None:
+        """The metric that settings are ranked by first: a distance, or else one whose best is known."""
+        ranked = [name for name in self.metrics if self.best[name].places]
+        return next((name for name in ranked if self.is_distance(name)), next(iter(ranked), None))
+
+    def is_distance(self, metric: str) -> bool:
+        return has_word(metric, _DISTANCES) and self.arrow(metric) == "↓"
+
     def _best(self, metric: str) -> Best:
         """Nothing where the direction is unknown, protocols differ or all are alike."""
         more, found = self.directions.get(metric), self.estimates[metric]
@@ -138,34 +146,9 @@ class Comparison:
         return Best(places, near)
 
 
-def results(comparison: Comparison) -> str:
-    """results.csv: a line a run and metric, the settings that differ before it."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    last = ["metric", "value", "low", "high", "n", "protocol", "run", "metrics_key"]
-    writer.writerow([*comparison.table, SEED, *last, *_PAIRED])
-    paired = _paired(comparison)
-    for place, run in enumerate(comparison.runs):
-        values = [redact({path: column[place]})[path] for path, column in comparison.table.items()]
-        for name, metric in run.metrics.items():
-            low, high = metric["interval"] or ("", "")
-            row = [name, metric["value"], low, high, metric["n"], metric["protocol"], run.folder]
-            less = paired.get((id(run), name), [""] * len(_PAIRED))
-            writer.writerow([*values, run.config.get(SEED), *row, measured_key(run), *less])
-    return text.getvalue()
-
-
-_PAIRED = ("less_run", "difference", "difference_low", "difference_high", "discordant")
-
-
-def _paired(comparison: Comparison) -> dict[tuple[int, str], list[Any]]:
-    """What the table says of a run less its reference, by the run and the metric."""
-    return {
-        (id(run), name): [group.reference.folder, one.value, one.low, one.high, one.discordant]
-        for group in comparison.pairs
-        for run, found in group.rows
-        for name, one in found.items()
-    }
+def has_word(name: str, words_of: Collection[str]) -> bool:
+    """Whether a metric is one of these; its deviation is none."""
+    return bool({*name.split("_")} & {*words_of}) and "std" not in name.split("_")
 
 
 def measured_key(run: Run) -> str:

@@ -156,7 +156,7 @@ def _notes(comparison: Comparison) -> str:
         what = "standard deviations over seeds" if comparison.has_seeds else "95 % intervals"
         finer = (
             "Settings that share their noise are compared more finely by their differences in pairs."
-            if comparison.pairs
+            if comparison.pairs.found
             else "Settings that share their noise can be compared more finely: such numbers move together."
         )
         lines.append(f"Not told apart means that {what} meet. {finer}")

@@ -1,118 +1,146 @@
-"""The section of a comparison page that judges runs in pairs, sample by sample."""
+"""The section of a comparison page that judges settings in pairs: at the same noise, sample by sample."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from condiff.reports.comparison import Comparison, Pairs
+from condiff.reports.comparison import Comparison
+from condiff.reports.comparison_axes import Contrast, contrasts
 from condiff.reports.comparison_tables import cell, head, sortable, value_cell
-from condiff.reports.html import caption
-from condiff.reports.paired import Difference
+from condiff.reports.over_seeds import ALIKE, SAME, OverSeeds
 from condiff.reports.redact import escaped
-from condiff.reports.runs import SEED, Run, said, shown
+from condiff.reports.runs import SEED, Run, said
 
 MOST_NAMED = 3  # runs that are not compared
+MOST_CONTRASTS = 8  # of choices; results.csv has all
+Rows = Mapping[int, Mapping[str, OverSeeds]]  # by the place of the setting
 
 
 def pairs(comparison: Comparison) -> list[str]:
-    """The table, what it is relative to, and who is left out; nothing where no run has values per sample."""
-    parts = []
-    if comparison.pairs:
-        columns = _Columns.of(comparison)
-        parts = [_lead(comparison), _table(comparison, columns), caption(_caption(bool(columns.hits)))]
-    if comparison.alone:
+    """Choices where all else is the same, all settings less one, what it covers, and who is left out."""
+    own = comparison.pairs
+    parts = [f'<p class="told">{escaped(own.without)}</p>'] if own.without else []
+    if own.found:
+        parts += [_contrasts(comparison), _references(comparison), _covers([*own.found.values()])]
+    if own.alone:
         parts.append(f'<p class="told">{escaped(_alone(comparison))}</p>')
     return parts
 
 
-def _lead(comparison: Comparison) -> str:
-    """Which run the others are compared with, and by what rule."""
-    places = [comparison.place_of(group.reference) for group in comparison.pairs]
-    if len({*places}) > 1:
-        which = "the first setting among the runs that share its samples, named in each row"
-    else:
-        own = " of the same seed" if len(places) > 1 else ""
-        which = f"<b>{escaped(comparison.settings[places[0]].label)}</b>{own}, the first setting"
-    return f'<p class="sum">Each run less the reference on the same samples. The reference is {which}.</p>'
+def _contrasts(comparison: Comparison) -> str:
+    """A table for each choice less the first of its axis."""
+    found = comparison.pairs.found
+    tables = []
+    for contrast in contrasts(comparison):
+        rows = {place: found[place, less] for place, less in contrast.at.values() if (place, less) in found}
+        if rows:
+            tables.append(_contrast(comparison, contrast, rows))
+    left = len(tables) - MOST_CONTRASTS
+    more = [f'<p class="told">{left} more of such tables are in results.csv.</p>'] if left > 0 else []
+    return "\n".join([*tables[:MOST_CONTRASTS], *more])
+
+
+def _contrast(comparison: Comparison, contrast: Contrast, rows: Rows) -> str:
+    title = f"{contrast.title}, {contrast.held}"
+    return f"<h3>{escaped(title)}</h3>\n{_table(comparison, rows, contrast.others)}"
+
+
+def _references(comparison: Comparison) -> str:
+    """The settings less the best one, and behind a selector less each other."""
+    own, parts, names = comparison.pairs, [], []
+    for place in own.references:
+        rows = {one: found for (one, less), found in own.found.items() if less == place}
+        name = escaped(comparison.settings[place].label)
+        first = place == own.references[0]
+        why = f", {escaped(_why(comparison))}" if first else ""
+        table = _table(comparison, rows, comparison.settings[0].named_by)
+        left = len(comparison.settings) - 1 - len(rows)
+        more = f" {left} more of the settings share no samples with it." if left else ""
+        lead = f'<p class="sum">Less <b>{name}</b>{why}.{more}</p>'
+        hidden = "" if first else " hidden"
+        parts.append(f'<div class="less" data-reference="{place}"{hidden}>{lead}\n{table}</div>')
+        names.append(f'<option value="{place}"{" selected" if first else ""}>{name}</option>')
+    if not parts:
+        return ""
+    choice = f'<label>less <select id="reference">{"".join(names)}</select></label>'
+    live = f'<div class="controls live">{choice}</div>\n' if len(names) > 1 else ""
+    return "<h3>Every setting less a reference</h3>\n" + live + "\n".join(parts)
+
+
+def _why(comparison: Comparison) -> str:
+    """By what rule the reference is one."""
+    judged, place = comparison.judged_by, comparison.pairs.references[0]
+    if judged is None:
+        return "the first setting"
+    where = "" if place in comparison.best[judged].places else " among those that share their samples"
+    return f"the setting with the best {judged}{where}"
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """What the table has a column for."""
+    """What a table has a column for."""
 
-    metrics: Sequence[str]  # that some pair has
+    named: Sequence[str]  # what tells its rows apart
+    metrics: Sequence[str]  # that some row has
     hits: frozenset[str]  # those of them that count hits
     has_seeds: bool
-    has_references: bool
 
     @classmethod
-    def of(cls, comparison: Comparison) -> "_Columns":
-        found = [one for group in comparison.pairs for _, own in group.rows for one in own.items()]
+    def of(cls, comparison: Comparison, rows: Rows, named: Sequence[str]) -> "_Columns":
+        found = [one for own in rows.values() for one in own.items()]
         there = {name for name, _ in found}
-        references = [group.reference for group in comparison.pairs]
         return cls(
+            named,
             [name for name in comparison.metrics if name in there],
-            frozenset(name for name, one in found if one.discordant is not None),
-            len({str(run.config.get(SEED)) for run in references}) > 1,
-            len({comparison.place_of(run) for run in references}) > 1,
+            frozenset(name for name, one in found if one.hits is not None),
+            any(len(one.pairs) > 1 for _, one in found),
         )
 
 
-def _table(comparison: Comparison, columns: _Columns) -> str:
-    heads = [head(name) for name in (comparison.settings[0].named_by or ["setting"])]
-    heads += [head(SEED)] if columns.has_seeds else []
-    heads += [head("reference")] if columns.has_references else []
+def _table(comparison: Comparison, rows: Rows, named: Sequence[str]) -> str:
+    columns = _Columns.of(comparison, rows, named)
+    heads = [head(name) for name in (columns.named or ["setting"])]
     for metric in columns.metrics:
         heads.append(head(f"{metric} {comparison.arrow(metric)}".strip(), "figure"))
         heads += [head("samples that differ", "figure")] if metric in columns.hits else []
+    heads += [head("seeds", "figure")] if columns.has_seeds else []
     heads.append(head("n", "figure"))
-    rows = [
-        (comparison.place_of(run), group, run, found)
-        for group in comparison.pairs
-        for run, found in group.rows
-    ]
-    rows.sort(key=lambda row: row[0])
-    return sortable(heads, [_row(comparison, columns, *row) for row in rows], "")
+    lines = [_row(comparison, columns, place, rows[place]) for place in sorted(rows)]
+    return sortable(heads, lines, "")
 
 
-def _row(
-    comparison: Comparison,
-    columns: _Columns,
-    place: int,
-    group: Pairs,
-    run: Run,
-    found: Mapping[str, Difference],
-) -> str:
+def _row(comparison: Comparison, columns: _Columns, place: int, found: Mapping[str, OverSeeds]) -> str:
     setting = comparison.settings[place]
-    cells = [value_cell(path, setting.values, run) for path in setting.named_by]
-    cells = cells or [cell("all runs", "all runs", "named")]
-    if columns.has_seeds:
-        seed = run.config.get(SEED)
-        cells.append(cell(seed, escaped(shown(seed)), "named"))
-    if columns.has_references:
-        label = comparison.settings[comparison.place_of(group.reference)].label
-        cells.append(cell(label, escaped(label), "named"))
+    cells = [value_cell(path, setting.values, setting.runs[0]) for path in columns.named]
+    cells = cells or [cell(setting.label, escaped(setting.label), "named")]
     for metric in columns.metrics:
         one = found.get(metric)
         cells.append(_difference(one, comparison.directions.get(metric)))
         cells += [_discordant(one)] if metric in columns.hits else []
-    cells.append(cell(group.n, str(group.n), "figure"))
+    if columns.has_seeds:
+        seeds = max(len(one.pairs) for one in found.values())
+        cells.append(cell(seeds, str(seeds), "figure"))
+    n = max(one.n for one in found.values())
+    cells.append(cell(n, str(n), "figure") if n else cell(None, "–", "figure"))
     return f'<tr data-place="{place}">{"".join(cells)}</tr>'
 
 
-def _difference(one: Difference | None, more_is_better: bool | None) -> str:
+def _difference(one: OverSeeds | None, more_is_better: bool | None) -> str:
+    """The value, what it comes to in words, and what each interval says."""
     if one is None:
         return cell(None, "–", "figure")
-    half = (one.high - one.low) / 2
-    digits = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
-    value, low, high = (signed(part, digits) for part in (one.value, one.low, one.high))
-    below = f"<small>[{low}, {high}]</small>"
-    if not one.is_told_apart:
-        return cell(one.value, f"{value}{below}", "figure alike")
-    if more_is_better is None:
-        return cell(one.value, f"<b>{value}</b>{below}", "figure")
-    word = "better" if (one.value > 0) == more_is_better else "worse"
-    return cell(one.value, f'<b title="{word} than the reference">{value}</b>{below}', f"figure {word}")
+    verdict = one.verdict(more_is_better)
+    shortest = min((high - low for low, high in filter(None, (one.samples, one.trainings))), default=0.0)
+    digits = max(0, 1 - math.floor(math.log10(shortest / 2))) if shortest > 0 else 3
+    below = "".join(
+        f"<small>{name} [{signed(ends[0], digits)}, {signed(ends[1], digits)}]</small>"
+        for name, ends in (("samples", one.samples), ("seeds", one.trainings))
+        if ends and verdict != SAME
+    )
+    value = "0" if verdict == SAME else signed(one.value, digits)
+    state = "alike" if verdict in (SAME, ALIKE) else verdict.partition(" ")[0]
+    strong = value if state == "alike" else f"<b>{value}</b>"
+    return cell(one.value, f'{strong}<span class="verdict">{verdict}</span>{below}', f"figure {state}")
 
 
 def signed(value: float, digits: int) -> str:
@@ -120,37 +148,61 @@ def signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def _discordant(one: Difference | None) -> str:
-    if one is None or one.discordant is None:
+def _discordant(one: OverSeeds | None) -> str:
+    if one is None or one.hits is None:
         return cell(None, "–", "figure")
-    below = f"<small>+{one.gained} −{one.lost}</small>"
-    return cell(one.discordant, f"{one.discordant}{below}", "figure")
+    gained, lost = one.hits
+    return cell(gained + lost, f"{gained + lost}<small>+{gained} −{lost}</small>", "figure")
 
 
-def _caption(has_hits: bool) -> str:
-    ways = (
-        ["Samples that differ: a hit of one of both, + of the run, − of the reference."] if has_hits else []
-    )
-    return " ".join(
-        [
-            "Below each difference its 95 % interval, over samples and for each row by itself; another"
-            " training may differ by more.",
-            "Blue is better than the reference, orange worse; grey is not told apart from it, its interval"
-            " holds 0.",
-            *ways,
+def _covers(found: Sequence[Mapping[str, OverSeeds]]) -> str:
+    """What is paired, what an interval covers, and what the words mean."""
+    every = [item for own in found for item in own.items()]
+    lines = [
+        "Paired: two runs of one seed start from the same noise and were asked for the same; they come from"
+        " one training where the settings do not change it.",
+        "“samples” is the 95 % interval over other samples of the very models compared here.",
+        *_certainty(max(one.num_trainings for _, one in every if one.trainings or one.samples)),
+    ]
+    crude = [*dict.fromkeys(name for name, one in every if not one.is_paired and one.samples)]
+    if crude:
+        are = "has no values" if len(crude) == 1 else "have no values"
+        lines.append(
+            f"{', '.join(crude)} {are} per sample, so “samples” is as of independent ones there: too wide"
+            " where noise is shared."
+        )
+    if any(one.hits for _, one in every):
+        lines.append("Samples that differ: a hit of one of both, + of the setting, − of what it is less of.")
+    lines.append("Each row stands by itself: of twenty without any difference, one is told apart by chance.")
+    return f'<ul class="notes">{"".join(f"<li>{escaped(line)}</li>" for line in lines)}</ul>'
+
+
+def _certainty(num_trainings: int) -> list[str]:
+    """What is known of other trainings, and by which word."""
+    if num_trainings == 1:
+        return [
+            "“better here” and “worse here”: that interval leaves 0 out. All is of one training, so nothing"
+            " is known of others; several seeds (seed=0,1,2) would tell."
         ]
-    )
+    return [
+        "“seeds” is the 95 % interval over other trainings and their samples: Student's, of the mean of the"
+        f" differences of {num_trainings} trainings. It is wide where they are few: the mean ± 9.0 of their"
+        " standard deviations for two trainings, ± 2.5 for three, ± 1.2 for five.",
+        "“better” and “worse” hold for other trainings, too (“seeds” leaves 0 out); “better here” and “worse"
+        " here” for these trainings only (“samples” leaves 0 out).",
+    ]
 
 
 def _alone(comparison: Comparison) -> str:
     """Who is left out, and why."""
-    named = [f"{_name(comparison, run)} ({why})" for run, why in comparison.alone[:MOST_NAMED]]
-    left = len(comparison.alone) - len(named)
+    alone = comparison.pairs.alone
+    named = [f"{_name(comparison, run)} ({why})" for run, why in alone[:MOST_NAMED]]
+    left = len(alone) - len(named)
     more = f"; and {left} more" if left > 0 else ""
-    many, of_all = len(comparison.alone), f"{len(comparison.alone)} of {len(comparison.runs)} runs"
+    of_all = f"{len(alone)} of {len(comparison.runs)} runs"
     return (
-        f"{of_all} {'is' if many == 1 else 'are'} not compared in pairs, which takes the same samples:"
-        f" {'; '.join(named)}{more}."
+        f"{of_all} {'is' if len(alone) == 1 else 'are'} not compared sample by sample, which takes the same"
+        f" samples: {'; '.join(named)}{more}."
     )
 
 

@@ -58,8 +58,12 @@ tr.lit td, .runs tr.lit td:first-child { background: var(--wash); }
   text-decoration-color: var(--accent); }
 .figure b { font-weight: 600; }
 .alike { color: var(--soft); }
-.better b { color: var(--series-0); }
-.worse b { color: var(--series-1); }
+.verdict { display: block; font-size: .8rem; }
+h3 + .controls { margin-top: 10px; }
+.wide + h3, .wide + .told { margin-top: 30px; }
+.less + .notes, .wide + .notes { margin-top: 18px; }
+.better b, .better .verdict { color: var(--series-0); }
+.worse b, .worse .verdict { color: var(--series-1); }
 .key b { font-weight: 600; }
 .controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin-bottom: 16px;
   font-size: .88rem; }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from condiff.reports.comparison import Comparison, evenly
+from condiff.reports.comparison import Comparison, evenly, has_word
 from condiff.reports.comparison_axes import by_others, is_numeric, swept
 from condiff.reports.comparison_plots import LEGEND_LETTERS, LOG_FROM, MOST_LINES, legend, paint, told
 from condiff.reports.curves import Point
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LABELLED = 10  # points with their name beside them; of more, those of the front
-_DISTANCES = ("fd", "fid", "sfid")
 _QUALITIES = ("accuracy", "recall", "is")
 SIZE = (7.6, 5.4)
 
@@ -51,8 +50,8 @@ class TradeOff:
 def trade_offs(comparison: Comparison) -> list[TradeOff]:
     """The first distance against everything that speaks for samples, where both were measured alike."""
     named = [name for name in comparison.metrics if len(comparison.protocols(name)) == 1]
-    distances = [name for name in named if _is_one(name, _DISTANCES) and comparison.arrow(name) == "↓"]
-    qualities = [name for name in named if _is_one(name, _QUALITIES) and comparison.arrow(name) == "↑"]
+    distances = [name for name in named if comparison.is_distance(name)]
+    qualities = [name for name in named if has_word(name, _QUALITIES) and comparison.arrow(name) == "↑"]
     found = [_trade_off(comparison, distances[0], quality) for quality in qualities] if distances else []
     return [one for one in found if len(one.found) > 1]
 
@@ -156,7 +155,3 @@ def _bars(comparison: Comparison) -> str:
     if comparison.has_seeds:
         return "Bars: the standard deviation over runs that differ in their seed."
     return "Bars: 95 % intervals, where there are any."
-
-
-def _is_one(name: str, words_of: Sequence[str]) -> bool:
-    return bool({*name.split("_")} & {*words_of}) and "std" not in name.split("_")

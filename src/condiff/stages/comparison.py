@@ -8,10 +8,11 @@ from pathlib import Path
 
 from condiff.config.nodes import attribute
 from condiff.files import written_whole
-from condiff.reports.comparison import Comparison, Losses, results
+from condiff.reports.comparison import Comparison, Losses
 from condiff.reports.comparison_losses import loss_plots
 from condiff.reports.comparison_page import PAGE, render
 from condiff.reports.comparison_plots import metric_plots
+from condiff.reports.comparison_results import results
 from condiff.reports.comparison_trade_offs import trade_off_plots
 from condiff.reports.runs import Run, metric_names
 from condiff.stages.paired_samples import pairs_of
@@ -87,15 +88,13 @@ def comparison_of(
     """The runs with all that their folders and artifacts have to show."""
     plain = Comparison(title, question, command, runs, directions(runs))
     pictures, notes = pictures_of(plain)
-    pairs, alone = pairs_of(plain)
     return replace(
         plain,
         pictures=pictures,
         losses=losses_of(runs),
         failed=failed,
         notes=notes,
-        pairs=pairs,
-        alone=alone,
+        pairs=pairs_of(plain),
     )
 
 
