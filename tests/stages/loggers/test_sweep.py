@@ -2,7 +2,18 @@
 
 import json
 
-from condiff.stages.loggers.sweep import best, charts, front, log_sweep, metrics_of, trades, varied
+import pytest
+
+from condiff.stages.loggers.sweep import (
+    best,
+    charts,
+    front,
+    log_sweep,
+    metrics_of,
+    over_seeds,
+    trades,
+    varied,
+)
 from tests.stages.loggers.conftest import lines, records
 
 AXES = ["guidance", "guidance.scale"]
@@ -66,12 +77,71 @@ def test_a_sweep_is_a_table_a_curve_for_each_metric_and_a_front():
     assert found["sweep"].columns == [*AXES, "class_accuracy", "fd_judge"]
     assert len(found["sweep"].data) == 5
     curve = found["fd_judge over guidance.scale"].table
-    assert curve.columns == ["guidance.scale", "fd_judge", "guidance"]
-    assert [row[0] for row in curve.data] == [1.0, 1.0, 1.5, 2.0, 2.0]
+    assert curve.columns == ["guidance.scale", "fd_judge", "line", "guidance"]
+    assert [row[:3] for row in curve.data] == [
+        [1.0, 5.3, "guidance=cfg"],
+        [1.5, 2.9, "guidance=cfg"],
+        [2.0, 3.9, "guidance=cfg"],
+        [1.0, 5.4, "guidance=apg"],
+        [2.0, 3.0, "guidance=apg"],
+    ]
     assert [row[:2] for row in found["fd_judge against class_accuracy, front"].table.data] == [
         [0.98, 2.9],
         [0.99, 3.9],
     ]
+
+
+def fd_of(guidance, steps, scale, seed):
+    return scale + 10 * (guidance == "apg") + steps / 100 + (seed - 1) / 2
+
+
+THREE = ["seed", "guidance", "guidance.scale", "sampler.steps"]
+GRID = [
+    {**dict(zip(THREE, (seed, rule, scale, steps), strict=True)), "fd_judge": fd_of(rule, steps, scale, seed)}
+    for seed in (0, 1)
+    for scale in (2.0, 1.0)
+    for rule in ("cfg", "apg")
+    for steps in (8, 16)
+]
+
+
+def test_a_curve_has_a_line_for_each_combination_of_the_other_axes_and_none_over_the_seed(settings, tmp_path):
+    """Read back from the disk: means of seed 0, which is half below, and seed 1, to which is added 0."""
+    log_sweep(settings, "sweep8", "small", tmp_path, GRID, THREE)
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    records(folder, "run")  # once all is written
+    tables = [json.loads(path.read_text()) for path in (folder / "files").rglob("*.table.json")]
+    curves = {tuple(table["columns"][:2]): table for table in tables if "line" in table["columns"]}
+    assert {*curves} == {("guidance.scale", "fd_judge"), ("sampler.steps", "fd_judge")}
+    lines_of = {}
+    for x, y, line, *_ in curves["guidance.scale", "fd_judge"]["data"]:
+        lines_of.setdefault(line, []).append((x, round(y, 9)))
+    assert lines_of == {
+        f"guidance={rule}, sampler.steps={steps}": [
+            (scale, round(fd_of(rule, steps, scale, 1) - 0.25, 9)) for scale in (1.0, 2.0)
+        ]
+        for rule in ("cfg", "apg")
+        for steps in (8, 16)
+    }
+    assert [row[2] for row in curves["sampler.steps", "fd_judge"]["data"][:2]] == 2 * [
+        "guidance=cfg, guidance.scale=2.0"
+    ]
+    summary = {k: v for part in records(folder, "summary") for k, v in part["update"].items()}
+    assert summary["best/fd_judge"] == pytest.approx(1.08 - 0.25)
+    assert summary["best/fd_judge/at"] == "guidance=cfg, guidance.scale=1.0, sampler.steps=8"
+
+
+def test_settings_of_which_no_two_share_a_line_are_points():
+    """As a search leaves them."""
+    found = [{"guidance.scale": 1.0 + k / 7, "sampler.steps": 8 + k, "fd_judge": 3.0 + k} for k in range(4)]
+    curve = charts(found, ["guidance.scale", "sampler.steps"])["fd_judge over guidance.scale"]
+    assert "scatter" in curve.spec.spec_name
+    assert len(curve.table.data) == 4
+
+
+def test_the_mean_over_seeds_is_of_those_that_have_the_number():
+    rows = [{"seed": k, "guidance.scale": 1.0, "fd_judge": value} for k, value in enumerate((1.0, None, 4.0))]
+    assert over_seeds(rows, ["seed", "guidance.scale"]) == [{"guidance.scale": 1.0, "fd_judge": 2.5}]
 
 
 def test_a_job_without_a_number_is_in_the_table_and_on_no_curve():

@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from condiff.reports.runs import SEED
 from condiff.stages.loggers.directions import better
 from condiff.stages.loggers.logger import Told
 from condiff.stages.loggers.wandb_runs import Wandb
 
 log = logging.getLogger(__name__)
 FLOOR = "_floor"  # ends the name of what real data reaches, which no setting changes
+LINE = "line"  # the column that tells the lines of a curve apart
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -37,28 +40,52 @@ def log_sweep(
 
 
 def charts(rows: Rows, axes: Sequence[str]) -> dict[str, Any]:
-    """The table of all jobs; each metric over each axis of numbers; each accuracy against each distance."""
+    """The table of all jobs; of means over seeds each metric over each axis, and gains against costs."""
     wandb, metrics = import_module("wandb"), metrics_of(rows, axes)
     found = {"sweep": _table(rows, [*axes, *metrics])}
-    for axis, metric in product(varied(rows, axes), metrics):
-        others = [other for other in axes if other != axis and len({str(row.get(other)) for row in rows}) > 1]
-        whole = sorted((row for row in rows if _are_numbers(row, axis, metric)), key=lambda row: row[axis])
-        found[f"{metric} over {axis}"] = wandb.plot.line(
-            _table(whole, [axis, metric, *others]),
-            axis,
-            metric,
-            stroke=others[0] if others else None,
-            title=f"{metric} over {axis}",
-        )
+    settings, others = over_seeds(rows, axes), [axis for axis in axes if axis != SEED]
+    for axis, metric in product(varied(settings, others), metrics):
+        found[f"{metric} over {axis}"] = _curve(settings, axis, metric, others)
     for gain, cost in trades(metrics):
         title = f"{cost} against {gain}"
-        whole = [row for row in rows if _are_numbers(row, gain, cost)]
-        columns = [gain, cost, *axes]
+        whole = [row for row in settings if _are_numbers(row, gain, cost)]
+        columns = [gain, cost, *others]
         found[title] = wandb.plot.scatter(_table(whole, columns), gain, cost, title=title)
         found[f"{title}, front"] = wandb.plot.line(
             _table(front(whole, gain, cost), columns), gain, cost, title=f"{title}: what nothing else beats"
         )
     return found
+
+
+def over_seeds(rows: Rows, axes: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each setting, its metrics the means over the seeds that have them."""
+    others, metrics = [axis for axis in axes if axis != SEED], metrics_of(rows, axes)
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(str(row.get(axis)) for axis in others), []).append(row)
+    settings = []
+    for own in groups.values():
+        values = {name: [row[name] for row in own if _are_numbers(row, name)] for name in metrics}
+        means = {name: fmean(found) for name, found in values.items() if found}
+        settings.append({axis: own[0][axis] for axis in others if axis in own[0]} | means)
+    return settings
+
+
+def _curve(settings: Rows, axis: str, metric: str, axes: Sequence[str]) -> Any:
+    """A line along the axis for each combination of the others; points where no two settings share one."""
+    plot, title = import_module("wandb").plot, f"{metric} over {axis}"
+    others = [other for other in axes if other != axis and len({str(row.get(other)) for row in settings}) > 1]
+    whole = [
+        {**row, LINE: ", ".join(f"{other}={row.get(other)}" for other in others)}
+        for row in settings
+        if _are_numbers(row, axis, metric)
+    ]
+    lines = [*dict.fromkeys(row[LINE] for row in whole)]
+    whole.sort(key=lambda row: (lines.index(row[LINE]), row[axis]))
+    table = _table(whole, [axis, metric, *([LINE] if others else []), *others])
+    if len(whole) > 1 and len(lines) == len(whole):
+        return plot.scatter(table, axis, metric, title=title)
+    return plot.line(table, axis, metric, stroke=LINE if others else None, title=title)
 
 
 def metrics_of(rows: Rows, axes: Sequence[str]) -> list[str]:
@@ -98,14 +125,15 @@ def front(rows: Rows, gain: str, cost: str) -> list[Mapping[str, Any]]:
 
 
 def best(rows: Rows, axes: Sequence[str]) -> dict[str, Any]:
-    """The best value of each metric of which it is known what is better, and the setting that gave it."""
+    """The best mean over seeds of each metric with a better way, and the setting that gave it."""
     found: dict[str, Any] = {}
+    settings = over_seeds(rows, axes)
     for name in metrics_of(rows, axes):
         direction = better(name)
         if direction is not None:
-            whole = [row for row in rows if _are_numbers(row, name)]
+            whole = [row for row in settings if _are_numbers(row, name)]
             row = (min if direction == "min" else max)(whole, key=lambda row: row[name])
-            at = ", ".join(f"{axis}={row.get(axis)}" for axis in axes)
+            at = ", ".join(f"{axis}={row.get(axis)}" for axis in axes if axis != SEED)
             found |= {f"best/{name}": row[name], f"best/{name}/at": at}
     return found
 
