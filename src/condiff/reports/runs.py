@@ -28,6 +28,7 @@ class Run:
     stages: Mapping[str, Mapping[str, Any]]
     overrides: Sequence[str] = ()  # of the command line, such as guidance=apg
     folder: str = ""
+    resembles: Mapping[str, str] = field(default_factory=dict)  # by group, the choice that it is most like
 
     def setting(self, path: str) -> Any:
         """The value at a dotted path of the config, or the choice of a group as the command line names it."""
@@ -69,6 +70,16 @@ class Estimate:
     low: float | None
     high: float | None
     each: tuple[float, ...]  # of every run
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Of the bar of a plot: the interval of one run, or over several the lowest and the highest.
+
+        A mean and its deviation would reach beyond what a metric can be.
+        """
+        if len(self.each) > 1:
+            return min(self.each), max(self.each)
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def text(self) -> str:
@@ -248,7 +259,8 @@ def _plain(value: Any) -> Any:
 def _choices(runs: Sequence[Run], group: str) -> list[Any]:
     """The choice of a group in each run: as its command line names it, or another's that has the same class.
 
-    A group that is no object in any run gives the same for all: its values count one by one.
+    One that no command line names is called by the choice that its runs are most like, if it is one. A group
+    that is no object in any run gives the same for all: its values count one by one.
     """
     nodes = [run.config.get(group) for run in runs]
     if not any(isinstance(node, Mapping) for node in nodes):
@@ -256,19 +268,25 @@ def _choices(runs: Sequence[Run], group: str) -> list[Any]:
     kinds = [tuple((p, v) for p, v in leaves(node, "") if p.endswith(TARGET)) for node in nodes]
     named = [run.chosen(group) for run in runs]
     names: dict[Any, set[str]] = {}
-    for kind, name in zip(kinds, named, strict=True):
+    alike: dict[Any, set[str]] = {}
+    for kind, name, run in zip(kinds, named, runs, strict=True):
         names.setdefault(kind, set()).update([name] if name else [])
+        alike.setdefault(kind, set()).update([] if name else [run.resembles.get(group, "")])
     return [
-        name or _named(kind, node, names[kind]) for kind, node, name in zip(kinds, nodes, named, strict=True)
+        name or _named(kind, node, names[kind], alike[kind])
+        for kind, node, name in zip(kinds, nodes, named, strict=True)
     ]
 
 
-def _named(kind: tuple[tuple[str, Any], ...], node: Any, names: set[str]) -> str | None:
-    """The one name that runs of the same classes give, or the name of the class."""
+def _named(kind: tuple[tuple[str, Any], ...], node: Any, names: set[str], alike: set[str]) -> str | None:
+    """The one name that runs of the same classes give or are most like, or the name of the class."""
     if not isinstance(node, Mapping):
         return None
     own = str(node.get(TARGET) or (kind[0][1] if kind else "default")).rpartition(".")[2]
-    return next(iter(names)) if len(names) == 1 else own
+    for found in (names, alike):
+        if len(found) == 1 and "" not in found:
+            return next(iter(found))
+    return own
 
 
 def _varies_within(choices: Sequence[Any], column: Sequence[Any]) -> bool:

@@ -15,6 +15,7 @@ from condiff.reports.comparison_plots import metric_plots
 from condiff.reports.comparison_results import results
 from condiff.reports.comparison_trade_offs import trade_off_plots
 from condiff.reports.runs import Run, metric_names
+from condiff.stages.choices import with_choices
 from condiff.stages.paired_samples import pairs_of
 from condiff.stages.run_folders import METRICS, find_runs, read_log, read_run, unfinished
 from condiff.stages.same_noise import pictures_of
@@ -51,7 +52,7 @@ def write_comparison(
     failed: the overrides of jobs that failed, and the first line of what was wrong.
     notes: what else there is to tell of the runs, a sentence each.
     """
-    runs, again = once([read_run(folder) for folder in folders if (folder / METRICS).is_file()])
+    runs, again = once([with_choices(read_run(folder)) for folder in folders if (folder / METRICS).is_file()])
     if len(runs) < 2 or not metric_names(runs):
         return None
     comparison = comparison_of(runs, title, question, command, failed)
