@@ -6,8 +6,8 @@ import pytest
 from run_folders import config_of, metrics_of
 
 from condiff.reports.comparison import Comparison
-from condiff.reports.comparison_plots import legend_height, metric_plots
-from condiff.reports.comparison_trade_offs import trade_off_plots
+from condiff.reports.comparison_plots import legend_height, lines_over, metric_plots, over_numbers
+from condiff.reports.comparison_trade_offs import draw, trade_off_plots, trade_offs
 from condiff.reports.plots import drawn, log_ticks, wrapped
 from condiff.reports.runs import Run
 
@@ -82,3 +82,47 @@ def test_a_plot_is_as_high_as_its_rows_and_their_lines_take():
 def test_a_legend_takes_the_room_of_its_rows():
     assert legend_height([""]) == legend_height(["steps 8", "steps 16", "steps 32"]) == 0
     assert legend_height(["a name of some thirty letters, so " + str(k) for k in range(10)]) > 1
+
+
+def ruled():
+    """Two rules at three scales and of two seeds, of which one is always right at the highest scale."""
+    runs = []
+    for rule in ("cfg", "cfg_interval"):
+        for scale, accuracy in ((1.0, 0.9), (2.0, 0.97), (3.0, 0.98)):
+            for seed in (0, 1):
+                config = config_of(scale, seed, target=rule)
+                right = accuracy + seed * (1 - accuracy) * (scale == 3.0)
+                numbers = metrics_of(right, 3 + scale + (rule == "cfg") / 9)
+                runs.append(Run(config, numbers, {}, (f"guidance={rule}",)))
+    return Comparison("ruled", "", "", runs, {"class_accuracy": True, "fd_judge": False})
+
+
+def test_bars_over_seeds_end_at_the_lowest_and_the_highest_run():
+    """Mean and deviation of 0.98 and 1 would end at 1.004, and no accuracy is above 1."""
+    comparison, seen = ruled(), {}
+    (one,) = trade_offs(comparison)
+    lines, _ = lines_over(comparison, "guidance.scale", "class_accuracy")
+
+    def kept(axes, name):
+        seen[name] = [
+            [float(value) for value in line.get_ydata()]
+            for line in axes.lines
+            if "bar" in str(line.get_gid())
+        ]
+
+    drawn("a", "", "", lambda axes: (draw(comparison, one, axes), kept(axes, "front")), {})
+    over = lambda axes: over_numbers(comparison, "guidance.scale", "class_accuracy", lines, axes)  # noqa: E731
+    drawn("b", "", "", lambda axes: (over(axes), kept(axes, "over")), {})
+    for bars in seen.values():
+        assert max(end for bar in bars for end in bar) == 1.0
+        assert [0.98, 1.0] in bars
+    (plot,) = trade_off_plots(comparison)
+    assert "from the lowest to the highest of the runs" in plot.caption
+
+
+def test_names_on_a_front_of_several_lines_are_the_values_alone():
+    (plot,) = trade_off_plots(ruled())
+    found = texts(plot.svg)
+    assert found.count("scale 3") == 2
+    assert not [text for text in found if "cfg" in text and "scale" in text]
+    assert {"cfg", "cfg_interval"} <= {*found}

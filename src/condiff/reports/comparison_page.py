@@ -123,8 +123,8 @@ def _plot(plot: Plot, attributes: str) -> str:
 def _measured(comparison: Comparison, costs: Sequence[Plot], curves: Sequence[Plot]) -> str:
     """What one metric costs in another, large, and each of them over the settings."""
     if comparison.has_seeds:
-        words = "Large dots: the mean over runs that differ in their seed; bars: their standard deviation; "
-        words += "small dots: each run."
+        words = "Large dots: the mean over runs that differ in their seed; bars: from the lowest of them to "
+        words += "the highest; small dots: each run."
     else:
         words = "Bars: 95 % intervals, where there are any."
     if any(comparison.floor(metric) is not None for metric in comparison.metrics):

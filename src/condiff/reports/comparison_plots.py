@@ -98,7 +98,7 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
     rows = len(names) * max(ROW * (1 + len(lines) // 4), ROW + LINE * tallest)
     height = (SIZE[1] if numeric else max(1.6, 0.9 + rows)) + legend_height([*lines])
     draw = (
-        partial(_over_numbers, comparison, axis, metric, lines)
+        partial(over_numbers, comparison, axis, metric, lines)
         if numeric
         else partial(_over_choices, comparison, dict(zip(categories, names, strict=True)), metric, lines)
     )
@@ -121,7 +121,7 @@ def told(one: Estimate) -> str:
     return one.text
 
 
-def _over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, axes: "Axes") -> None:
+def over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, axes: "Axes") -> None:
     """Lines over a numeric axis, ordered by it."""
     values = sorted({place.at for line in lines.values() for place in line})
     if values[0] > 0 and values[-1] / values[0] >= LOG_FROM:
@@ -156,7 +156,7 @@ def _over_choices(
         for place in line:
             _point(axes, (place.found.value, rows[place.at] + shift), place, colour, across=True)
     _floor(comparison, metric, axes.axvline)
-    ends = [end for place in shown_places for end in (place.found.value, place.found.low) if end is not None]
+    ends = [end for place in shown_places for end in (place.found.value, *(place.found.ends or ()))]
     if comparison.arrow(metric) == "↓" and min(ends) > 0 and max(ends) / min(ends) >= LOG_FROM:
         axes.set_xscale("log")
         log_ticks(axes.xaxis, ends)
@@ -172,8 +172,8 @@ def _point(axes: "Axes", at: Point, place: Place, colour: str, across: bool) -> 
     """A setting: its mean, a bar to both ends, and each run faintly where there are several."""
     name, found = f"s{place.setting}", place.found
     x, y = at
-    if found.low is not None and found.high is not None:
-        ends = [found.low, found.high]
+    if found.ends is not None:
+        ends = [*found.ends]
         xs, ys = (ends, [y, y]) if across else ([x, x], ends)
         axes.plot(xs, ys, color=colour, lw=1.4, alpha=0.55, zorder=2, gid=mark(name, "bar"))
     if len(found.each) > 1:

@@ -11,7 +11,7 @@ from condiff.reports.comparison_plots import LEGEND_LETTERS, LOG_FROM, MOST_LINE
 from condiff.reports.curves import Point
 from condiff.reports.labelling import label
 from condiff.reports.plots import INK, PAPER, Plot, drawn, file_name, log_ticks, mark, words, wrapped
-from condiff.reports.runs import Estimate
+from condiff.reports.runs import Estimate, said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,10 +94,10 @@ def _plot(comparison: Comparison, one: TradeOff) -> Plot:
     )
     title = f"{words(one.quality)} ↑ against {words(one.distance)} ↓"
     name = file_name(one.quality, "against", one.distance)
-    return drawn(name, title, caption, partial(_draw, comparison, one), labels, SIZE)
+    return drawn(name, title, caption, partial(draw, comparison, one), labels, SIZE)
 
 
-def _draw(comparison: Comparison, one: TradeOff, axes: "Axes") -> None:
+def draw(comparison: Comparison, one: TradeOff, axes: "Axes") -> None:
     """The front behind, the settings before it, those of one line in one colour."""
     found, kept = one.found, one.front
     xs, ys = ([found[place][k].value for place in kept] for k in (0, 1))
@@ -125,10 +125,33 @@ def _draw(comparison: Comparison, one: TradeOff, axes: "Axes") -> None:
     axes.set_xlabel(words(f"{one.distance} ↓"))
     axes.set_ylabel(words(f"{one.quality} ↑"))
     legend(axes)
+    _label(comparison, one, axes, lines if axis is not None else {}, axis)
+
+
+def _label(
+    comparison: Comparison,
+    one: TradeOff,
+    axes: "Axes",
+    lines: Mapping[str, Sequence[int]],
+    axis: str | None,
+) -> None:
+    """Names off the points, lines and bars; on lines their values alone, in the colours of the legend."""
+    found, kept = one.found, one.front
     named = [*kept, *(place for place in found if place not in kept)]
     named = named if len(named) <= MOST_LABELLED else [kept[k] for k in evenly(len(kept), MOST_LABELLED)]
-    spots = [(found[place][0].value, found[place][1].value, place) for place in named]
-    label(axes, [(x, y, wrapped(words(comparison.settings[place].label), 28)) for x, y, place in spots], INK)
+    of_line = {place: k for k, line in enumerate(lines.values()) for place in line} if len(lines) > 1 else {}
+    points, paints = [], []
+    for place in named:
+        setting = comparison.settings[place]
+        name = said(axis, setting.values[axis]) if axis and place in of_line else setting.label
+        points.append((found[place][0].value, found[place][1].value, wrapped(words(name), 28)))
+        paints.append(paint(of_line[place]) if place in of_line else INK)
+    spots = {place: (x.value, y.value) for place, (x, y) in found.items()}
+    drawn = [[spots[place] for place in line] for line in lines.values() if len(line) > 1]
+    for place, (x, y) in found.items():
+        drawn += [[(end, spots[place][1]) for end in x.ends]] if x.ends else []
+        drawn += [[(spots[place][0], end) for end in y.ends]] if y.ends else []
+    label(axes, points, paints, drawn)
 
 
 def _lines(comparison: Comparison, axis: str | None, found: Collection[int]) -> dict[str, list[int]]:
@@ -141,11 +164,11 @@ def _lines(comparison: Comparison, axis: str | None, found: Collection[int]) -> 
 
 def _point(axes: "Axes", place: int, at: tuple[Estimate, Estimate], colour: str, is_kept: bool) -> None:
     name, (x, y) = f"s{place}", at
-    bars = ((x.low, x.high, y.value, y.value), (x.value, x.value, y.low, y.high))
-    for k, (left, right, low, high) in enumerate(bars):
-        if None not in (left, right, low, high):
-            ends: Any = ([left, right], [low, high])
-            axes.plot(*ends, color=colour, lw=1, alpha=0.3, zorder=2, gid=mark(name, f"bar{k}"))
+    bars = ((x.ends, (y.value, y.value)), ((x.value, x.value), y.ends))
+    for k, ends in enumerate(bars):
+        if None not in ends:
+            bar: Any = ends
+            axes.plot(*bar, color=colour, lw=1, alpha=0.3, zorder=2, gid=mark(name, f"bar{k}"))
     fill = colour if is_kept else PAPER
     spot: Any = ([x.value], [y.value])
     axes.plot(*spot, "o", ms=6, mec=colour, mfc=fill, mew=1.3, zorder=4, gid=mark(name, "mean"))
@@ -153,5 +176,5 @@ def _point(axes: "Axes", place: int, at: tuple[Estimate, Estimate], colour: str,
 
 def _bars(comparison: Comparison) -> str:
     if comparison.has_seeds:
-        return "Bars: the standard deviation over runs that differ in their seed."
+        return "Bars: from the lowest to the highest of the runs that differ in their seed."
     return "Bars: 95 % intervals, where there are any."

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,6 +15,7 @@ _SIZE = 7.5
 # From the point, in points: close to it, and on circles around it with a line that leads there.
 _CLOSE = ((6, 3), (6, -3), (-6, 3), (-6, -3), (0, 8), (0, -8))
 _CIRCLES, _DIRECTIONS = (22, 36, 52, 70, 90, 112, 136, 162, 190, 220), 16
+_FAR = 60.0  # points that count as much as a line through a name
 _DOT = 2.9  # radius of a point
 _ALONG = tuple(k / 10 for k in range(1, 10))  # where such a line is looked at
 Spot = tuple[float, float]  # pixels
@@ -42,12 +46,26 @@ class _Box:
         x, y = spot
         return self.left - reach <= x <= self.right + reach and self.low - reach <= y <= self.high + reach
 
+    def is_crossed(self, places: np.ndarray) -> bool:
+        """Whether some of these, [N, 2], lies in it."""
+        x, y = places[:, 0], places[:, 1]
+        inside = (x >= self.left) & (x <= self.right) & (y >= self.low) & (y <= self.high)
+        return bool(inside.any())
+
     def is_inside(self, other: "_Box") -> bool:
         return other.holds((self.left, self.low)) and other.holds((self.right, self.high))
 
 
-def label(axes: "Axes", points: Sequence[tuple[float, float, str]], paint: str) -> None:
-    """Write each name where it hides nothing: beside its point, or farther off with a line to it."""
+def label(
+    axes: "Axes",
+    points: Sequence[tuple[float, float, str]],
+    paints: Sequence[str],
+    drawn: Sequence[Sequence[tuple[float, float]]] = (),
+) -> None:
+    """Write each name where it hides nothing: beside its point, or farther off with a line to it.
+
+    drawn: lines from point to point that a name keeps off where that does not lead it far away.
+    """
     figure: Any = axes.figure
     figure.draw_without_rendering()
     whole = _Box(*figure.bbox.extents)
@@ -55,21 +73,23 @@ def label(axes: "Axes", points: Sequence[tuple[float, float, str]], paint: str) 
     taken: list[_Box] = []
     lines: list[Spot] = []
     dots = figure.dpi / 72
-    for (x, y, name), spot in zip(points, spots, strict=True):
+    passed = [_along([tuple(axes.transData.transform(point)) for point in line], dots) for line in drawn]
+    for (x, y, name), spot, paint in zip(points, spots, paints, strict=True):
         size = _size(axes, name)
         tried = []
         for offset in _offsets():
+            far = math.hypot(*offset) / _FAR
+            if tried and min(tried)[0] <= far:
+                break
             box = _box(spot, offset, size, dots)
             line = _line(spot, offset, dots)
             hidden = 9 * sum(box.overlaps(other) for other in taken) + 3 * sum(
                 box.is_at(dot, _DOT * dots) for dot in spots
             )
             hidden += sum(map(box.holds, lines)) + sum(any(map(other.holds, line)) for other in taken)
-            hidden += 99 * (not box.is_inside(whole))
-            tried.append((hidden, box, line, offset))
-            if hidden == 0:
-                break
-        _, box, line, offset = min(tried, key=lambda one: one[0])
+            hidden += 99 * (not box.is_inside(whole)) + sum(map(box.is_crossed, passed))
+            tried.append((hidden + far, len(tried), box, line, offset))
+        _, _, box, line, offset = min(tried)
         taken.append(box)
         lines += line
         _write(axes, (x, y), name, offset, paint)
@@ -82,6 +102,15 @@ def _offsets() -> Iterator[Spot]:
         for k in range(_DIRECTIONS):
             angle = 2 * math.pi * (k + 0.5) / _DIRECTIONS
             yield radius * math.cos(angle), radius * math.sin(angle)
+
+
+def _along(corners: Sequence[Spot], step: float) -> np.ndarray:
+    """Places on a line, [N, 2], no farther apart than the step."""
+    parts = [np.asarray(corners[:1], float)]
+    for one, other in pairwise(corners):
+        count = max(1, math.ceil(math.dist(one, other) / step))
+        parts.append(np.linspace(one, other, count + 1))
+    return np.concatenate(parts)
 
 
 def _hang(offset: Spot) -> tuple[str, str]:
