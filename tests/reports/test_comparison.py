@@ -12,7 +12,7 @@ from condiff.reports.comparison_losses import told_apart
 from condiff.reports.comparison_plots import lines_over
 from condiff.reports.comparison_results import results
 from condiff.reports.comparison_tables import runs_table, settings_table
-from condiff.reports.comparison_trade_offs import front, trade_offs
+from condiff.reports.comparison_trade_offs import choice, front, trade_offs
 from condiff.reports.runs import Run
 
 DIRECTIONS = {"class_accuracy": True, "fd_judge": False}
@@ -225,6 +225,6 @@ def test_what_loses_for_certain_what_it_may_not_gain_is_no_choice():
         for scale, (accuracy, distance) in numbers.items()
     ]
     (one,) = trade_offs(compared(runs))
-    assert (one.front, one.choice) == ([0, 1, 2], [0, 1])
+    assert (one.front, choice(compared(runs), one)) == ([0, 1, 2], [0, 1])
     (sure,) = trade_offs(compared([*runs[:2], Run(config_of(5.0), metrics_of(0.99, 10.0, interval=0.0), {})]))
     assert sure.front == [0, 1, 2]

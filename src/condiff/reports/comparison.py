@@ -132,6 +132,18 @@ class Comparison:
     def is_distance(self, metric: str) -> bool:
         return has_word(metric, _DISTANCES) and self.arrow(metric) == "↓"
 
+    def is_alike(self, metric: str, place: int, other: int) -> bool:
+        """Whether two settings are not told apart, over samples of the trainings that are here.
+
+        By their difference in pairs, and where there is none by whether their intervals meet.
+        """
+        found = self.pairs.found
+        pair = found.get((place, other), {}).get(metric) or found.get((other, place), {}).get(metric)
+        if pair is not None:
+            return not pair.is_told_apart_here
+        one, two = (self.estimates[metric][k] for k in (place, other))
+        return one is not None and two is not None and _meet(one, two)
+
     def _best(self, metric: str) -> Best:
         """Nothing where the direction is unknown, protocols differ or all are alike."""
         more, found = self.directions.get(metric), self.estimates[metric]
@@ -141,8 +153,9 @@ class Comparison:
             return Best()
         top = max(values) if more else min(values)
         places = frozenset(place for place, one in known.items() if one.value == top)
-        first = known[min(places)]
-        near = frozenset(place for place, one in known.items() if place not in places and _meet(one, first))
+        first = min(places)
+        near = (place for place in known if place not in places and self.is_alike(metric, place, first))
+        near = frozenset(near)
         return Best(places, near)
 
 

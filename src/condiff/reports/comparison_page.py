@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from condiff.reports.comparison import Comparison
+from condiff.reports.comparison_answers import answers
 from condiff.reports.comparison_axes import EACH, swept
 from condiff.reports.comparison_noise import noise
 from condiff.reports.comparison_pairs import pairs
 from condiff.reports.comparison_style import CSS
 from condiff.reports.comparison_tables import runs_table, settings_table
-from condiff.reports.comparison_trade_offs import trade_offs
 from condiff.reports.html import caption, page, section
 from condiff.reports.plots import Plot
 from condiff.reports.redact import escaped, redact
@@ -18,7 +18,6 @@ from condiff.reports.tables import number
 
 PAGE = "comparison.html"
 MOST_FACTS = 8
-MOST_FRONT = 3  # settings of a front that is short enough to be an answer
 MOST_NEAR = 4  # settings that are named beside the best one
 
 
@@ -28,6 +27,7 @@ def render(
     """The page; every text in it is escaped and free of secrets."""
     body = [
         _head(comparison),
+        answers(comparison),
         _facts(comparison),
         section("Settings", [settings_table(comparison)]),
         section("Metrics", [_measured(comparison, costs, curves)] if [*costs, *curves] else []),
@@ -68,7 +68,7 @@ def _summary(comparison: Comparison) -> str:
 def _facts(comparison: Comparison) -> str:
     """The best setting of each metric, and what cannot be told from it."""
     named = [name for name in comparison.metrics if comparison.best[name].places]
-    facts = "\n".join([_fact(comparison, name) for name in named[:MOST_FACTS]] + _front(comparison))
+    facts = "\n".join(_fact(comparison, name) for name in named[:MOST_FACTS])
     return f'<dl class="facts">\n{facts}\n</dl>' if facts else ""
 
 
@@ -92,20 +92,6 @@ def _fact(comparison: Comparison, metric: str) -> str:
     return (
         f'<div class="fact"><dt>{escaped(name)}</dt><dd class="value">{escaped(found.text)}</dd>{told}</div>'
     )
-
-
-def _front(comparison: Comparison) -> list[str]:
-    """The settings to choose among, where they are few."""
-    one = next(iter(trade_offs(comparison)), None)
-    if one is None or len(one.choice) > MOST_FRONT:
-        return []
-    names = "<br>".join(escaped(comparison.settings[place].label) for place in one.choice)
-    said = f"no other setting passes {'it' if len(one.choice) == 1 else 'these'} in both"
-    if len(one.choice) < len(one.front):
-        said += ", and what others of the front may gain on them cannot be told from chance"
-    about = f"{one.quality} and {one.distance}".replace("_", " ")
-    value = f'<dd class="value few">{names}</dd><dd>{said}</dd>'
-    return [f'<div class="fact"><dt>best of both, {escaped(about)}</dt>{value}</div>']
 
 
 def _plots(plots: Sequence[Plot]) -> str:
@@ -154,12 +140,8 @@ def _notes(comparison: Comparison) -> str:
     lines = [*comparison.notes, *_protocol_notes(comparison)]
     if any(best.near for best in comparison.best.values()):
         what = "standard deviations over seeds" if comparison.has_seeds else "95 % intervals"
-        finer = (
-            "Settings that share their noise are compared more finely by their differences in pairs."
-            if comparison.pairs.found
-            else "Settings that share their noise can be compared more finely: such numbers move together."
-        )
-        lines.append(f"Not told apart means that {what} meet. {finer}")
+        pairs = "the difference in pairs holds 0, over samples, or where there is none, that"
+        lines.append(f"Not told apart means that {pairs if comparison.pairs.found else ''} {what} meet.")
     items = "\n".join(f"<li>{escaped(line)}</li>" for line in lines)
     return f'<ul class="notes">\n{items}\n</ul>' if items else ""
 

@@ -168,8 +168,8 @@ def _covers(found: Sequence[Mapping[str, OverSeeds]]) -> str:
     if crude:
         are = "has no values" if len(crude) == 1 else "have no values"
         lines.append(
-            f"{', '.join(crude)} {are} per sample, so “samples” is as of independent ones there: too wide"
-            " where noise is shared."
+            f"{', '.join(crude)} {are} per sample, so “samples” is as of independent ones there: far too wide"
+            " where noise is shared, and “seeds”, which needs no such values, may be shorter."
         )
     if any(one.hits for _, one in every):
         lines.append("Samples that differ: a hit of one of both, + of the setting, − of what it is less of.")

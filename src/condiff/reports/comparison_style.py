@@ -6,6 +6,11 @@ CSS = (
     BASE
     + """
 main { max-width: 1200px; }
+.answers { margin: 0; }
+.answers dt { font-weight: 600; margin-top: 12px; }
+.answers dd { margin: 3px 0 0; max-width: 64em; line-height: 1.5; }
+header + section h2 { margin: 26px 0 0; }
+header + section figcaption { max-width: none; }
 .sum { color: var(--soft); margin-top: 14px; }
 .sum + .wide { margin-top: 14px; }
 .sum b { color: var(--ink); font-weight: 600; }
@@ -61,7 +66,7 @@ tr.lit td, .runs tr.lit td:first-child { background: var(--wash); }
 .verdict { display: block; font-size: .8rem; }
 h3 + .controls { margin-top: 10px; }
 .wide + h3, .wide + .told { margin-top: 30px; }
-.less + .notes, .wide + .notes { margin-top: 18px; }
+.less + .notes, .wide + .notes { margin-top: 18px; color: var(--soft); font-size: .9rem; }
 .better b, .better .verdict { color: var(--series-0); }
 .worse b, .worse .verdict { color: var(--series-1); }
 .key b { font-weight: 600; }

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly, has_word
@@ -35,16 +36,10 @@ class TradeOff:
         places = [*self.found]
         return [places[k] for k in front([(x.value, y.value) for x, y in self.found.values()])]
 
-    @cached_property
-    def choice(self) -> list[int]:
-        """Those of the front that buy something: none that loses for certain what it may not even gain."""
-        return [place for place in self.front if not any(self._costs(place, other) for other in self.front)]
 
-    def _costs(self, place: int, other: int) -> bool:
-        """Whether in one metric the other is better beyond doubt, and in the other cannot be told apart."""
-        (x, y), (u, v) = self.found[place], self.found[other]
-        nearer, finer = _above(x, u), _above(v, y)
-        return (nearer and not _above(y, v)) or (finer and not _above(u, x))
+def choice(comparison: Comparison, one: TradeOff) -> list[int]:
+    """Those of the front that buy something: none that loses for certain what it may not even gain."""
+    return [place for place in one.front if not any(_costs(comparison, one, place, k) for k in one.front)]
 
 
 def trade_offs(comparison: Comparison) -> list[TradeOff]:
@@ -71,10 +66,15 @@ def trade_off_plots(comparison: Comparison) -> list[Plot]:
     return [_plot(comparison, one) for one in trade_offs(comparison)]
 
 
-def _above(one: Estimate, other: Estimate) -> bool:
-    """Whether a value is the larger one, its whole interval above that of the other."""
-    low, high = one.low, other.high
-    return (one.value if low is None else low) > (other.value if high is None else high)
+def _costs(comparison: Comparison, one: TradeOff, place: int, other: int) -> bool:
+    """Whether in one metric the other is better beyond doubt, and in the other cannot be told apart."""
+    if place == other:
+        return False
+    (x, y), (u, v) = one.found[place], one.found[other]
+    alike = [comparison.is_alike(metric, place, other) for metric in (one.distance, one.quality)]
+    better = [u.value < x.value and not alike[0], v.value > y.value and not alike[1]]
+    worse = [u.value > x.value and not alike[0], v.value < y.value and not alike[1]]
+    return any(better) and not any(worse)
 
 
 def _trade_off(comparison: Comparison, distance: str, quality: str) -> TradeOff:
@@ -147,7 +147,9 @@ def _label(
         points.append((found[place][0].value, found[place][1].value, wrapped(words(name), 28)))
         paints.append(paint(of_line[place]) if place in of_line else INK)
     spots = {place: (x.value, y.value) for place, (x, y) in found.items()}
-    drawn = [[spots[place] for place in line] for line in lines.values() if len(line) > 1]
+    corners = [((x, y), (u, y)) for (x, y), (u, _) in pairwise(spots[place] for place in kept)]
+    drawn = [[*(corner for pair in corners for corner in pair), spots[kept[-1]]]]
+    drawn += [[spots[place] for place in line] for line in lines.values() if len(line) > 1]
     for place, (x, y) in found.items():
         drawn += [[(end, spots[place][1]) for end in x.ends]] if x.ends else []
         drawn += [[(spots[place][0], end) for end in y.ends]] if y.ends else []

@@ -1,0 +1,134 @@
+"""The answers in words at the head of a comparison page."""
+
+import re
+
+import pytest
+from run_folders import config_of, metrics_of
+
+from condiff.reports.comparison import Comparison, Pairs
+from condiff.reports.comparison_answers import answers, judging, leaders
+from condiff.reports.comparison_axes import contrasts
+from condiff.reports.over_seeds import Pair, over_seeds
+from condiff.reports.paired import Difference
+from condiff.reports.runs import Run
+
+DIRECTIONS = {"class_accuracy": True, "fd_judge": False}
+TARGETS = {"cfg": "ClassifierFree", "cfg_interval": "Interval"}
+NUMBERS = {1.0: (0.80, 6.0), 2.0: (0.97, 2.0), 3.0: (0.99, 4.0)}
+
+
+def compared(cells, interval=0.0, directions=DIRECTIONS, **pairs):
+    """Cells: rule, scale, accuracy, distance."""
+    runs = [
+        Run(
+            config_of(scale, target=TARGETS[rule]),
+            metrics_of(*numbers, interval=interval),
+            {},
+            (f"guidance={rule}",),
+        )
+        for rule, scale, *numbers in cells
+    ]
+    return Comparison("study", "", "", runs, directions, pairs=Pairs(**pairs))
+
+
+def told(comparison):
+    """The questions and their answers, as they are read."""
+    page = answers(comparison)
+    plain = [re.sub(r"<[^>]*>", "", part) for part in re.findall(r"<d[td]>.*?</d[td]>", page)]
+    return plain, page
+
+
+def one_rule(**more):
+    return compared([("cfg", scale, *own) for scale, own in NUMBERS.items()], **more)
+
+
+def test_a_scale_that_is_among_the_best_in_both_is_the_answer():
+    """Accuracies of 0.97 and 0.99 with intervals of 0.015 to each side meet, distances do not."""
+    (question, answer), page = told(one_rule(interval=0.015))
+    assert question == "Which guidance.scale?"
+    assert answer == (
+        "2: best, or not told apart from it, in fd_judge and class_accuracy. fd_judge ↓ is best at 2 (2)."
+        " class_accuracy ↑ is best at 3 (0.99), not told apart from 2."
+    )
+    assert "<b>2</b>: best" in page
+
+
+def test_where_none_is_best_in_both_each_has_its_own_and_the_choice_is_left():
+    (_, answer), _ = told(one_rule())
+    assert answer.startswith("2 for fd_judge; 3 for class_accuracy: none is best, or not told apart")
+
+
+def test_a_difference_in_pairs_decides_before_intervals_do():
+    """By intervals of 0.015 accuracies of scales 2 and 3 are alike; in pairs the one is surely the better."""
+    sure = over_seeds([pair_of(0.02, 0.01)])
+    comparison = one_rule(interval=0.015, references=[1], found={(2, 1): {"class_accuracy": sure}})
+    assert leaders(comparison, "class_accuracy", [0, 1, 2]) == [2]
+    assert comparison.best["class_accuracy"].near == frozenset()
+    assert leaders(one_rule(interval=0.015), "class_accuracy", [0, 1, 2]) == [2, 1]
+
+
+def pair_of(value, half, trained="a"):
+    nothing = Run({}, {}, {})
+    return Pair(nothing, nothing, value, Difference(value, value - half, value + half, 100), trained)
+
+
+CASES = {
+    "better at both": ({1.0: (0.0, 0.1), 2.0: (-1.0, 0.1)}, "Yes, for the models trained here.", [
+        "better here at 2", "the same at 1",
+    ]),
+    "worse": ({1.0: (0.5, 0.1), 2.0: (0.1, 0.5)}, "No, for the models trained here.", [
+        "worse here at 1", "not told apart at 2",
+    ]),
+    "both": ({1.0: (0.5, 0.1), 2.0: (-0.5, 0.1)}, "It depends, for the models trained here.", [
+        "better here at 2", "worse here at 1",
+    ]),
+    "neither": ({1.0: (0.1, 0.5), 2.0: (0.1, 0.5)}, "It cannot be told.", ["not told apart everywhere"]),
+    "the same": ({1.0: (0.0, 0.1), 2.0: (0.0, 0.1)}, "No difference.", ["the same everywhere"]),
+}  # fmt: skip
+
+
+def two_rules(differences, trainings=1):
+    cells = [(rule, scale, 0.9, 3.0 + scale) for rule in TARGETS for scale in (1.0, 2.0)]
+    (contrast,) = contrasts(compared(cells))
+    found = {
+        contrast.at[f"scale {scale:g}"]: {
+            "fd_judge": over_seeds([pair_of(value + k / 100, half, str(k)) for k in range(trainings)])
+        }
+        for scale, (value, half) in differences.items()
+    }
+    return compared(cells, found=found, references=[0])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_whether_a_choice_is_better_is_told_at_the_same_value_of_the_rest(case):
+    differences, lead, where = CASES[case]
+    lines, _ = told(two_rules(differences))
+    answer = lines[lines.index("Is cfg_interval better than cfg?") + 1]
+    assert answer.startswith(f"{lead} At the same guidance.scale, fd_judge is {', '.join(where)}")
+
+
+def test_what_holds_over_trainings_is_said_without_here():
+    lines, page = told(two_rules({1.0: (0.0, 0.1), 2.0: (-1.0, 0.1)}, trainings=3))
+    answer = lines[lines.index("Is cfg_interval better than cfg?") + 1]
+    assert answer.startswith("Yes. At the same guidance.scale, fd_judge is better at 2")
+    assert "on samples of 3 trainings" in page
+
+
+def test_several_rules_have_a_line_each_and_the_settings_one_for_all():
+    cells = [("cfg", s, *own) for s, own in NUMBERS.items()] + [("cfg_interval", 2.0, 0.98, 1.0)]
+    cells += [("cfg_interval", 3.0, 0.985, 3.0)]
+    lines, _ = told(compared(cells))
+    assert lines[:2] == [
+        "Which setting?",
+        "cfg_interval, scale 2 for fd_judge; cfg, scale 3 for class_accuracy: none is best, or not told apart"
+        " from it, in both. fd_judge ↓ is best at cfg_interval, scale 2 (1). class_accuracy ↑ is best at"
+        " cfg, scale 3 (0.99). To choose among: cfg_interval, scale 2; cfg_interval, scale 3; cfg, scale 3,"
+        " which no other passes in both.",
+    ]
+    assert [line[:16] for line in lines[2:5]] == ["Which guidance.s", "cfg: 2 for fd_ju", "cfg_interval: 2 "]
+
+
+def test_nothing_is_said_where_it_is_not_known_what_is_better():
+    comparison = one_rule(directions={"class_accuracy": None})
+    assert judging(comparison) == []
+    assert answers(comparison) == ""
