@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from condiff.data.pictures import EXTENSIONS, Unreadable, decode
 from condiff.data.shards import Sample, Shards, from_npy
+from condiff.data.source import DESCRIPTION, DataInfo
 from condiff.errors import DataError
 from condiff.progress import track
 
@@ -26,6 +27,7 @@ class Batch(TypedDict, total=False):
     key: list[str]
     image: Tensor  # [B, C, H, W] float32 in [-1, 1]
     moments: Tensor  # [B, 2C, h, w] float32, mean ++ log variance
+    mirrored: Tensor  # the same of the mirrored pictures
     source: Tensor  # [B, C, H, W], what an image was made from: a picture, or its latent as it is
     label: Tensor  # [B] int64
     text: list[str]
@@ -47,7 +49,7 @@ class ShardDataset(Dataset[Batch]):
             self._tensors["image"] = partial(_pixels, extension=image)
         if self.shards.has("source.png"):
             self._tensors["source"] = partial(_pixels, extension="source.png")
-        for member, name in (("npy", "moments"), ("source.npy", "source")):
+        for member, name in (("npy", "moments"), ("mirror.npy", "mirrored"), ("source.npy", "source")):
             if self.shards.has(member):
                 self._tensors[name] = partial(_array, extension=member)
         self._first = {name: read(self.shards.samples[0]) for name, read in self._tensors.items()}
@@ -55,6 +57,12 @@ class ShardDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @cached_property
+    def is_mirrored(self) -> bool:
+        """Whether a training is to mirror half of what it sees."""
+        described = (self.folder / DESCRIPTION).is_file()
+        return DataInfo.read(self.folder).mirror if described else "mirrored" in self._tensors
 
     def __getitems__(self, rows: Sequence[tuple[int, int, int]]) -> Batch:
         """The batch of (step, place, index) rows, all of one step."""
@@ -81,6 +89,8 @@ class ShardDataset(Dataset[Batch]):
             batch["image"] = self._take("image", at).float().div_(127.5).sub_(1)
         if "moments" in self._tensors:
             batch["moments"] = self._take("moments", at)
+        if "mirrored" in self._tensors:
+            batch["mirrored"] = self._take("mirrored", at)
         if "source" in self._tensors:
             source = self._take("source", at)
             batch["source"] = source if source.is_floating_point() else source.float().div_(127.5).sub_(1)

@@ -20,7 +20,8 @@ class ImageFolder(OwnPictures):
     names, classes are sorted by name. With ``size`` null the size is the shortest side of all
     pictures, rounded down to ``multiple_of``, at most ``max_size``. A share of ``held_out`` is held
     out by a hash of each file's name. Up to a share of ``max_bad`` unusable pictures are left out
-    and listed; by default the first one stops the run.
+    and listed; by default the first one stops the run. With ``mirror`` every training sees each
+    picture, or its latent, as it is or left for right, drawn anew each time.
     """
 
     @checked
@@ -34,8 +35,9 @@ class ImageFolder(OwnPictures):
         held_out: Probability = 0.1,
         max_pixels: Count = MAX_PIXELS,
         max_bad: Probability = 0.0,
+        mirror: bool = False,
     ) -> None:
-        wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad)
+        wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad, mirror)
         super().__init__(path, wanted)
 
     def _survey(self, memo_dir: Path | None) -> Survey:

@@ -26,6 +26,7 @@ class Wanted:
     held_out: float
     max_pixels: int
     max_bad: float
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if self.size is None and self.max_size < self.multiple_of:
@@ -93,6 +94,7 @@ class OwnPictures(Source):
             has_text=any(picture.text is not None for picture in sound.pictures),
             source=f"{len(sound.pictures):,} pictures of {self.path}",
             left_out=sound.left_out,
+            mirror=self.wanted.mirror,
         )
 
     def examples(self, split: Split) -> Iterator[Example]:

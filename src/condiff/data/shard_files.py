@@ -42,8 +42,9 @@ class ShardFiles(OwnPictures):
         held_out: Probability = 0.1,
         max_pixels: Count = MAX_PIXELS,
         max_bad: Probability = 0.0,
+        mirror: bool = False,
     ) -> None:
-        wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad)
+        wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad, mirror)
         super().__init__(path, wanted)
 
     def _survey(self, memo_dir: Path | None) -> Survey:

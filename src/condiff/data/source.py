@@ -13,6 +13,7 @@ from condiff.files import read_json, write_json
 
 Split = Literal["train", "held_out"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+DESCRIPTION = "data.json"
 _MOST_LINES = 20
 
 
@@ -41,13 +42,14 @@ class DataInfo:
     source: str  # one sentence for the report
     left_out: list[str]  # a line for every picture that could not be used
     has_source: bool = False  # whether each picture comes with the one that it was made from
+    mirror: bool = False  # left and right mean the same: a training mirrors half of what it sees
 
     def write(self, folder: Path) -> None:
-        write_json(folder / "data.json", asdict(self))
+        write_json(folder / DESCRIPTION, asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> "DataInfo":
-        path = folder / "data.json"
+        path = folder / DESCRIPTION
         try:
             return cls(**read_json(path))
         except (OSError, ValueError, TypeError) as error:

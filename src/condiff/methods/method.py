@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
@@ -57,6 +58,7 @@ class Method(LightningModule):
         self.part_loss: Callable[[Mapping[str, Any], Draws], dict[str, Tensor]] = self.loss
         self.part_weight = 1.0
         self.parts: Parts = _OnePart()
+        self.mirrors = False  # whether half of what it sees is mirrored
 
     @property
     @abstractmethod
@@ -71,7 +73,7 @@ class Method(LightningModule):
         draws = Draws(
             self.seed, batch["step"], self.training_settings.batch_size, batch["place"], self.device
         )
-        self.scalars = self.part_loss(batch, draws)
+        self.scalars = self.part_loss(mirrored(batch, draws) if self.mirrors else batch, draws)
         return self.scalars["loss"] * self.part_weight
 
     def trainable(self) -> list[nn.Parameter]:
@@ -87,6 +89,21 @@ class Method(LightningModule):
             self.trainable(), self.training_settings.steps, self.without_decay()
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def mirrored(batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
+    """The batch with half of its pictures left for right: of latents, those of the mirrored pictures.
+
+    A latent mirrored is not the latent of the mirrored picture, so both were encoded.
+    """
+    turned = draws.uniform("mirror") < 0.5
+    places = turned.view(-1, 1, 1, 1)
+    found = {name: value for name, value in batch.items() if name != "mirrored"}
+    if "image" in batch:
+        found["image"] = torch.where(places, batch["image"].flip(-1), batch["image"])
+    if "moments" in batch:
+        found["moments"] = torch.where(places, batch["mirrored"], batch["moments"])
+    return found
 
 
 def clean(batch: Mapping[str, Any], draws: Draws, space: LatentSpace | None) -> Tensor:

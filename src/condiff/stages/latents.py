@@ -20,6 +20,7 @@ from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import save_weights
 
 SPACE = "space.safetensors"
+_MOMENTS = {"npy", "mirror.npy"}  # of pictures as they are, and left for right
 AT_ONCE = 250  # pictures that a rank encodes at a time
 
 
@@ -42,7 +43,8 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
             whole = {name: ranks.gathered(part, len(rows)) for name, part in found.items()}
             ranks.alive()
             if writer is not None:
-                seen.add(drawn_once(whole["npy"], rows.start))
+                for name in sorted(_MOMENTS & whole.keys()):
+                    seen.add(drawn_once(whole[name], rows.start))
                 _write(writer, data, rows, whole)
     if ranks.leads:
         save_weights(out / SPACE, seen.space().state_dict())
@@ -57,9 +59,14 @@ def _parts(total: int, most: int) -> list[range]:
 def _encoded(
     autoencoder: Autoencoder, data: ShardDataset, rows: range, place: torch.device
 ) -> dict[str, Tensor]:
-    """By the extension of their member: moments, [B, 2 C', h, w], and the latents of what is to be edited."""
+    """By the extension of their member: moments, [B, 2 C', h, w], of pictures and perhaps of mirrored ones;
+    and the latents of what is to be edited.
+    """
     batch = data.__getitems__([(0, row, row) for row in rows])
-    found = {"npy": autoencoder.encode(batch["image"].to(place)).cpu()}
+    images = batch["image"].to(place)
+    found = {"npy": autoencoder.encode(images).cpu()}
+    if data.is_mirrored:
+        found["mirror.npy"] = autoencoder.encode(images.flip(-1)).cpu()
     if "source" in batch:
         found["source.npy"] = encoded_source(autoencoder, batch["source"].to(place)).cpu()
     return found

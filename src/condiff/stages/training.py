@@ -68,6 +68,7 @@ def fit(
     """
     settings = method.training_settings
     ranks = runtime.ranks
+    method.mirrors = data.is_mirrored
     checkpoint = ranks.first(lambda: newest(out / CHECKPOINTS, log.warning))
     has_average = ranks.leads and settings.ema_decay is not None
     ema = Ema(method.trained, settings.ema_decay) if has_average else None

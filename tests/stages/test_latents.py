@@ -1,0 +1,155 @@
+"""The cache of latents: it pairs nothing wrongly, keeps what is drawn to be drawn, and changes no training."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from condiff.autoencoders.compact import CompactKL
+from condiff.autoencoders.space import draw
+from condiff.conditioners.label import ClassLabel
+from condiff.data.dataset import ShardDataset
+from condiff.data.image_folder import ImageFolder
+from condiff.data.prepare import prepare
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.parameterization import V
+from condiff.diffusion.process import CosineVP
+from condiff.diffusion.randomness import Draws
+from condiff.diffusion.times import Uniform
+from condiff.diffusion.weights import Unit
+from condiff.methods.diffusion import Diffusion
+from condiff.methods.method import clean, mirrored
+from condiff.methods.optimizers import AdamW
+from condiff.methods.settings import Training
+from condiff.networks.unet import UNet
+from condiff.stages.autoencoder import load_autoencoder
+from condiff.stages.latents import encode, load_space
+from condiff.stages.stage import Artifact, Runtime
+from condiff.stages.training import save_weights
+
+N = 40
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Pictures that say by their colour which they are, in classes that say it, too; and their latents."""
+    root = tmp_path_factory.mktemp("made")
+    for k in range(N):
+        folder = root / "pictures" / f"class{k % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (8, 8), (6 * k, 40 * (k % 4), 0))
+        picture.paste((255, 255, 255), (0, 0, 2, 8))  # a bar on the left
+        picture.save(folder / f"{k:02d}.png")
+    (root / "data").mkdir()
+    prepare(ImageFolder(str(root / "pictures"), mirror=True, held_out=0.1), root / "data")
+    network = {"_target_": "condiff.autoencoders.compact.CompactKL", "width": 16, "latent_channels": 2}
+    manifest = {"config": {"seed": 0, "autoencoder": {"network": network}}}
+    (root / "autoencoder").mkdir()
+    torch.manual_seed(0)
+    save_weights(root / "autoencoder/weights.safetensors", CompactKL(3, 2, width=16).state_dict())
+    (root / "latents").mkdir()
+    inputs = {name: Artifact(name, root / name, manifest) for name in ("data", "autoencoder")}
+    encode({}, inputs, Runtime(accelerator="cpu"), root / "latents")
+    autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"])
+    return root, autoencoder, load_space(Artifact("latents", root / "latents", manifest))
+
+
+def batch_of(data, indices, step=3):
+    return data.__getitems__([(step, place, index) for place, index in enumerate(indices)])
+
+
+def test_whatever_their_order_latents_keep_the_key_and_the_label_of_their_picture(made):
+    root, autoencoder, _ = made
+    pictures, latents = ShardDataset(root / "data", "train"), ShardDataset(root / "latents", "train")
+    mixed = torch.randperm(len(latents), generator=torch.Generator().manual_seed(0)).tolist()
+    batch = batch_of(latents, mixed)
+    by_key = {key: index for index, key in enumerate(pictures.keys)}
+    own = batch_of(pictures, [by_key[key] for key in batch["key"]])
+    assert own["key"] == batch["key"]
+    assert torch.equal(own["label"], batch["label"])
+    red = ((own["image"][:, 0, 0, -1] + 1) * 127.5 / 6).round().long()
+    assert torch.equal(red % 4, batch["label"])
+    with torch.no_grad():
+        torch.testing.assert_close(batch["moments"], autoencoder.encode(own["image"]), rtol=1e-4, atol=1e-5)
+        turned = autoencoder.encode(own["image"].flip(-1))
+    torch.testing.assert_close(batch["mirrored"], turned, rtol=1e-4, atol=1e-5)
+    assert (batch["mirrored"] - batch["moments"]).abs().max() > 1e-3
+
+
+def test_what_was_measured_is_of_all_latents_as_they_are_drawn(made):
+    root, _, space = made
+    batch = next(ShardDataset(root / "latents", "train").chunks(N))
+    moments = torch.cat([batch["moments"], batch["mirrored"]])
+    mean, log_variance = moments.double().chunk(2, dim=1)
+    variance = mean.var((0, 2, 3)) + log_variance.exp().mean((0, 2, 3))
+    torch.testing.assert_close(space.std.flatten().double(), variance.sqrt(), rtol=0.1, atol=0)
+    z = mean[:8].float()
+    torch.testing.assert_close(space.restore(space.normalise(z)), z, rtol=1e-5, atol=1e-5)
+
+
+def test_a_latent_is_drawn_anew_each_time_it_is_read(made):
+    root, _, space = made
+    batch = batch_of(ShardDataset(root / "latents", "train"), range(8))
+    first, again, later = (clean(batch, Draws(0, step, 8, slice(None)), space) for step in (3, 3, 4))
+    assert torch.equal(first, again)
+    moments = batch["moments"]
+    noise = Draws(0, 3, 8, slice(None)).normal("latent", 2, 2, 2)
+    assert torch.equal(first, space.normalise(draw(moments, noise)))
+    spread = ((first - later) / (moments[:, 2:] / 2).exp() * space.std).std()
+    assert float(spread) == pytest.approx(2**0.5, rel=0.2)
+
+
+def test_a_half_is_mirrored_by_draws_of_its_own_wherever_the_batch_is_shared():
+    images = torch.arange(4.0).expand(1000, 1, 1, 4)
+    batch = {"image": images, "label": torch.arange(1000)}
+    whole = mirrored(batch, Draws(0, 5, 1000, slice(None)))
+    turned = whole["image"][:, 0, 0, 0] == 3
+    assert 430 < int(turned.sum()) < 570
+    assert torch.equal(whole["image"][~turned], images[~turned])
+    assert torch.equal(whole["label"], batch["label"])
+    part = mirrored({"image": images[300:500]}, Draws(0, 5, 1000, slice(300, 500)))
+    assert torch.equal(part["image"], whole["image"][300:500])
+    other = mirrored(batch, Draws(0, 6, 1000, slice(None)))["image"][:, 0, 0, 0] == 3
+    assert not torch.equal(turned, other)
+
+
+def test_a_step_on_cached_latents_is_the_step_on_pictures_that_are_encoded_then(made):
+    root, autoencoder, space = made
+
+    class Uncached(Diffusion):
+        def loss(self, batch, draws):
+            with torch.no_grad():
+                moments = autoencoder.encode(batch["image"])
+            return super().loss({"moments": moments, "label": batch["label"]}, draws)
+
+    def trained(kind, folder):
+        torch.manual_seed(0)
+        denoiser = NetworkDenoiser(UNet(2, 5, 2, [16], [False]), CosineVP(), V())
+        training = Training(steps=3, batch_size=8)
+        method = kind(
+            denoiser, ClassLabel(4, True), Uniform(), Unit(), AdamW(lr=1e-2), training, 0, 0.3, space
+        )
+        data, losses = ShardDataset(root / folder, "train"), []
+        (optimizer,), _ = method.configure_optimizers()
+        method.mirrors = data.is_mirrored
+        for step in range(3):
+            optimizer.zero_grad()
+            losses.append(method.training_step(batch_of(data, range(step, step + 8), step), 0))
+            losses[-1].backward()
+            optimizer.step()
+        return torch.stack(losses).detach()
+
+    assert ShardDataset(root / "data", "train").is_mirrored
+    assert ShardDataset(root / "latents", "train").is_mirrored
+    cached, uncached = trained(Diffusion, "latents"), trained(Uncached, "data")
+    torch.testing.assert_close(cached, uncached, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(cached[0], cached[1])
+
+
+def test_a_set_without_mirrors_has_none_in_its_cache(made, tmp_path):
+    root, _, _ = made
+    described = json.loads((root / "data" / "data.json").read_text())
+    assert described["mirror"] is True
+    prepare(ImageFolder(str(root / "pictures"), held_out=0.1), tmp_path)
+    assert not ShardDataset(tmp_path, "train").is_mirrored
