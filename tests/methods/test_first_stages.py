@@ -14,6 +14,7 @@ from condiff.data.dataset import ShardDataset
 from condiff.data.digits import Digits
 from condiff.data.prepare import prepare
 from condiff.diffusion.randomness import Draws
+from condiff.errors import DivergedError
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.methods.adversary import LOSSES
 from condiff.methods.autoencoder_vq import AutoencoderVQ
@@ -102,7 +103,7 @@ def test_neither_side_moves_the_other(images):
     before = copy.deepcopy(method.autoencoder.state_dict())
     for parameter in method.autoencoder.parameters():
         parameter.grad = None
-    method.adversary.learn(*method.seen, lambda x: x)
+    method.adversary.learn(method.seen, lambda x: x)
     assert all(p.grad is None for p in method.autoencoder.parameters())
     assert all(torch.equal(value, before[name]) for name, value in method.autoencoder.state_dict().items())
     assert not any(p.requires_grad for p in method.adversary.discriminator.parameters())
@@ -124,7 +125,7 @@ def test_a_step_of_the_discriminator_is_that_of_a_bare_loop(loss, weight, clip, 
         (expected + weight * r1(bare, images)).backward()
         nn.utils.clip_grad_norm_(bare.parameters(), clip or math.inf)
         optimizer.step()
-        side.learn(images, fakes, lambda x: x)
+        side.learn([(images[:3], fakes[:3]), (images[3:], fakes[3:])], lambda x: x)
     for ours, theirs in zip(side.discriminator.parameters(), bare.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
@@ -133,7 +134,7 @@ def test_under_autocast_the_autoencoder_is_judged_by_what_the_discriminator_has_
     method = first_stage(against=adversary(start=0, optimizer=AdamW(lr=0.1)))
     with torch.autocast("cpu", torch.bfloat16):
         method.loss({"image": images}, draws())
-        method.adversary.learn(*method.seen, lambda x: x)
+        method.adversary.learn(method.seen, lambda x: x)
         same = method.adversary.discriminator(images)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(same, method.adversary.discriminator(images))
@@ -201,7 +202,7 @@ def test_a_step_moves_averaged_codes_by_what_the_batch_chose(digits, tmp_path):
     method.restart = 0.0
     before = copy.deepcopy(method.codebook)
     trained(method, digits, tmp_path / "run")
-    latents, codes, _ = method.coded
+    ((latents, codes, _),) = method.coded
     flat, chosen = latents.movedim(1, -1).reshape(-1, 2).double(), codes.flatten()
     onehot = nn.functional.one_hot(chosen, 16).double()
     counts = 0.9 * before.usage.double() + 0.1 * onehot.sum(0)
@@ -214,3 +215,24 @@ def test_a_step_moves_averaged_codes_by_what_the_batch_chose(digits, tmp_path):
 def test_a_network_without_a_codebook_is_refused():
     with pytest.raises(ValueError, match=r"AutoencoderVQ needs a network with a codebook, got CompactKL"):
         AutoencoderVQ(CompactKL(1), Reconstruction(), AdamW(lr=1e-3), Training(steps=1, batch_size=1), 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_in_parts_is_the_step_of_the_whole_but_for_the_adaptive_weight(kind, digits, tmp_path):
+    whole, parts = (
+        trained(first_stage(kind, adversary(weight=0.0), accumulate=n), digits, tmp_path / str(n))
+        for n in (1, 3)
+    )
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], value, rtol=1e-3, atol=1e-5, msg=name)
+    for name, value in whole.scalars.items():
+        torch.testing.assert_close(parts.scalars[name], value, rtol=1e-3, atol=1e-5, msg=name)
+    judged = trained(first_stage(kind, accumulate=3), digits, tmp_path / "judged")
+    assert [len(images) for images, _ in judged.seen] == [2, 2, 3]
+    assert judged.adversary.schedule.last_epoch == 4
+
+
+def test_a_discriminator_whose_gradient_is_not_finite_ends_the_training_in_one_line(images):
+    method = first_stage(against=adversary(start=0))
+    with pytest.raises(DivergedError, match=r"the discriminator is nan; lower .*optimizer.lr=0.001"):
+        method.adversary.learn([(images, images * torch.nan)], lambda x: x)

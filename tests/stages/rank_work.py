@@ -20,6 +20,7 @@ from condiff.stages.stage import Artifact, Runtime, Stage
 TRAINING = Stage(
     "denoiser", "tests.stages.rank_work:train", ("data",), reads=("steps", "batch_size"), is_shared=True
 )
+IN_PARTS = replace(TRAINING, reads=("steps", "batch_size", "accumulate"))
 LEARNING = replace(TRAINING, reads=("steps", "batch_size", "learned"))  # of times, as well
 
 
@@ -34,7 +35,7 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
 
     seen: dict[str, torch.Tensor] = {}
     times = SecondMoment(*cfg["learned"]) if "learned" in cfg else None
-    training = method(cfg["steps"], cfg["batch_size"], times=times)
+    training = method(cfg["steps"], cfg["batch_size"], times=times, accumulate=cfg.get("accumulate", 1))
     plain = training.loss
 
     def loss(batch: Any, draws: Any) -> dict[str, torch.Tensor]:

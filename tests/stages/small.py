@@ -21,10 +21,13 @@ def method(
     dropout: float = 0.0,
     log_every: int = 1,
     times: TimeSampler | None = None,
+    accumulate: int = 1,
 ) -> Diffusion:
     torch.manual_seed(seed)
     net = UNet(1, 11, 8, [8, 16], [False, False], dropout=dropout)
-    settings = Training(steps=steps, batch_size=batch_size, clip=1.0, ema_decay=0.9, log_every=log_every)
+    settings = Training(
+        steps, batch_size, clip=1.0, ema_decay=0.9, log_every=log_every, accumulate=accumulate
+    )
     return Diffusion(
         NetworkDenoiser(net, CosineVP(), V()),
         ClassLabel(num_classes=10, with_null=True),

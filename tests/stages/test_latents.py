@@ -1,4 +1,4 @@
-"""The cache of latents: it pairs nothing wrongly, keeps what is drawn to be drawn, and changes no training."""
+"""The cache of latents: it pairs nothing wrongly, keeps for later what is drawn, and changes no training."""
 
 import json
 

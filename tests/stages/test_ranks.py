@@ -18,7 +18,7 @@ from condiff.interrupts import Interrupted
 from condiff.stages import ranks
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.stage import CHECKPOINTS, LOG, Artifact, Runtime, Stage
-from tests.stages.rank_work import LEARNING, TRAINING, failing
+from tests.stages.rank_work import IN_PARTS, LEARNING, TRAINING, failing
 
 CFG = {"steps": 60, "batch_size": 7}  # a batch of which one rank has three and the other four
 
@@ -89,6 +89,13 @@ def test_two_processes_learn_the_same_times(data, tmp_path):
     assert torch.equal(states[0]["learned counts"], one["learned counts"])
     torch.testing.assert_close(states[0]["learned losses"], one["learned losses"], rtol=1e-4, atol=1e-6)
     assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
+
+
+def test_a_batch_in_parts_on_two_processes_is_the_batch_on_one(data, tmp_path):
+    cfg = {"steps": 12, "batch_size": 7, "accumulate": 2}
+    whole = made(TRAINING, {"data": data}, tmp_path / "whole", 1, cfg)
+    parts = made(IN_PARTS, {"data": data}, tmp_path / "parts", 2, cfg)
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-5)
 
 
 def test_an_error_of_one_rank_is_raised_as_it_is(tmp_path):

@@ -178,6 +178,22 @@ def test_sampling_or_measuring_in_between_changes_nothing(digits, whole, tmp_pat
     same(trained(digits, tmp_path / "run"), whole)
 
 
+@pytest.mark.parametrize("num", [3, 100])
+def test_a_batch_in_parts_is_the_batch_as_a_whole(digits, tmp_path, num):
+    """One by one where there are more parts than pictures; each picture still draws what is its own."""
+    logs = []
+    for parts in (1, min(num, 8)):
+        out = tmp_path / str(parts)
+        out.mkdir()
+        rows_of = small.method(6, log_every=2, accumulate=parts)
+        fit("denoiser", rows_of, digits, Runtime(accelerator="cpu"), out)
+        logs.append(rows((out / LOG).read_text()))
+    assert len(logs[0]) == len(logs[1]) == 3
+    for one, two in zip(*logs, strict=True):
+        assert one.pop("stage") == two.pop("stage")
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+
+
 def test_another_seed_is_another_training(digits, whole, tmp_path):
     fit("denoiser", method(seed=1), digits, Runtime(accelerator="cpu"), tmp_path)
     other = load_file(tmp_path / "weights.safetensors")

@@ -1,6 +1,6 @@
 """A discriminator that an autoencoder is trained against."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -17,6 +17,7 @@ from condiff.autoencoders.adversarial import (
 )
 from condiff.autoencoders.discriminator import PatchDiscriminator
 from condiff.autoencoders.precision import at_least_single
+from condiff.errors import DivergedError
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.ranges import Count, Natural, NonNegative, checked
@@ -92,29 +93,46 @@ class Adversary(nn.Module):
         told = {"adversarial": adversarial.detach(), "adaptive_weight": adaptive}
         return self.settings.weight * adaptive * adversarial, told
 
-    def learn(self, images: Tensor, decoded: Tensor, whole: Whole) -> dict[str, Tensor]:
-        """One step, on pictures and what came of them, each [B, C, H, W] in [-1, 1]; what there is to log."""
+    def learn(self, seen: Sequence[tuple[Tensor, Tensor]], whole: Whole) -> dict[str, Tensor]:
+        """One step; what there is to log.
+
+        seen: parts of a batch of pictures and what came of them, each [B, C, H, W] in [-1, 1].
+        """
         parameters = [*self.discriminator.requires_grad_(True).parameters()]
-        logits = self.discriminator(torch.cat([images, decoded.detach().to(images)]))
+        size, gradients, told = sum(len(images) for images, _ in seen), [], []
+        for images, decoded in seen:
+            share = len(images) / size
+            loss, own = self._judged(images, decoded)
+            found = torch.autograd.grad(loss, parameters)
+            gradients.append(share * torch.cat([part.flatten() for part in found]))
+            told.append({name: share * value.detach() for name, value in own.items()})
+        self.discriminator.requires_grad_(False)
+        self._step(parameters, whole(torch.stack(gradients).sum(0)))
+        return {name: torch.stack([own[name] for own in told]).sum(0) for name in told[0]}
+
+    def _judged(self, images: Tensor, decoded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Its loss, and what there is to log."""
+        logits = self.discriminator(torch.cat([images, decoded.to(images)]))
         real, fake = at_least_single(logits).chunk(2)
         loss = self.of_discriminator(real, fake)
         if self.settings.r1:
             loss = loss + self.settings.r1 * r1(self.discriminator, images)
-        gradients = torch.autograd.grad(loss, parameters)
-        self.discriminator.requires_grad_(False)
-        flat = whole(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = flat.split([parameter.numel() for parameter in parameters])
+        return loss, {"discriminator": loss, "logits_real": real.mean(), "logits_fake": fake.mean()}
+
+    def _step(self, parameters: Sequence[nn.Parameter], gradient: Tensor) -> None:
+        """gradient: of all parameters in their order."""
+        parts = gradient.split([parameter.numel() for parameter in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
-        nn.utils.clip_grad_norm_(parameters, self.clip or float("inf"), error_if_nonfinite=True)
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip or float("inf"))
+        if not torch.isfinite(norm):
+            raise DivergedError(
+                f"autoencoder: the gradient of the discriminator is {float(norm)}; lower"
+                f" autoencoder.method.adversary.optimizer.lr={self.settings.optimizer.lr:g}"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        return {
-            "discriminator": loss.detach(),
-            "logits_real": real.mean().detach(),
-            "logits_fake": fake.mean().detach(),
-        }
 
     def state(self) -> dict[str, Any]:
         """Of its optimizer; its weights are in the state of the module."""

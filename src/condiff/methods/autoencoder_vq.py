@@ -1,5 +1,9 @@
 """Training of an autoencoder with a codebook."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from condiff.autoencoders.codebook import Assigned, Codebook, earliest, offers, perplexity, used
@@ -47,6 +51,7 @@ class AutoencoderVQ(FirstStage):
         self.codebook_weight, self.restart = codebook_weight, restart
         self.restart_steps = int(restart_until * training.steps)
         self.commitment = commitment
+        self.coded: list[tuple[Tensor, Tensor, Draws]] = []  # latents of a step and their codes, part by part
 
     def without_decay(self) -> list[nn.Parameter]:
         return [*super().without_decay(), *self.codebook.parameters()]
@@ -60,19 +65,24 @@ class AutoencoderVQ(FirstStage):
         assert isinstance(self.autoencoder, Quantising)
         latents = self.autoencoder.encoded(images)
         found = VectorQuantizer(self.codebook, self.commitment)(latents)
-        self.coded = latents.detach(), found.codes, draws
+        self.coded.append((latents.detach(), found.codes, draws))
         decoded = self.autoencoder.decoded(found.latents)
         return Passed(decoded, self.codebook_weight * found.loss, {"codebook": found.loss.detach()})
 
+    def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
+        self.coded = []
+        return super().training_step(batch, index)
+
     def stepped(self, step: int) -> None:
         """The codes move once a step, by what the global batch chose."""
-        latents, codes, draws = self.coded
         codebook = self.codebook
-        assigned = Assigned(self.parts.summed(codebook.assigned(latents, codes).sums))
+        own = torch.stack([codebook.assigned(latents, codes).sums for latents, codes, _ in self.coded]).sum(0)
+        assigned = Assigned(self.parts.summed(own))
         codebook.absorb(assigned)
         if self.restart and step < self.restart_steps:
             dead = codebook.dead(self.restart)
             if num := int(dead.sum()):
-                codebook.restart(dead, earliest(self.parts.joined(offers(latents, draws, num)), num))
+                found = torch.cat([offers(latents, draws, num) for latents, _, draws in self.coded])
+                codebook.restart(dead, earliest(self.parts.joined(earliest(found, num)), num))
         self.scalars |= {"codes_used": used(assigned.counts), "perplexity": perplexity(assigned.counts)}
         super().stepped(step)

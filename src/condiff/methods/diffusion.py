@@ -44,6 +44,10 @@ class Diffusion(Method):
         space: LatentSpace | None = None,
     ) -> None:
         super().__init__(optimizer, training, seed)
+        if times.learns and training.accumulate > 1:
+            raise ValueError(
+                f"Diffusion.times: {type(times).__name__} learns from whole batches; use trainer.accumulate=1"
+            )
         if drop_condition > conditioner.most_dropped:
             raise ValueError(
                 f"Diffusion.drop_condition must be at most {conditioner.most_dropped:.3g} with"

@@ -51,6 +51,7 @@ class FirstStage(Method):
         self.autoencoder, self.reconstruction = autoencoder, reconstruction
         self.adversary = adversary and adversary.begin(autoencoder.channels, training)
         self.restored: Mapping[str, Any] | None = None
+        self.seen: list[tuple[Tensor, Tensor]] = []  # pictures of a step and what came of them, part by part
 
     @property
     def trained(self) -> nn.Module:
@@ -76,10 +77,14 @@ class FirstStage(Method):
             last, whole = self.autoencoder.last, self.parts.whole
             against, more = self.adversary.loss(passed.decoded, unlikely, last, whole)
             loss, told = loss + against, told | more
-        self.seen = images, passed.decoded.detach()
+        self.seen.append((images, passed.decoded.detach()))
         square = mse_loss(at_least_single(passed.decoded.detach()), at_least_single(images))
         learned = {name: value.detach().clone() for name, value in self.reconstruction.named_parameters()}
         return {"loss": loss, "psnr": psnr(square), **told, **learned}
+
+    def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
+        self.seen = []
+        return super().training_step(batch, index)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
@@ -92,7 +97,7 @@ class FirstStage(Method):
         """What follows the autoencoder's step of this number, from 0, before anything is saved."""
         if self.adversary is not None and self.adversary.judges(step):
             with self.trainer.precision_plugin.forward_context():
-                self.scalars |= self.adversary.learn(*self.seen, self.parts.whole)
+                self.scalars |= self.adversary.learn(self.seen, self.parts.whole)
 
     def on_train_start(self) -> None:
         if self.restored is not None and self.adversary is not None:

@@ -1,7 +1,8 @@
 """What every trained thing of a study is: a LightningModule whose randomness is keyed by step and place."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,8 @@ from condiff.autoencoders.space import LatentSpace, draw
 from condiff.diffusion.randomness import Draws
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
+
+ByNoise = tuple[Tensor, Tensor]  # each sample's noise level, from 0 (data) to 1, and its loss, [B]
 
 
 class Parts(Protocol):
@@ -46,8 +49,7 @@ class _OnePart:
 class Method(LightningModule):
     """Draws nothing from torch's global generator: sampling or measuring in between changes nothing."""
 
-    # Of the last step, if there are any: each sample's noise level, from 0 (data) to 1, and its loss, [B].
-    by_noise: tuple[Tensor, Tensor] | None = None
+    by_noise: ByNoise | None = None  # of the last step, where there are any
 
     def __init__(self, optimizer: AdamW, training: Training, seed: int) -> None:
         super().__init__()
@@ -58,6 +60,7 @@ class Method(LightningModule):
         self.part_loss: Callable[[Mapping[str, Any], Draws], dict[str, Tensor]] = self.loss
         self.part_weight = 1.0
         self.parts: Parts = _OnePart()
+        self.unsynced: Callable[[], AbstractContextManager[Any]] = nullcontext  # gradients stay here for now
         self.mirrors = False  # whether half of what it sees is mirrored
 
     @property
@@ -70,11 +73,43 @@ class Method(LightningModule):
         """Scalars to log, means over the samples; "loss" is the one that is minimised."""
 
     def training_step(self, batch: Mapping[str, Any], _: int) -> Tensor:
-        draws = Draws(
-            self.seed, batch["step"], self.training_settings.batch_size, batch["place"], self.device
-        )
-        self.scalars = self.part_loss(mirrored(batch, draws) if self.mirrors else batch, draws)
-        return self.scalars["loss"] * self.part_weight
+        """The loss of the last part of the batch; those before it have left their gradients."""
+        size, parts = len(batch["place"]), [*_parts(batch, self.training_settings.accumulate)]
+        if parts[1:]:
+            for parameter in self.trainable():
+                parameter.grad = None
+        *before, last = parts
+        told = [self._part_way(part, size) for part in before]
+        loss, scalars, noise = self._through(last, size)
+        told.append((scalars, noise))
+        self.scalars = {name: torch.stack([own[name] for own, _ in told]).sum(0) for name in scalars}
+        if noise is not None:
+            self.by_noise = _joined([own for _, own in told if own is not None])
+        return loss
+
+    def _part_way(self, part: Mapping[str, Any], size: int) -> tuple[dict[str, Tensor], ByNoise | None]:
+        """Leave the gradients of a part of a batch of this size, to be shared with those of the last one."""
+        with self.unsynced():
+            loss, scalars, noise = self._through(part, size)
+            loss.backward()
+        return scalars, noise
+
+    def _through(
+        self, part: Mapping[str, Any], size: int
+    ) -> tuple[Tensor, dict[str, Tensor], ByNoise | None]:
+        """What a part of a batch of this size adds to its loss and scalars, and its losses by noise."""
+        found, share = self._of_part(part), len(part["place"]) / size
+        scalars = {name: share * value.detach() for name, value in found.items()}
+        return found["loss"] * (share * self.part_weight), scalars, self.by_noise
+
+    def _of_part(self, part: Mapping[str, Any]) -> dict[str, Tensor]:
+        settings = self.training_settings
+        draws = Draws(self.seed, part["step"], settings.batch_size, part["place"], self.device)
+        return self.part_loss(mirrored(part, draws) if self.mirrors else part, draws)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        if self.training_settings.accumulate == 1:  # else before the first part: this comes after it
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def trainable(self) -> list[nn.Parameter]:
         """What the optimizer, the gradient clipping and the moving average are given."""
@@ -89,6 +124,22 @@ class Method(LightningModule):
             self.trainable(), self.training_settings.steps, self.without_decay()
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def _parts(batch: Mapping[str, Any], num: int) -> Iterator[Mapping[str, Any]]:
+    """A batch in so many parts, or as many as it has samples."""
+    if num == 1:
+        yield batch
+        return
+    size = len(batch["place"])
+    num = min(num, size)
+    for k in range(num):
+        own = slice(size * k // num, size * (k + 1) // num)
+        yield {name: v[own] if isinstance(v, Tensor | list) else v for name, v in batch.items()}
+
+
+def _joined(parts: Sequence[ByNoise]) -> ByNoise:
+    return torch.cat([noise for noise, _ in parts]), torch.cat([losses for _, losses in parts])
 
 
 def mirrored(batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:

@@ -10,6 +10,10 @@ class Training:
 
     ``ema_decay`` null keeps no moving average; ``clip`` null does not clip the gradient's norm. At the steps
     in ``keep`` the weights are kept as they would be at the end, to be sampled from with ``checkpoint``.
+
+    accumulate: parts that each device takes its share of a batch in, one after the other, to need less
+        memory. The step stays that of the whole batch, but for what is a function of all of it: batch
+        normalization, and the adaptive weight of a discriminator, are of each part.
     """
 
     @checked
@@ -23,11 +27,14 @@ class Training:
         log_every: Count = 50,
         channels_last: bool = True,
         keep: list[Count] | None = None,
+        accumulate: Count = 1,
     ) -> None:
+        if accumulate > batch_size:
+            raise ValueError(f"Training.accumulate must be at most batch_size={batch_size}, got {accumulate}")
         late = [step for step in keep or [] if step > steps]
         if late:
             raise ValueError(f"Training.keep must be steps up to steps={steps}, got {late}")
-        self.keep = keep or []
+        self.keep, self.accumulate = keep or [], accumulate
         self.steps, self.batch_size, self.log_every = steps, batch_size, log_every
         self.clip, self.ema_decay = clip, ema_decay
         self.precision: Literal["32-true", "bf16-mixed"] = precision

@@ -101,7 +101,7 @@ def _sampling(own: Mapping[str, Any], palette: Palette) -> str:
 
 def on_a_device(own: Mapping[str, Any], devices: int) -> float:
     """Bytes of a training where so many share a batch; bf16-mixed halves what the way back needs."""
-    share = -(-own["batch_size"] // devices)
+    share = -(-own["batch_size"] // (devices * own["accumulate"]))
     return own["bytes_states"] + share * own["bytes_activations"] * (0.5 if "bf16" in own["precision"] else 1)
 
 

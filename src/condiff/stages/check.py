@@ -119,6 +119,7 @@ def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training) -> 
         "flop": flop,
         "steps": training.steps,
         "batch_size": training.batch_size,
+        "accumulate": training.accumulate,
         "flop_step": step,
         "flop_training": step * training.steps,
         "precision": training.precision,

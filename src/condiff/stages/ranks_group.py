@@ -52,7 +52,8 @@ class Rank:
         method.part_weight = self.part * self.count  # gradients of ranks are averaged with equal weights
         method.parts = self
         with_global_statistics(method)
-        method.part_loss = DistributedDataParallel(_Loss(method)).__call__
+        shared = DistributedDataParallel(_Loss(method))
+        method.part_loss, method.unsynced = shared.__call__, shared.no_sync
 
     def whole(self, value: Tensor) -> Tensor:
         return _summed(self.part * value)
