@@ -1,6 +1,7 @@
 """Pixels and latents: the one place where latents are normalised."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """Images, [B, C, H, W], of latents, [B, C', h, w]; not clipped."""
+
+    def leave(self, out: Path) -> None:
+        """Write beside its weights what its shape is read from, where that is not the config of a study."""
+        return
 
     @property
     @abstractmethod

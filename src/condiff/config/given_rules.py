@@ -9,6 +9,7 @@ PLACES = {
     "denoiser": ("network",),
     "weaker": ("weaker", "network"),
     "classifier": ("classifier", "network"),
+    "autoencoder": ("autoencoder", "network"),
 }
 # Choices that are told the noise level instead, on any process.
 _OTHER = {
@@ -56,6 +57,25 @@ def given_weights_are_not_trained(cfg: Config) -> Iterator[str]:
             "weaker.network: is null, which is network itself with the weights it is given, and so no weaker;"
             " use weaker=narrow, or guidance=cfg"
         )
+
+
+def first_stage_is_trained_or_given(cfg: Config) -> Iterator[str]:
+    """An autoencoder that is given its weights is not trained, and any other one is."""
+    own, network = at(cfg, "autoencoder"), at(cfg, "autoencoder", "network")
+    if "autoencoder" not in words(cfg.get("stages")) or "_target_" not in network:
+        return
+    for part in ("method", "optimizer", "trainer"):
+        is_there, is_given = own.get(part) is not None, network.get("weights") is not None
+        if is_there and is_given:
+            yield (
+                f"autoencoder.{part}: has no effect with autoencoder.network.weights: nothing is trained;"
+                " leave it null, or use autoencoder=pretrained"
+            )
+        elif not is_there and not is_given:
+            yield (
+                f"autoencoder.{part}: is null, and {class_of(network)} is to be trained; give it, or use"
+                " autoencoder=compact_kl"
+            )
 
 
 def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:

@@ -8,7 +8,11 @@ import re
 from collections.abc import Callable, Collection, Iterator
 
 from condiff.config.device_rules import devices_have_work
-from condiff.config.given_rules import given_weights_are_not_trained, network_is_told_its_step
+from condiff.config.given_rules import (
+    first_stage_is_trained_or_given,
+    given_weights_are_not_trained,
+    network_is_told_its_step,
+)
 from condiff.config.guidance_rules import (
     guidance_fits_the_study,
     guidance_has_its_null,
@@ -255,6 +259,7 @@ RULES: tuple[Rule, ...] = (
     learned_variance_is_learned,
     network_is_told_its_step,
     given_weights_are_not_trained,
+    first_stage_is_trained_or_given,
     one_thing_is_measured,
     codebooks_are_trained,
     discriminator_sees_something,

@@ -71,7 +71,7 @@ class Objective:
 
 @dataclass
 class Model:
-    """A model beside the denoiser: the autoencoder, the judge, the classifier of noisy images."""
+    """A model beside the denoiser: the judge, the classifier of noisy images."""
 
     network: Wired = REQUIRED
     method: Wired = REQUIRED
@@ -84,6 +84,16 @@ class Perceptual:
     """How unlike two pictures are to the eye, for an autoencoder to be trained by."""
 
     distance: Wired | None = None
+
+
+@dataclass
+class FirstStage:
+    """The autoencoder, which is trained, or used as others have trained it: then all but network is null."""
+
+    network: Wired = REQUIRED
+    method: Wired | None = None
+    optimizer: Wired | None = None
+    trainer: Wired | None = None
 
 
 @dataclass
@@ -114,7 +124,7 @@ class Run:
     num_samples: Count = 500
     data: Wired | None = None
     judge: Model | None = None
-    autoencoder: Model | None = None
+    autoencoder: FirstStage | None = None
     perceptual: Perceptual | None = None
     conditioner: Wired | None = None
     process: Wired | None = None

@@ -21,8 +21,7 @@ def check_told(found: Mapping[str, Any]) -> list[str]:
     """The same for a page, a sentence a number."""
     lines = [
         f"{name}: {own['class']} of {short(own['parameters'])} parameters; {short(own['flop'], 'FLOP')} for"
-        f" one picture, {short(own['flop_training'], 'FLOP')} for {own['steps']:,} steps of"
-        f" {own['batch_size']:,} pictures; {size(own['bytes_states'])} of states,"
+        f" one picture, {_trained(own)}; {size(own['bytes_states'])} of states,"
         f" {size(own['bytes_activations'])} of activations a picture."
         for name, own in found["networks"].items()
     ]
@@ -97,6 +96,13 @@ def _sampling(own: Mapping[str, Any], palette: Palette) -> str:
         "guidance",
     ]
     return table(head, [cells], palette)
+
+
+def _trained(own: Mapping[str, Any]) -> str:
+    if not own["steps"]:
+        return "and it is used as it is"
+    steps = f"{own['steps']:,} steps of {own['batch_size']:,} pictures"
+    return f"{short(own['flop_training'], 'FLOP')} for {steps}"
 
 
 def on_a_device(own: Mapping[str, Any], devices: int) -> float:

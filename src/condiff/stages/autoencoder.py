@@ -21,6 +21,7 @@ from condiff.stages.device import device
 from condiff.stages.pictures import save_pictures
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit, load_weights
+from condiff.stages.untrained import is_given, take
 
 SHOWN = 10
 
@@ -29,6 +30,12 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     folder, own = inputs["data"].path, cfg["autoencoder"]
     info = DataInfo.read(folder)
     autoencoder = _built(own, info, cfg["seed"])
+    if is_given(own["network"]):
+        take(autoencoder, own["network"], "autoencoder.network", runtime, out)
+        if runtime.ranks.leads:
+            autoencoder.leave(out)
+            _measure(autoencoder.to(device(runtime)), ShardDataset(folder, "held_out"), runtime, out)
+        return
     method = build(
         own["method"],
         "autoencoder.method",
@@ -53,9 +60,12 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
 
 @lru_cache(KEPT)
 def load_autoencoder(artifact: Artifact, data: Artifact) -> Autoencoder:
-    """The trained autoencoder, in evaluation mode."""
+    """The trained autoencoder, in evaluation mode; one that was given is read from the artifact alone."""
     config = artifact.manifest["config"]
-    module = _built(config["autoencoder"], DataInfo.read(data.path), config["seed"])
+    own = config["autoencoder"]
+    if is_given(own["network"]):
+        own = {**own, "network": {**own["network"], "weights": str(artifact.path)}}
+    module = _built(own, DataInfo.read(data.path), config["seed"])
     load_weights(module, artifact.path)
     return module.eval()
 
@@ -70,7 +80,7 @@ def _measure(autoencoder: Autoencoder, held_out: ShardDataset, runtime: Runtime,
     """How well held-out pictures come back, what their latents cost, and some above what they become."""
     autoencoder.eval()
     square, divergence, counts, shown = 0.0, 0.0, torch.zeros(1), []
-    for batch in held_out.chunks(250):
+    for batch in held_out.chunks(runtime.sample_batch):
         images = batch["image"].to(device(runtime))
         moments = autoencoder.encode(images)
         decoded = autoencoder.decode(mode(moments)).clamp(-1, 1)

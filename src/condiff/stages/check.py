@@ -108,21 +108,27 @@ def _autoencoder(cfg: Config, shape: list[int]) -> tuple[list[int], dict[str, An
     return ([channels, size, size] if "latents" in cfg["check"] else shape), cost
 
 
-def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training) -> dict[str, Any]:
-    """Its size, the operations of one picture, and those and the bytes of its training on one device."""
+def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training | None) -> dict[str, Any]:
+    """Its size, the operations of one picture, and those and the bytes of its training on one device.
+
+    None is no training: 0 steps of 0 pictures.
+    """
     flop, activations = _passed(module, call)
-    size, step = parameters_of(module), (1 + BACKWARD) * flop * training.batch_size
+    size = parameters_of(module)
+    steps, batch_size = (training.steps, training.batch_size) if training else (0, 0)
+    step = (1 + BACKWARD) * flop * batch_size
     # weights; and of those that are trained a gradient, two moments and perhaps an average
-    kept = size["parameters"] + size["trainable"] * (3 + (training.ema_decay is not None))
+    has_average = training is not None and training.ema_decay is not None
+    kept = size["parameters"] + size["trainable"] * (3 + has_average)
     return {
         **size,
         "flop": flop,
-        "steps": training.steps,
-        "batch_size": training.batch_size,
-        "accumulate": training.accumulate,
+        "steps": steps,
+        "batch_size": batch_size,
+        "accumulate": training.accumulate if training else 1,
         "flop_step": step,
-        "flop_training": step * training.steps,
-        "precision": training.precision,
+        "flop_training": step * steps,
+        "precision": training.precision if training else "32-true",
         "bytes_states": FLOAT * kept,
         "bytes_activations": activations,
     }
@@ -219,9 +225,10 @@ def _middle(process: Process) -> Marginal:
     )
 
 
-def _training(cfg: Config, name: str) -> Training:
+def _training(cfg: Config, name: str) -> Training | None:
     path = TRAINERS.get(name, f"{name}.trainer")
-    return build(_value(cfg, path), path)
+    node = _value(cfg, path)
+    return None if node is None else build(node, path)
 
 
 def _value(cfg: Config, key: str) -> Any:

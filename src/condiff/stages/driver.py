@@ -28,6 +28,7 @@ from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
 from condiff.stages.environment import commit
 from condiff.stages.failures import Failures
+from condiff.stages.given import first_stage_fits
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
 from condiff.stages.outside import DATA
@@ -187,6 +188,7 @@ def fits(cfg: Config, info: DataInfo) -> None:
             f"conditioner: {class_of(cfg['conditioner'])} needs pictures that were made from others, and data"
             f" is {class_of(cfg['data'])}; use data=edits, or conditioner=label"
         )
+    first_stage_fits(cfg, info)
     _asks_for_known_classes(cfg, info.num_classes)
 
 

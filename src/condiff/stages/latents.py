@@ -21,7 +21,6 @@ from condiff.stages.training import save_weights
 
 SPACE = "space.safetensors"
 _MOMENTS = {"npy", "mirror.npy"}  # of pictures as they are, and left for right
-AT_ONCE = 250  # pictures that a rank encodes at a time
 
 
 @torch.no_grad()
@@ -36,7 +35,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     data, seen = ShardDataset(inputs["data"].path, "train"), ChannelMoments()
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(out, "train")) if ranks.leads else None
-        parts = _parts(len(data), AT_ONCE * ranks.count)
+        parts = _parts(len(data), runtime.sample_batch * ranks.count)
         for rows in track(parts, len(parts), "latents"):
             own = rows[ranks.share(len(rows)).start : ranks.share(len(rows)).stop]
             found = _encoded(autoencoder, data, own, place)

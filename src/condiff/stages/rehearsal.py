@@ -73,12 +73,19 @@ def _networks(
         networks = {name: make() for name, make in makes.items()}
     nodes = {"denoiser": ("network", cfg["network"])}
     nodes |= {name: (f"{name}.network", cfg[name]["network"]) for name in networks if name != "denoiser"}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
+    with _silent_copies():
         for name, network in networks.items():
             key, node = nodes[name]
             fill(network.eval(), node or {}, key)
     return networks, META if large else torch.device("cpu")
+
+
+@contextmanager
+def _silent_copies() -> Iterator[None]:
+    """Networks without values take weights for their shapes alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
+        yield
 
 
 @contextmanager
@@ -107,6 +114,10 @@ def _shape(cfg: Config, info: DataInfo) -> list[int]:
     """[C, H, W] of x0, as the stages before the denoiser will give it."""
     if "latents" not in cfg["stages"]:
         return [info.channels, info.size, info.size]
-    autoencoder = build(cfg["autoencoder"]["network"], "autoencoder.network", channels=info.channels)
+    key, node = "autoencoder.network", cfg["autoencoder"]["network"]
+    with META:
+        autoencoder = build(node, key, channels=info.channels)
+    with _silent_copies():
+        fill(autoencoder, node, key)
     size = info.size // autoencoder.downsampling
     return [autoencoder.latent_channels, size, size]

@@ -28,6 +28,7 @@ STAGES = (
         "condiff.stages.autoencoder:train",
         needs=("data",),
         reads=("seed", "autoencoder"),
+        source="condiff.stages.given:of_autoencoder",
         is_shared=True,
     ),
     Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder"), is_shared=True),

@@ -1,0 +1,148 @@
+"""An autoencoder that others have trained, used as it is."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from condiff.autoencoders.codebook import LearnedCodebook
+from condiff.autoencoders.diffusers_models import DiffusersKL, DiffusersTiny, DiffusersVQ
+from condiff.autoencoders.published import CONFIG, Published, found
+from condiff.autoencoders.published_settings import attention
+from condiff.autoencoders.published_weights import published, taken
+from condiff.autoencoders.space import Autoencoder
+from condiff.files import write_json
+from condiff.ranges import Count, checked
+
+log = logging.getLogger(__name__)
+
+
+class Pretrained(Autoencoder):
+    """One of diffusers', whose shape its config.json says and whose weights ``fill`` takes in.
+
+    Where it is for pictures of three channels and the data have one, it is given three that are alike, and
+    the mean of the three that it answers is the picture.
+
+    weights: a folder, or owner/name of a model on the hub, which must lie in its local cache by now.
+    """
+
+    @checked
+    def __init__(self, channels: Count, weights: str) -> None:
+        super().__init__()
+        try:
+            self.published = found(weights)
+            self.published.fit(channels)
+        except ValueError as error:
+            raise ValueError(f"Pretrained.weights: {error}") from error
+        self.inner = built(self.published).requires_grad_(False)
+        self.channels = channels
+        self.latent_channels, self.downsampling = self.inner.latent_channels, self.inner.downsampling
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.inner.encode(images.expand(-1, self.inner.channels, -1, -1))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        decoded = self.inner.decode(latents)
+        return decoded if self.channels == self.inner.channels else decoded.mean(1, keepdim=True)
+
+    @property
+    def last(self) -> Tensor:
+        return self.inner.last
+
+    def fill(self, key: str) -> None:
+        """Take in the published weights, strictly; ``key`` is where the config has this network."""
+        fill(self.inner, self.published, key)
+        if self.channels != self.inner.channels:
+            log.info(
+                "%s: pictures of 1 channel go in as %d that are alike, and come out as the mean",
+                key,
+                self.inner.channels,
+            )
+
+    def leave(self, out: Path) -> None:
+        """Write what says its shape: a folder that has it, and its weights, is one to be given again."""
+        write_json(out / CONFIG, self.published.config)
+
+
+def built(published: Published) -> DiffusersKL | DiffusersVQ | DiffusersTiny:
+    """The network of this shape, its weights at random."""
+    return _MAKES[published.kind](published.settings)
+
+
+def fill(network: nn.Module, model: Published, key: str) -> None:
+    """Give a network the weights of a published model; ValueError where a tensor does not fit."""
+    tensors, wanted = _read(model, key), published(network.state_dict())
+    lacking = [f"lacks {name}" for name in wanted if name not in tensors]
+    more = [f"has nothing to do with {name}" for name in tensors if name not in wanted]
+    other = [
+        f"has {name} as {list(tensors[name].shape)}, not {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    wrong = [*lacking, *more, *other]
+    if wrong:
+        raise ValueError(
+            f"{key}.weights: {model.weights[0]} does not fit the {model.kind} of its {CONFIG}: it {wrong[0]}"
+            f"{f', and {len(wrong) - 1} more' if len(wrong) > 1 else ''}; the two must be of one model"
+        )
+    network.load_state_dict({**network.state_dict(), **taken(tensors)}, strict=True)
+
+
+def _read(model: Published, key: str) -> dict[str, Tensor]:
+    """Tensors by the names that diffusers gives them now."""
+    tensors: dict[str, Tensor] = {}
+    for path in model.weights:
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{key}.weights: {path} is damaged ({error}); copy it again") from error
+    return published(taken(tensors))
+
+
+def _shape(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "channels": settings["in_channels"],
+        "widths": settings["block_out_channels"],
+        "attention": attention(settings),
+        "blocks": settings["layers_per_block"],
+        "norm_groups": settings["norm_num_groups"],
+        "middle_attention": settings["mid_block_add_attention"],
+    }
+
+
+def _kl(settings: Mapping[str, Any]) -> DiffusersKL:
+    return DiffusersKL(
+        **_shape(settings),
+        latent_channels=settings["latent_channels"],
+        quant_conv=settings["use_quant_conv"],
+        post_quant_conv=settings["use_post_quant_conv"],
+    )
+
+
+def _vq(settings: Mapping[str, Any]) -> DiffusersVQ:
+    length = settings["vq_embed_dim"] or settings["latent_channels"]
+    return DiffusersVQ(
+        **_shape(settings),
+        codebook=LearnedCodebook(settings["num_vq_embeddings"], length),
+        latent_channels=length,
+        inner_channels=settings["latent_channels"],
+        spatial_norm=settings["norm_type"] == "spatial",
+    )
+
+
+def _tiny(settings: Mapping[str, Any]) -> DiffusersTiny:
+    return DiffusersTiny(
+        settings["in_channels"],
+        settings["num_encoder_blocks"],
+        settings["num_decoder_blocks"],
+        settings["latent_channels"],
+        settings["encoder_block_out_channels"][0],
+        settings["decoder_block_out_channels"][0],
+    )
+
+
+_MAKES = {"AutoencoderKL": _kl, "VQModel": _vq, "AutoencoderTiny": _tiny}
