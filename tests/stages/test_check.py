@@ -211,6 +211,36 @@ def test_the_recipes_of_adm_are_the_papers_and_its_networks_have_their_size(size
         assert found["denoiser"]["flop"] / 2e9 == pytest.approx(GMAC[size], rel=0.005)
 
 
+# Rombach 2022, the code's configs and its logs, from memory: the latent of 256 pixels, and of two of them the
+# millions of parameters.
+LDM = {
+    "kl_f4": ([3, 64, 64], None),
+    "kl_f8": ([4, 32, 32], 83.7),
+    "kl_f16": ([16, 16, 16], None),
+    "kl_f32": ([64, 8, 8], None),
+    "vq_f4": ([3, 64, 64], 55.3),
+    "vq_f8": ([4, 32, 32], None),
+}
+
+
+@pytest.mark.parametrize("name", LDM)
+def test_the_recipes_of_the_first_stages_of_latent_diffusion_are_the_papers(name):
+    cfg = study(f"experiment=ldm/{name}")
+    recipe = differences(cfg)
+    assert recipe is not None
+    assert recipe["changed"] == []
+    assert recipe["same"] >= 20
+    own = cfg["autoencoder"]
+    assert own["optimizer"]["lr"] == pytest.approx(4.5e-6 * own["trainer"]["batch_size"])
+    assert own["method"]["adversary"]["optimizer"] == own["optimizer"]
+    info = DataInfo(1000, [], 3, 256, 0, 0, False, "", [])
+    found = counted({**cfg, "check": ["autoencoder", "latents"]}, info)
+    shape, millions = LDM[name]
+    assert found["shape"] == shape
+    if millions is not None:
+        assert found["networks"]["autoencoder"]["parameters"] / 1e6 == pytest.approx(millions, abs=0.05)
+
+
 def test_what_a_command_changes_in_a_recipe_is_named():
     found = differences(study("experiment=adm/imagenet256", "trainer.batch_size=64", "process=cosine_ddpm"))
     assert found is not None
@@ -225,6 +255,8 @@ def test_what_a_command_changes_in_a_recipe_is_named():
 
 
 def test_devices_share_a_batch_and_not_the_states():
-    own = {"batch_size": 10, "bytes_states": 100, "bytes_activations": 8, "precision": "32-true"}
+    own = {"batch_size": 10, "accumulate": 1, "bytes_states": 100, "bytes_activations": 8}
+    own["precision"] = "32-true"
     assert [on_a_device(own, n) for n in (1, 2, 4)] == [180, 140, 124]  # 10, 5 and 3 pictures
+    assert [on_a_device({**own, "accumulate": 2}, n) for n in (1, 2, 4)] == [140, 124, 116]
     assert on_a_device({**own, "precision": "bf16-mixed"}, 2) == 120

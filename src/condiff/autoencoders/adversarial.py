@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
-from condiff.autoencoders.precision import at_least_single
+from condiff.autoencoders.precision import at_least_single, without_autocast
 
 LARGEST = 1e4  # adaptive weight, and
 DELTA = 1e-4  # what keeps it finite: both of the code of Esser 2021, the latter 1e-6 in the paper
@@ -42,7 +42,7 @@ def r1(discriminator: nn.Module, images: Tensor) -> Tensor:
     D(x) is the mean of a picture's logits, as in the losses. The result can be differentiated, and so it
     runs the discriminator itself, in float32 or finer.
     """
-    with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+    with torch.enable_grad(), without_autocast(images):
         images = at_least_single(images).detach().requires_grad_()
         logits = discriminator(images).flatten(1).mean(1)
         (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)

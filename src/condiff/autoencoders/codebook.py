@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from condiff.autoencoders.precision import at_least_single
+from condiff.autoencoders.precision import at_least_single, without_autocast
 from condiff.diffusion.randomness import Draws
 from condiff.ranges import Count, Probability, checked
 
@@ -63,7 +63,7 @@ class Codebook(nn.Module, ABC):
     @torch.no_grad()
     def nearest(self, latents: Tensor) -> Tensor:
         """The index, [B, h, w] int64, of the code at the least distance from each latent, [B, C, h, w]."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with without_autocast(latents):
             rows, vectors = at_least_single(_rows(latents)), at_least_single(self.vectors)
             centre = vectors.mean(0)  # squares of numbers far from zero would leave no digits to the distance
             rows, vectors = rows - centre, (vectors - centre).to(rows)

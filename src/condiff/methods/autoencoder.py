@@ -36,6 +36,10 @@ class AutoencoderKL(FirstStage):
         super().__init__(autoencoder, reconstruction, optimizer, training, seed, adversary)
         self.kl_weight = kl_weight
 
+    def in_balance(self, images: Tensor) -> int:
+        """All elements: the code of Rombach 2022 limits the adaptive weight of a sum over a picture."""
+        return images[0].numel()
+
     def passed(self, images: Tensor, draws: Draws) -> Passed:
         moments = at_least_single(self.autoencoder.encode(images))
         noise = draws.normal("latent", moments.shape[1] // 2, *moments.shape[2:])

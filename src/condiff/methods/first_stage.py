@@ -68,15 +68,19 @@ class FirstStage(Method):
     def passed(self, images: Tensor, draws: Draws) -> Passed:
         """Images, [B, C, H, W] in [-1, 1], through encoder and decoder."""
 
+    def in_balance(self, images: Tensor) -> int:
+        """How often a mean over elements counts where it is put in balance with the adversary."""
+        return 1
+
     def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
         images = batch["image"]
         passed = self.passed(images, draws)
         unlikely = self.reconstruction(passed.decoded, images).mean()
         loss, told = unlikely + passed.loss, dict(passed.told)
         if self.adversary is not None and self.adversary.judges(draws.step):
-            last, whole = self.autoencoder.last, self.parts.whole
-            against, more = self.adversary.loss(passed.decoded, unlikely, last, whole)
-            loss, told = loss + against, told | more
+            last, whole, num = self.autoencoder.last, self.parts.whole, self.in_balance(images)
+            against, more = self.adversary.loss(passed.decoded, num * unlikely, last, whole)
+            loss, told = loss + against / num, told | more
         self.seen.append((images, passed.decoded.detach()))
         square = mse_loss(at_least_single(passed.decoded.detach()), at_least_single(images))
         learned = {name: value.detach().clone() for name, value in self.reconstruction.named_parameters()}
