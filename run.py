@@ -22,7 +22,8 @@ from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
 from condiff.stages.study import STAGES
-from condiff.sweeps.sweep import refuse_search, run_sweep
+from condiff.sweeps.searching import refuse_search
+from condiff.sweeps.sweep import run_sweep
 
 CONF = Path(__file__).parent / "conf"
 INTERRUPTS = Interrupts()

@@ -1,17 +1,14 @@
 """A search: its axes, its points and what it makes of the answers."""
 
+import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from condiff.config.compose import read_command
 from condiff.config.sweeping import Axis
 from condiff.errors import ConfigError
-from condiff.sweeps import sweep
-from condiff.sweeps.ledger import DONE, Entry
 from condiff.sweeps.search import Optuna
-from condiff.sweeps.sweep import _possible
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCH = ("-m", "experiment=cfg_latent", "hydra/sweeper=optuna")
@@ -56,15 +53,23 @@ def test_a_point_is_a_run():
     assert run.overrides == ["experiment=cfg_latent", "guidance.scale=2.5", "seed=3"]
 
 
+def test_a_point_with_a_mistake_is_no_run():
+    found = command("network.norm_groups=int(interval(4,8))").search
+    assert found.at({"network.norm_groups": "4"}).cfg["network"]["norm_groups"] == 4
+    with pytest.raises(ConfigError, match=r"network\.widths"):
+        found.at({"network.norm_groups": "5"})
+
+
 def asked(num, seed=0):
     """The points of a search for the top of -(x - 3)^2, and the best of them."""
-    trials = Optuna(num, [], ["height"], seed).begin()
-    points = []
+    optuna = Optuna(num, [], ["height"], seed)
+    trials, points, found = optuna.begin(), [], []
     for _ in range(num):
         trial, words = trials.ask([Axis("x", (), 0.0, 10.0)])
         points.append(float(words["x"]))
-        trials.tell(trial, {"height": -((points[-1] - 3) ** 2), "other": 0.0})
-    return points, trials.best()
+        found.append({"height": -((points[-1] - 3) ** 2), "other": 0.0})
+        trials.tell(trial, found[-1])
+    return points, optuna.best(found)
 
 
 def test_a_search_finds_a_known_optimum_and_its_seed_says_which_way():
@@ -75,47 +80,19 @@ def test_a_search_finds_a_known_optimum_and_its_seed_says_which_way():
 
 
 def test_two_objectives_have_a_front():
-    trials = Optuna(3, ["low"], ["high"]).begin()
-    for low, high in ((1.0, 1.0), (2.0, 3.0), (3.0, 2.0)):
-        trial, _ = trials.ask([Axis("x", ["a", "b"])])
-        trials.tell(trial, {"low": low, "high": high})
-    assert trials.best() == [0, 1]
+    found = [(1.0, 1.0), (2.0, 3.0), (3.0, 2.0), (1.0, 1.0), (1.5, 1.0), (0.0, math.nan)]
+    measured = [{"low": low, "high": high} for low, high in found]
+    assert Optuna(3, ["low"], ["high"]).best([*measured, {"low": 0.0}]) == [0, 1, 3]
 
 
-def test_a_failed_trial_is_none_of_the_best_and_an_unmeasured_objective_is_told():
+def test_a_failed_trial_is_told_and_an_unmeasured_objective_is_refused():
     trials = Optuna(2, ["fd"], []).begin()
-    trial, _ = trials.ask([Axis("x", ["a", "b"])])
-    trials.tell(trial, None)
-    trial, _ = trials.ask([Axis("x", ["a", "b"])])
-    trials.tell(trial, {"fd": 1.0})
-    assert trials.best() == [1]
+    for found in (None, {"fd": math.nan}, {"fd": 1.0}):
+        trial, _ = trials.ask([Axis("x", ["a", "b"])])
+        trials.tell(trial, found)
+    assert [trial.state.name for trial in trials.study.trials] == ["FAIL", "FAIL", "COMPLETE"]
     trial, _ = trials.ask([Axis("x", ["a", "b"])])
     with pytest.raises(ConfigError, match="fd was not measured; there are kid"):
         trials.tell(trial, {"kid": 1.0})
     with pytest.raises(ConfigError, match="no metric measures fd; there are kid, accuracy"):
         Optuna(2, ["fd"], []).refuse_unmeasured(["kid", "accuracy"])
-
-
-def test_a_point_that_cannot_be_run_is_told_and_another_is_asked_for(capsys):
-    found = command("network.norm_groups=int(interval(4,8))").search
-    trials = Optuna(3, ["fd"], []).begin()
-    points = _possible(trials, found, 3)
-    assert {run.cfg["network"]["norm_groups"] for _, run in points} <= {4, 8}
-    assert len(points) == 3
-    assert "network.norm_groups" in capsys.readouterr().err
-
-
-def test_the_best_are_told_by_their_places_whatever_was_refused_before_them(monkeypatch):
-    numbers = iter([0, 2, 5])  # of the trials: 1, 3 and 4 could not be run
-    trials = SimpleNamespace(tell=lambda *_: None, best=lambda: [2, 5])
-    optuna = SimpleNamespace(num_trials=3, begin=lambda: trials)
-    monkeypatch.setattr(sweep, "build", lambda *_: optuna)
-    monkeypatch.setattr(sweep, "_possible", lambda *_: [(SimpleNamespace(number=next(numbers)), None)])
-    jobs = SimpleNamespace(given=0, launcher=SimpleNamespace(parallel=1))
-
-    def run(runs, total):
-        jobs.given += len(runs)
-        return [Entry("0", [], DONE)]
-
-    jobs.run = run
-    assert sweep.searched(jobs, SimpleNamespace(sweeper={}, axes=[])) == [1, 2]

@@ -38,6 +38,27 @@ class Axis:
     step: float | None = None
     log: bool = False
 
+    @property
+    def size(self) -> int | None:
+        """How many values it has; None where there is no end of them."""
+        if self.words:
+            return len(dict.fromkeys(self.words))
+        return None if self.step is None else int((self.high - self.low) / self.step + 1e-9) + 1
+
+    def values(self) -> list[str]:
+        """Each of them, as a word of the command line."""
+        if self.words or self.step is None:
+            return [*dict.fromkeys(self.words)]
+        return [self.word(self.low + place * self.step) for place in range(self.size or 0)]
+
+    @property
+    def is_whole(self) -> bool:
+        numbers = (self.low, self.high, self.step)
+        return all(number is not None and float(number).is_integer() for number in numbers)
+
+    def word(self, value: float) -> str:
+        return str(int(value)) if self.is_whole else f"{value:.5g}"  # more digits tell nothing
+
 
 def axis_of(setting: Setting) -> Axis:
     key, value = setting.parsed.get_key_element(), setting.parsed.value()

@@ -1,5 +1,6 @@
 """Search of a space by Optuna: the next point depends on what the last ones gave."""
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from condiff.config.sweeping import Axis
 from condiff.errors import ConfigError, EnvironmentFault
 from condiff.ranges import Count, Natural, checked
+
+Words = Mapping[str, str]  # of a point, by the keys of the axes
 
 
 class Optuna:
@@ -37,6 +40,19 @@ class Optuna:
         study = optuna.create_study(directions=[*self.objectives.values()], sampler=sampler)
         return Trials(study, self.objectives, optuna)
 
+    def best(self, measured: Sequence[Mapping[str, float]]) -> list[int]:
+        """The places of those that no other beats in one objective and matches in all (Pareto)."""
+        signs = [1 if direction == "minimize" else -1 for direction in self.objectives.values()]
+        costs = [
+            [sign * metrics.get(name, math.nan) for sign, name in zip(signs, self.objectives, strict=True)]
+            for metrics in measured
+        ]
+        return [
+            place
+            for place, cost in enumerate(costs)
+            if not any(map(math.isnan, cost)) and not any(_beats(other, cost) for other in costs)
+        ]
+
     def refuse_unmeasured(self, metrics: Sequence[str]) -> None:
         """ConfigError for an objective that no metric of the config can give."""
         lacking = [name for name in self.objectives if not any(name.startswith(known) for known in metrics)]
@@ -52,8 +68,10 @@ class Trials:
     def __init__(self, study: Any, objectives: Mapping[str, str], optuna: Any) -> None:
         self.study, self.objectives, self.optuna = study, objectives, optuna
 
-    def ask(self, axes: Sequence[Axis]) -> tuple[Any, dict[str, str]]:
-        """A trial, and its point: a word for each axis."""
+    def ask(self, axes: Sequence[Axis], words: Words | None = None) -> tuple[Any, dict[str, str]]:
+        """A trial, and its point, a word for each axis: these ``words``, or what the sampler thinks best."""
+        if words is not None:
+            self.study.enqueue_trial({axis.key: _number(axis, words[axis.key]) for axis in axes})
         trial = self.study.ask()
         return trial, {axis.key: _suggested(trial, axis) for axis in axes}
 
@@ -67,19 +85,31 @@ class Trials:
             raise ConfigError(
                 f"hydra.sweeper: {', '.join(lacking)} was not measured; there are {', '.join(metrics)}"
             )
-        self.study.tell(trial, [metrics[name] for name in self.objectives])
-
-    def best(self) -> list[int]:
-        """The numbers of the trials that no other beats in every objective."""
-        return [trial.number for trial in self.study.best_trials]
+        values = [metrics[name] for name in self.objectives]
+        if any(math.isnan(value) for value in values):
+            self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+        else:
+            self.study.tell(trial, values)
 
 
 def _suggested(trial: Any, axis: Axis) -> str:
     if axis.words:
-        return trial.suggest_categorical(axis.key, [*axis.words])
-    whole = axis.step is not None and all(float(x).is_integer() for x in (axis.low, axis.high, axis.step))
-    if whole:
+        return trial.suggest_categorical(axis.key, axis.values())
+    if axis.is_whole:
         step = 1 if axis.log else int(axis.step or 1)
-        return str(trial.suggest_int(axis.key, int(axis.low), int(axis.high), step=step, log=axis.log))
-    value = trial.suggest_float(axis.key, axis.low, axis.high, step=axis.step, log=axis.log)
-    return f"{value:.5g}"  # more digits tell nothing
+        found = trial.suggest_int(axis.key, int(axis.low), int(axis.high), step=step, log=axis.log)
+    else:
+        found = trial.suggest_float(axis.key, axis.low, axis.high, step=axis.step, log=axis.log)
+    return axis.word(found)
+
+
+def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether these costs are nowhere above those and somewhere below them."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def _number(axis: Axis, word: str) -> str | int | float:
+    """A word as Optuna knows it."""
+    if axis.words:
+        return word
+    return int(word) if axis.is_whole else float(word)

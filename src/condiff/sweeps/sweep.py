@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from condiff.config.build import build
-from condiff.config.compose import Command, Planned, Search
-from condiff.errors import ConfigError
+from condiff.config.compose import Command, Planned
 from condiff.files import digest, read_json
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.reports.redact import redact
@@ -20,10 +19,9 @@ from condiff.sweeps.job import OUTCOME, OUTPUT, Job, Outcome
 from condiff.sweeps.launchers import InProcess, Launcher
 from condiff.sweeps.ledger import DONE, FAILED, RUNNING, Entry, Ledger, open_ledger
 from condiff.sweeps.results import compare, log, tell
-from condiff.sweeps.search import Trials
+from condiff.sweeps.searching import num_jobs, searched
 
 FAILED_STAGES = ".failed"  # folder of the stages that failed in this attempt
-MOST_REFUSED = 100  # points in a row that a search may propose in vain
 EXIT_CODE = 9  # of a sweep with failed jobs
 
 
@@ -37,7 +35,7 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
         command.is_named,
         _identity(command),
         command_line(sys.argv),
-        len(command.runs) if command.search is None else command.search.sweeper["num_trials"],
+        len(command.runs) if command.search is None else num_jobs(command.search),
     )
     ledger.axes = [key.lstrip("+") for key in command.axes]
     try:
@@ -45,7 +43,7 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
         sweep = Sweep(ledger, [program, *command.flags], _launcher(command), interrupts)
         print(f"sweep: {ledger.folder}", flush=True)
         if command.search is None:
-            sweep.run(command.runs, total=len(command.runs))
+            sweep.run_at(range(len(command.runs)), command.runs, total=len(command.runs))
             best = []
         else:
             best = searched(sweep, command.search)
@@ -76,14 +74,11 @@ class Sweep:
         self, ledger: Ledger, words: Sequence[str], launcher: Launcher, interrupts: Interrupts
     ) -> None:
         self.ledger, self.words, self.launcher, self.interrupts = ledger, words, launcher, interrupts
-        self.given = 0
 
-    def run(self, runs: Sequence[Planned], total: int) -> list[Entry]:
-        """What became of the next jobs; one that an earlier attempt has done is not done again."""
-        places = range(self.given, self.given + len(runs))
-        self.given += len(runs)
+    def run_at(self, places: Sequence[int], runs: Sequence[Planned], total: int) -> list[Entry]:
+        """What became of the jobs at these places; one that an earlier attempt has done is not done again."""
         for place, run in zip(places, runs, strict=True):
-            self._enter(place, run)
+            self.enter(place, run)
         self.ledger.write()
         missing = [
             (place, run)
@@ -100,7 +95,7 @@ class Sweep:
             self.launcher(jobs, followed, self.interrupts)
         return [self.ledger.entries[place] for place in places]
 
-    def _enter(self, place: int, run: Planned) -> None:
+    def enter(self, place: int, run: Planned) -> None:
         """A new job, or an old one if it is the same, done by this code and still there."""
         old = self.ledger.entries[place] if place < len(self.ledger.entries) else None
         new = Entry(str(place), redact(list(run.overrides)))
@@ -108,7 +103,7 @@ class Sweep:
             self.ledger.entries.append(new)
             return
         there = (self.ledger.folder / old.folder / "report.html").is_file()
-        same = list(old.overrides) == new.overrides
+        same = self.ledger.own(old) == self.ledger.own(new)  # the rest changes no result, as in ``_identity``
         if not (same and old.status == DONE and there and dict(old.keys) == planned_keys(run.cfg)):
             self.ledger.entries[place] = new
 
@@ -118,49 +113,6 @@ class Sweep:
         logger = run.cfg["logger"]
         cfg = {**run.cfg, "logger": {**logger, "group": logger["group"] or self.ledger.folder.name}}
         return Job(cfg, run.overrides, alone, str(folder), str(self.ledger.folder / FAILED_STAGES))
-
-
-def refuse_search(search: Search, metrics: Sequence[str]) -> None:
-    """Find before anything is made that a search cannot begin; ConfigError or EnvironmentFault."""
-    if not search.axes:
-        raise ConfigError(
-            "hydra/sweeper: there is nothing to search; write e.g. guidance.scale=interval(1,8)"
-        )
-    optuna = build(search.sweeper, "hydra.sweeper")
-    optuna.refuse_unmeasured(sorted(metrics))
-    optuna.begin()
-
-
-def searched(sweep: Sweep, search: Search) -> list[int]:
-    """Run the trials of a search, as many at once as the launcher takes; the places of the best."""
-    optuna = build(search.sweeper, "hydra.sweeper")
-    trials = optuna.begin()
-    places: dict[int, int] = {}  # by the number of a trial; points that could not be run have no place
-    while sweep.given < optuna.num_trials:
-        count = min(sweep.launcher.parallel, optuna.num_trials - sweep.given)
-        asked = _possible(trials, search, count)
-        if not asked:
-            break
-        places |= {trial.number: place for place, (trial, _) in enumerate(asked, sweep.given)}
-        entries = sweep.run([run for _, run in asked], total=optuna.num_trials)
-        for (trial, _), entry in zip(asked, entries, strict=True):
-            trials.tell(trial, entry.metrics if entry.status == DONE else None)
-    return [places[number] for number in trials.best()]
-
-
-def _possible(trials: Trials, search: Search, count: int) -> list[tuple[Any, Planned]]:
-    """The next points that can be run; one that cannot is told of and failed, and there is an end to that."""
-    found: list[tuple[Any, Planned]] = []
-    for _ in range(count + MOST_REFUSED):
-        if len(found) == count:
-            break
-        trial, words = trials.ask(search.axes)
-        try:
-            found.append((trial, search.at(words)))
-        except ConfigError as error:
-            trials.tell(trial, None)
-            print(error, file=sys.stderr, flush=True)
-    return found
 
 
 class Followed:
