@@ -23,7 +23,7 @@ from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
 from condiff.stages.study import STAGES
 from condiff.sweeps.searching import refuse_search
-from condiff.sweeps.sweep import run_sweep
+from condiff.sweeps.sweep import launcher_of, run_sweep
 
 CONF = Path(__file__).parent / "conf"
 INTERRUPTS = Interrupts()
@@ -49,6 +49,7 @@ def main() -> int:
 
 def preflight(command: Command) -> None:
     """Find what is wrong with the data, and what cannot be measured or drawn, before anything is made."""
+    launcher_of(command).check()
     if command.search is not None:
         refuse_search(command.search, [*{name for run in command.runs for name in run.cfg["metrics"] or {}}])
     checked = []

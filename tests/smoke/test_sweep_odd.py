@@ -2,10 +2,13 @@
 
 import csv
 import json
+import os
+
+import pytest
 
 from condiff.stages import samples
 from tests.smoke.conftest import LATENT, TINY, jobs
-from tests.smoke.test_command_line import told
+from tests.smoke.test_command_line import NO_TORCH, told
 
 ODD = "a b=c,d 'é' ü/x#y%41 [z]"
 
@@ -90,6 +93,32 @@ def test_more_devices_than_there_are_is_one_line_before_anything_is_made(tmp_pat
     (line,) = err.splitlines()
     assert (code, out) == (2, "")
     assert line.startswith(f"error[2]: {TOO_MANY}")
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+REFUSED = {
+    "interval": (2, ["hydra/sweeper=optuna", "guidance.scale=interval(8,1)"], "interval(1,8)"),
+    "logarithm": (2, ["hydra/sweeper=optuna", "guidance.scale=tag(log,interval(0,8))"], "must be above 0"),
+    "range": (2, ["hydra/sweeper=optuna", "sampler.steps=range(5,1)"], "range(1,5)"),
+    "integers": (2, ["hydra/sweeper=optuna", "sampler.steps=interval(1,8)"], "int(interval(1,8))"),
+    "slurm": (2, ["guidance.scale=1,2", "hydra/launcher=slurm"], "sbatch and srun were not found"),
+    "ray": (6, ["guidance.scale=1,2", "hydra/launcher=ray"], 'pip install -e ".[ray]"'),
+    "optuna": (6, ["guidance.scale=1,2", "hydra/sweeper=optuna"], 'pip install -e ".[sweep]"'),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_sweep_that_cannot_begin_is_one_line_before_anything_is_made(tmp_path, monkeypatch, case):
+    code, words, said = REFUSED[case]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "hidden").mkdir()
+    hidden = "sys.modules |= {'ray': None, 'optuna': None}\n" if code == 6 else ""
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(NO_TORCH + hidden)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hidden"), prepend=os.pathsep)
+    got, out, err = told(tmp_path / "cwd", "-m", *TINY, *LATENT, *words, "hydra.sweep.dir=here")
+    (line,) = err.splitlines()
+    assert (got, out) == (code, "")
+    assert said in line
     assert not list((tmp_path / "cwd").iterdir())
 
 

@@ -1,5 +1,6 @@
 """What a job may use of a machine that it shares."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from condiff.config.compose import read_command
 from condiff.errors import ConfigError, EnvironmentFault
 from condiff.sweeps.job import Job, outcome_of
-from condiff.sweeps.launchers import Ray, gpus_of, threads
+from condiff.sweeps.launchers import Ray, Slurm, gpus_of, threads
 
 
 def test_jobs_at_once_share_the_cores_and_a_job_alone_is_left_alone():
@@ -43,7 +44,27 @@ def test_a_launcher_that_is_not_chosen_as_it_should_be_is_told_which_there_are()
     )
 
 
-def test_a_launcher_that_is_not_installed_says_how_to_have_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(EnvironmentFault, match=r'pip install -e "\.\[ray\]"'):
-        Ray()([Job({}, [], "", "x", "")], None, None)  # pyright: ignore[reportArgumentType]
+@pytest.mark.parametrize(("launcher", "library"), [(Ray, "ray"), (Slurm, "submitit")])
+def test_a_launcher_that_is_not_installed_says_how_to_have_it(monkeypatch, launcher, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    extra = launcher.__name__.lower()
+    told = rf'hydra/launcher={extra}: {library} is not installed; pip install -e "\.\[{extra}\]"'
+    with pytest.raises(EnvironmentFault, match=told):
+        launcher().check()
+    with pytest.raises(EnvironmentFault, match=told):
+        launcher()([Job({}, [], "", "x", "")], None, None)  # pyright: ignore[reportArgumentType]
+
+
+def test_slurm_is_refused_where_there_is_none_and_its_local_executor_is_not(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError) as told:
+        Slurm().check()
+    (line,) = told.value.lines
+    assert line.startswith("hydra/launcher=slurm: sbatch and srun were not found")
+    assert "hydra/launcher=processes" in line
+    assert "hydra.launcher.cluster=local" in line
+    Slurm(cluster="local").check()
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    Slurm().check()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from condiff.config.compose import read_command
-from condiff.config.sweeping import Axis
+from condiff.config.spaces import Axis
 from condiff.errors import ConfigError
 from condiff.sweeps.search import Optuna
 
@@ -26,6 +26,9 @@ AXES = {
     "guidance.scale=tag(log,interval(0.1,8))": Axis("guidance.scale", (), 0.1, 8.0, None, True),
     "sampler.steps=int(interval(4,32))": Axis("sampler.steps", (), 4, 32, 1),
     "sampler.steps=range(8,33,8)": Axis("sampler.steps", (), 8, 32, 8),
+    "sampler.steps=range(5,0,-2)": Axis("sampler.steps", (), 1, 5, 2),
+    "seed=range(0,1000000000)": Axis("seed", (), 0, 999999999, 1),
+    "guidance.scale=range(1.5,3,0.5)": Axis("guidance.scale", (), 1.5, 2.5, 0.5),
     "sampler.steps=16,8": Axis("sampler.steps", ["16", "8"]),
     "guidance=cfg,none": Axis("guidance", ["cfg", "none"]),
 }
@@ -34,6 +37,44 @@ AXES = {
 @pytest.mark.parametrize("text", AXES)
 def test_an_axis_is_written_in_hydras_own_words(text):
     assert command(text).search.axes == [AXES[text]]
+
+
+NO_SPACE = {
+    "guidance.scale=interval(8,1)": ["must be below the other, got 8 and 1", "guidance.scale=interval(1,8)"],
+    "guidance.scale=interval(3,3)": ["got 3 and 3", "write guidance.scale=3"],
+    "guidance.scale=interval(1,inf)": ["must be finite", "guidance.scale=interval(1,8)"],
+    "guidance.scale=tag(log,interval(0,8))": ["must be above 0, got 0", "write guidance.scale=interval(0,8)"],
+    "guidance.scale=tag(lin,interval(1,8))": ["no such tag, lin", "tag(log,interval(1,8))"],
+    "guidance.scale=tag(log,range(1,8))": ["a tag has no effect here", "tag(log,interval(LOW,HIGH))"],
+    "sampler.steps=range(5,1)": ["is a sweep over nothing", "write sampler.steps=range(1,5)"],
+    "sampler.steps=range(1,5,0)": ["a step other than 0", "write sampler.steps=range(1,5)"],
+    "sampler.steps=interval(1,8)": ["must be an integer", "write sampler.steps=int(interval(1,8))"],
+    "sampler.steps=interval(1.5,8)": ["must be an integer", "write sampler.steps=int(interval(1.5,8))"],
+    "sampler.steps=tag(log,interval(2,8))": ["must be", "sampler.steps=int(tag(log,interval(2,8)))"],
+}
+
+
+@pytest.mark.parametrize("text", NO_SPACE)
+def test_what_is_no_axis_is_one_line_that_says_what_to_write(text):
+    with pytest.raises(ConfigError) as told:
+        command(text)
+    (line,) = told.value.lines
+    assert text in line
+    assert all(words in line for words in NO_SPACE[text]), line
+
+
+def test_every_mistake_of_a_space_has_its_line():
+    with pytest.raises(ConfigError) as told:
+        command("guidance.scale=interval(8,1)", "sampler.steps=range(5,1)", "seed=x", "trainer.steps=9,y")
+    assert len(told.value.lines) == 4
+
+
+@pytest.mark.parametrize("text", ["sampler.steps=range(5,1)", "seed=range(1,5,0)", "seed=range(0,inf)"])
+def test_a_range_that_is_none_is_one_line_of_a_plain_sweep(text):
+    with pytest.raises(ConfigError) as told:
+        read_command(["-m", "experiment=cfg_latent", text], CONF)
+    (line,) = told.value.lines
+    assert line.startswith(f"{text}: ")
 
 
 def test_the_corners_of_a_space_are_checked_before_it_is_searched():

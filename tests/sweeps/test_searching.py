@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from condiff.config.compose import Planned
-from condiff.config.sweeping import Axis
+from condiff.config.spaces import Axis
 from condiff.errors import ConfigError
 from condiff.sweeps.ledger import DONE, FAILED, WAITING, Entry, open_ledger
 from condiff.sweeps.searching import num_jobs, searched

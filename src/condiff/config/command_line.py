@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from condiff.config.hints import closest, no_such_choice
@@ -69,15 +69,6 @@ class Setting:
         if not self.is_sweep:
             return [self]
         return self._each(islice(self.parsed.sweep_string_iterator(), MAX_RUNS + 1))
-
-    def ends(self) -> list["Setting"]:
-        """Those that show whether all are right: the ends of an interval or a range, or every choice."""
-        if self.is_interval:
-            interval = self.parsed.value()
-            assert isinstance(interval, IntervalSweep)
-            return self._each([str(interval.start), str(interval.end)])
-        points = self.points()
-        return [points[0], points[-1]] if self.parsed.is_range_sweep() else points
 
     def to(self, word: str) -> "Setting":
         """The same key with one value."""

@@ -18,7 +18,8 @@ from condiff.config.composer import Composer
 from condiff.config.given_rules import without_training
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.schema import REQUIRED, defaults
-from condiff.config.sweeping import Point, axis_of, corners, every, plugins, repeated, without_effect
+from condiff.config.spaces import Point, axis_of, corners, told_of_whole_numbers, wrong_axes, wrong_ranges
+from condiff.config.sweeping import every, plugins, repeated, without_effect
 from condiff.config.validate import validate
 from condiff.errors import ConfigError
 
@@ -110,9 +111,10 @@ class _Preflight:
         is_sweep = self.flags.multirun or master.hydra.mode == RunMode.MULTIRUN
         launcher, sweeper = ({}, {}) if self.mistakes else plugins(master, self.mistakes)
         swept = self._swept(settings, master) if is_sweep else self._unswept(settings)
-        points = corners(swept) if sweeper else every(swept, self.mistakes)
+        points = self._corners(swept) if sweeper else every(swept, self.mistakes)
         runs = [run for point in points if (run := self._planned(point)) is not None]
         self._want_plus()
+        self.mistakes[:] = told_of_whole_numbers(self.mistakes, swept if sweeper else [])
         if not self.mistakes:
             self._want_effect(settings, [run.cfg for run in runs])
         key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
@@ -139,6 +141,12 @@ class _Preflight:
         """With what a file sweeps over, unless the command line says something else of it."""
         every_one = [*self._swept_by_file(master), *settings]
         return [*{s.parsed.get_key_element(): s for s in every_one}.values()]
+
+    def _corners(self, settings: list[Setting]) -> list[Point]:
+        """Those of the space that the right ones of its axes span."""
+        wrong = {s.text: [*wrong_ranges(s), *wrong_axes(s)] for s in settings if s.is_sweep}
+        self.mistakes += [line for lines in wrong.values() for line in lines]
+        return corners([s for s in settings if not wrong.get(s.text)])
 
     def at(self, point: list[Setting]) -> Planned:
         """The run of one more point; ConfigError if it has mistakes."""

@@ -5,6 +5,7 @@ Jobs that need the same stage at the same time make it once: the cache's locks s
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from condiff.errors import EnvironmentFault
+from condiff.errors import ConfigError, EnvironmentFault
 from condiff.interrupts import Interrupts
 from condiff.ranges import Count, Natural, checked
 from condiff.sweeps.job import Job, Outcome, outcome_of, run_apart, run_job
@@ -38,6 +40,10 @@ class Launcher(Protocol):
     parallel: int  # jobs at once
     is_apart: bool  # whether what they print goes to files
 
+    def check(self) -> None:
+        """Find before anything is made that no job can be started; ConfigError or EnvironmentFault."""
+        ...
+
     def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
         """Run every job; Interrupted stops them all."""
         ...
@@ -48,6 +54,9 @@ class InProcess:
 
     parallel = 1
     is_apart = False
+
+    def check(self) -> None:
+        """This process runs."""
 
     def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
         for place, job in enumerate(jobs):
@@ -63,6 +72,9 @@ class Processes:
     @checked
     def __init__(self, parallel: Count = 1) -> None:
         self.parallel = parallel
+
+    def check(self) -> None:
+        """A process can be started."""
 
     def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
         waiting, free = deque(enumerate(jobs)), list(range(self.parallel))
@@ -113,8 +125,18 @@ class Slurm:
             "nodes": 1,
         }
 
+    def check(self) -> None:
+        _want_installed("submitit", "slurm")
+        lacking = [name for name in ("sbatch", "srun") if shutil.which(name) is None]
+        if self.cluster == "slurm" and lacking:
+            raise ConfigError(
+                f"hydra/launcher=slurm: {' and '.join(lacking)} were not found on this machine;"
+                " use hydra/launcher=processes, or submitit's own processes, hydra.launcher.cluster=local"
+            )
+
     def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
-        submitit = _imported("submitit", "slurm")
+        self.check()
+        submitit = import_module("submitit")
         logs = Path(jobs[0].folder).parent / ".submitit"
         executor = submitit.AutoExecutor(logs, cluster=self.cluster)
         executor.update_parameters(name="condiff", **self.settings)
@@ -142,8 +164,12 @@ class Ray:
     ) -> None:
         self.address, self.parallel, self.cpus, self.gpus = address, parallel, cpus, gpus
 
+    def check(self) -> None:
+        _want_installed("ray", "ray")
+
     def __call__(self, jobs: Sequence[Job], watcher: Watcher, interrupts: Interrupts) -> None:
-        ray = _imported("ray", "ray")
+        self.check()
+        ray = import_module("ray")
         ray.init(address=self.address, include_dashboard=False, log_to_driver=False)
         # a worker a task: what a job has allocated goes with it, and no task is tried twice in silence
         how = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 1}
@@ -260,10 +286,8 @@ def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:
             process.wait()
 
 
-def _imported(name: str, extra: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
+def _want_installed(library: str, launcher: str) -> None:
+    if find_spec(library) is None:
         raise EnvironmentFault(
-            f'hydra/launcher: {name} is not installed; pip install -e ".[{extra}]"'
-        ) from error
+            f'hydra/launcher={launcher}: {library} is not installed; pip install -e ".[{launcher}]"'
+        )

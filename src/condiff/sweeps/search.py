@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from condiff.config.sweeping import Axis
+from condiff.config.spaces import Axis
 from condiff.errors import ConfigError, EnvironmentFault
 from condiff.ranges import Count, Natural, checked
 

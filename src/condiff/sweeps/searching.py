@@ -15,6 +15,7 @@ from condiff.sweeps.ledger import DONE, Entry, Ledger
 from condiff.sweeps.search import Optuna
 
 MOST_IN_VAIN = 100  # points in a row that cannot be run or are known, from which a search ends
+MOST_POINTS = 10_000  # of a space that is searched to its end
 STUBBORN = 10  # such points in a row, from which one of a finite space that is new is taken instead
 
 
@@ -146,8 +147,8 @@ class Way:
         return place
 
     def _new(self) -> dict[str, str] | None:
-        """The first point of a finite space that was not asked for."""
-        if self.size is None:
+        """The first point that was not asked for; None where there are too many to go through."""
+        if self.size is None or self.size > MOST_POINTS:
             return None
         values = product(*(axis.values() for axis in self.search.axes))
         words = next(point for point in values if point not in self.seen)

@@ -40,7 +40,7 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
     ledger.axes = [key.lstrip("+") for key in command.axes]
     try:
         shutil.rmtree(ledger.folder / FAILED_STAGES, ignore_errors=True)
-        sweep = Sweep(ledger, [program, *command.flags], _launcher(command), interrupts)
+        sweep = Sweep(ledger, [program, *command.flags], launcher_of(command), interrupts)
         print(f"sweep: {ledger.folder}", flush=True)
         if command.search is None:
             sweep.run_at(range(len(command.runs)), command.runs, total=len(command.runs))
@@ -65,6 +65,11 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
         raise
     finally:
         ledger.close()
+
+
+def launcher_of(command: Command) -> Launcher:
+    """What runs its jobs; this process where the command does not say."""
+    return build(command.launcher, "hydra.launcher") if command.launcher else InProcess()
 
 
 class Sweep:
@@ -154,10 +159,6 @@ def _identity(command: Command) -> str:
         return digest([science, None])
     goal = {key: value for key, value in search.sweeper.items() if key != "num_trials"}
     return digest([science, [goal, [asdict(axis) for axis in search.axes]]])
-
-
-def _launcher(command: Command) -> Launcher:
-    return build(command.launcher, "hydra.launcher") if command.launcher else InProcess()
 
 
 def _clear(folder: Path) -> None:
