@@ -51,7 +51,7 @@ def preflight(command: Command) -> None:
     """Find what is wrong with the data, and what cannot be measured or drawn, before anything is made."""
     launcher_of(command).check()
     if command.search is not None:
-        refuse_search(command.search, [*{name for run in command.runs for name in run.cfg["metrics"] or {}}])
+        refuse_search(command.search, command.runs)
     checked = []
     for cfg in [run.cfg for run in command.runs]:
         weights_are_there(cfg)

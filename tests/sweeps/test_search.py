@@ -9,6 +9,7 @@ from condiff.config.compose import read_command
 from condiff.config.spaces import Axis
 from condiff.errors import ConfigError
 from condiff.sweeps.search import Optuna
+from condiff.sweeps.searching import refuse_search
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCH = ("-m", "experiment=cfg_latent", "hydra/sweeper=optuna")
@@ -135,5 +136,58 @@ def test_a_failed_trial_is_told_and_an_unmeasured_objective_is_refused():
     trial, _ = trials.ask([Axis("x", ["a", "b"])])
     with pytest.raises(ConfigError, match="fd was not measured; there are kid"):
         trials.tell(trial, {"kid": 1.0})
-    with pytest.raises(ConfigError, match="no metric measures fd; there are kid, accuracy"):
-        Optuna(2, ["fd"], []).refuse_unmeasured(["kid", "accuracy"])
+
+
+def test_an_objective_is_a_metric_by_its_name_or_without_what_that_says_of_too_few_pictures():
+    measured = {"fd_biased_n180": 2.0, "fd_floor": 1.0, "fd": 3.0, "kid_biased_n9": 4.0}
+    assert Optuna(1, ["fd"], []).best([measured, {**measured, "fd": 2.5}]) == [1]
+    assert Optuna(1, ["kid"], []).best([measured, {"kid_biased_n9": 3.0}]) == [1]
+    assert Optuna(1, ["kid_biased_n8"], []).best([measured]) == []
+    trials = Optuna(1, ["kid"], []).begin()
+    trials.tell(trials.ask([Axis("x", (), 0, 1)])[0], measured)
+    assert trials.study.trials[0].values == [4.0]
+
+
+def goals(*words, minimize="[]", maximize="[]"):
+    """What is said of these objectives."""
+    given = (f"hydra.sweeper.minimize={minimize}", f"hydra.sweeper.maximize={maximize}")
+    found = command("guidance.scale=interval(1,8)", *given, *words)
+    try:
+        refuse_search(found.search, found.runs)
+    except ConfigError as error:
+        return error.lines
+    return ()
+
+
+def test_an_objective_is_matched_by_the_whole_of_its_name():
+    assert goals(minimize="[fd_judge]", maximize="[class_accuracy]") == ()
+    assert goals("metrics=full", minimize="[kid_judge]", maximize="[prdc_judge_recall,is_judge_std]") == ()
+    assert goals("metrics=full", minimize="[fd_judge_biased_n60]") == ()
+    there = "there are class_accuracy, fd_judge, fd_judge_floor"
+    assert goals(minimize="[fd_judged]") == (
+        f"hydra.sweeper.minimize: no metric is called fd_judged; did you mean 'fd_judge'? {there}",
+    )
+    assert goals(maximize="[class_accuracy_top5,every]") == (
+        "hydra.sweeper.maximize: no metric is called class_accuracy_top5; did you mean 'class_accuracy'? "
+        + there,
+        f"hydra.sweeper.maximize: no metric is called every; {there}",
+    )
+    (line,) = goals("metrics=full", maximize="[prdc_judge]")
+    four = "prdc_judge_precision or prdc_judge_recall or prdc_judge_density or prdc_judge_coverage"
+    assert f"no metric is called prdc_judge; it could be {four}; there are class_accuracy, " in line
+
+
+def test_an_objective_is_measured_wherever_the_search_may_go():
+    (line,) = goals("metrics=full,judged", minimize="[kid_judge]")
+    assert "no metric is called kid_judge" in line
+    (line,) = goals("stages=[data,autoencoder,latents,denoiser,samples]", minimize="[fd_judge]")
+    assert line.startswith("hydra/sweeper: nothing is measured here")
+
+
+@pytest.mark.parametrize(
+    ("minimize", "maximize"),
+    [("[fd_judge]", "[fd_judge]"), ("[fd_judge,fd_judge]", "[]"), ("[fd_judge_biased_n60]", "[fd_judge]")],
+)
+def test_an_objective_is_named_once(minimize, maximize):
+    (line,) = goals(minimize=minimize, maximize=maximize)
+    assert line == ("hydra.sweeper.minimize and maximize name fd_judge twice; name each metric once")

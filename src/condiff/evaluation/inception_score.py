@@ -23,6 +23,7 @@ class InceptionScore(Measurement):
 
     higher_is_better = True
     higher_of_parts: ClassVar = {"_std": None}
+    part_names: ClassVar = ("", "_std")
     log_probs: list[Tensor]
 
     @checked

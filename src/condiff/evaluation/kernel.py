@@ -73,6 +73,7 @@ class SubsetKernelDistance(FeatureSets):
 
     higher_is_better = False
     higher_of_parts: ClassVar = {"_std": None}
+    part_names: ClassVar = ("", "_std")
 
     @checked
     def __init__(

@@ -39,6 +39,7 @@ class Measurement(Metric):
     full_state_update = False
     higher_is_better: bool | None = None
     higher_of_parts: ClassVar[dict[str, bool | None]] = {}  # of the parts for which it is another
+    part_names: ClassVar[tuple[str, ...]] = ("",)  # what ``parts`` add to a name, but for ``suffix``
     needs_label = False  # whether it asks what samples were to show
     one_size = False  # whether pictures of several sizes cannot be measured together
     protocol: str  # what was compared with what, in which features

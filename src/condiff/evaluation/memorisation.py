@@ -24,6 +24,7 @@ class Memorisation(FeatureSets):
 
     higher_is_better = False
     higher_of_parts: ClassVar = {"_authenticity": True}
+    part_names: ClassVar = ("", "_authenticity")
 
     @checked
     def __init__(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class PrecisionRecall(FeatureSets):
     """
 
     higher_is_better = True
+    part_names: ClassVar = ("_precision", "_recall", "_density", "_coverage")
 
     @checked
     def __init__(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from condiff.config.metric_names import no_such_metric, resolved, short
 from condiff.config.spaces import Axis
 from condiff.errors import ConfigError, EnvironmentFault
 from condiff.ranges import Count, Natural, checked
@@ -15,8 +16,9 @@ Words = Mapping[str, str]  # of a point, by the keys of the axes
 class Optuna:
     """Searches with its TPE sampler (Ozaki 2022 where there are several objectives), with a fixed seed.
 
-    minimize, maximize: names of metrics. The same seed and results give the same points, so a search that was
-    stopped goes on by being told again what it knew.
+    minimize, maximize: names of metrics as the report lists them, without ``_biased_n180`` if one likes. The
+    same seed and results give the same points, so a search that was stopped goes on by being told again what
+    it knew.
     """
 
     @checked
@@ -25,6 +27,12 @@ class Optuna:
     ) -> None:
         if not minimize and not maximize:
             raise ValueError("Optuna.minimize and maximize are both empty; name at least one metric")
+        named = [*map(short, (*minimize, *maximize))]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"Optuna.minimize and maximize name {', '.join(twice)} twice; name each metric once"
+            )
         self.num_trials, self.seed = num_trials, seed
         self.objectives = {name: "minimize" for name in minimize} | {name: "maximize" for name in maximize}
 
@@ -42,11 +50,7 @@ class Optuna:
 
     def best(self, measured: Sequence[Mapping[str, float]]) -> list[int]:
         """The places of those that no other beats in one objective and matches in all (Pareto)."""
-        signs = [1 if direction == "minimize" else -1 for direction in self.objectives.values()]
-        costs = [
-            [sign * metrics.get(name, math.nan) for sign, name in zip(signs, self.objectives, strict=True)]
-            for metrics in measured
-        ]
+        costs = [self._costs(metrics) for metrics in measured]
         return [
             place
             for place, cost in enumerate(costs)
@@ -54,12 +58,22 @@ class Optuna:
         ]
 
     def refuse_unmeasured(self, metrics: Sequence[str]) -> None:
-        """ConfigError for an objective that no metric of the config can give."""
-        lacking = [name for name in self.objectives if not any(name.startswith(known) for known in metrics)]
-        if lacking:
-            raise ConfigError(
-                f"hydra.sweeper: no metric measures {', '.join(lacking)}; there are {', '.join(metrics)}"
-            )
+        """ConfigError for an objective that is none of the metrics."""
+        lines = []
+        for name, direction in self.objectives.items():
+            if resolved(short(name), metrics) is None:
+                lines.append(f"hydra.sweeper.{direction}: {no_such_metric(name, metrics)}")
+        if lines:
+            raise ConfigError(*lines)
+
+    def _costs(self, metrics: Mapping[str, float]) -> list[float]:
+        """What is to be small, an objective each; nan where it was not measured."""
+        signs = {"minimize": 1, "maximize": -1}
+        found = {name: resolved(name, metrics) for name in self.objectives}
+        return [
+            math.nan if found[name] is None else signs[direction] * metrics[str(found[name])]
+            for name, direction in self.objectives.items()
+        ]
 
 
 class Trials:
@@ -80,12 +94,13 @@ class Trials:
         if metrics is None:
             self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
             return
-        lacking = [name for name in self.objectives if name not in metrics]
+        found = {name: resolved(name, metrics) for name in self.objectives}
+        lacking = [name for name, known in found.items() if known is None]
         if lacking:
             raise ConfigError(
                 f"hydra.sweeper: {', '.join(lacking)} was not measured; there are {', '.join(metrics)}"
             )
-        values = [metrics[name] for name in self.objectives]
+        values = [metrics[known] for known in found.values() if known is not None]
         if any(math.isnan(value) for value in values):
             self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
         else:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from condiff.config.build import build
 from condiff.config.compose import Planned, Search
+from condiff.config.metric_names import reported
 from condiff.errors import ConfigError
 from condiff.files import digest
 from condiff.sweeps.launchers import Launcher
@@ -30,14 +31,20 @@ class Runner(Protocol):
     def run_at(self, places: Sequence[int], runs: Sequence[Planned], total: int) -> list[Entry]: ...
 
 
-def refuse_search(search: Search, metrics: Sequence[str]) -> None:
-    """Find before anything is made that a search cannot begin; ConfigError or EnvironmentFault."""
+def refuse_search(search: Search, runs: Sequence[Planned]) -> None:
+    """Find before anything is made that a search cannot begin; ConfigError or EnvironmentFault.
+
+    ``runs`` are the corners of the space, each of which is to measure every objective.
+    """
     if not search.axes:
         raise ConfigError(
             "hydra/sweeper: there is nothing to search; write e.g. guidance.scale=interval(1,8)"
         )
     optuna = build(search.sweeper, "hydra.sweeper")
-    optuna.refuse_unmeasured(sorted(metrics))
+    for names in dict.fromkeys(tuple(reported(run.cfg)) for run in runs):
+        if not names:
+            raise ConfigError("hydra/sweeper: nothing is measured here; a search needs stages=[...,metrics]")
+        optuna.refuse_unmeasured(names)
     optuna.begin()
 
 
