@@ -267,6 +267,37 @@ def test_a_sweep_over_studies_needs_a_name(conf):
     assert len(check(["-m", "experiment=small,other", "name=both"], conf, STAGES) or []) == 2
 
 
+@pytest.mark.parametrize("wrong", [("experiment=smal",), (), ("experiment=small,othr",)])
+def test_a_sweep_that_lacks_a_study_is_not_told_to_have_a_name(conf, wrong):
+    write_config(conf, "experiment/other", "# @package _global_\nname: other\nstages: [data]")
+    (line,) = told(conf, "-m", *wrong, "guidance.scale=1,2")
+    assert line.startswith("experiment")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("guidance.scale=1,2", "guidance.scale=3,4"),
+        ("guidance.scale=1,2", "guidance.scale=3"),
+        ("guidance=cfg,none", "guidance=cfg"),
+    ],
+)
+def test_a_key_that_is_swept_is_given_once(conf, words):
+    (line,) = told(conf, "-m", STUDY, *words)
+    key = words[0].partition("=")[0]
+    assert line.startswith(
+        f"{key}: is swept over once, got {words[0]} and {words[1]}; give all of its values"
+    )
+    assert len(check(["-m", STUDY, "guidance.scale=1,2", "seed=0", "seed=1"], conf, STAGES) or []) == 2
+
+
+def test_a_sweep_and_the_mode_of_a_run_are_refused(conf):
+    (line,) = told(conf, "-m", STUDY, "hydra.mode=RUN", "guidance.scale=1,2")
+    assert line == "hydra.mode: must not be RUN with -m, which asks for a sweep; leave out one"
+    assert len(check([STUDY, "hydra.mode=RUN"], conf, STAGES) or []) == 1
+    assert len(check([STUDY, "hydra.mode=MULTIRUN", "seed=1,2"], conf, STAGES) or []) == 2
+
+
 def test_rules_between_choices_hold_on_the_command_line(conf):
     lines = told(
         conf, STUDY, "process=rectified_flow", "objective=eps", "method.drop_condition=0", "data.size=9"

@@ -10,6 +10,7 @@ from condiff.config.compose import check, read_command, register
 from condiff.config.composer import Composer
 from condiff.config.kinds import wrong_kinds
 from condiff.config.validate import check_parts
+from condiff.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
@@ -35,6 +36,17 @@ def test_every_launcher_and_sweeper_can_be_chosen(path):
     command = read_command(["-m", "experiment=cfg_latent", "guidance.scale=1,2", chosen], CONF)
     assert command is not None
     assert build(command.search.sweeper if command.search else command.launcher)
+
+
+@pytest.mark.parametrize("text", ["seed=3", "seed=3,4", "num_samples=50", "checkpoint=null"])
+def test_what_a_page_over_runs_does_not_read_is_told(text):
+    page = ["-m", "task=compare", "runs=[a],[b]"]
+    free = ["name=mine", "question=why", "runtime.cache=here", "logger.wandb=off", "hydra.sweep.dir=there"]
+    assert len(check([*page, *free], CONF) or []) == 2
+    with pytest.raises(ConfigError) as told:
+        check([*page, text], CONF)
+    assert told.value.lines[0].startswith(f"{text}: has no effect on task=compare, which reads runs, name")
+    assert len(told.value.lines) == 1
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -3,7 +3,7 @@
 import pytest
 from run_folders import config_of, metrics_of
 
-from condiff.reports.runs import Run, differences, estimate, said, set_by, settings_of, telling
+from condiff.reports.runs import Run, Setting, differences, estimate, said, set_by, settings_of, telling
 
 
 def made(config, overrides=(), accuracy=0.9, distance=3.0):
@@ -107,6 +107,17 @@ def test_a_value_is_named_by_the_last_word_of_its_path():
     assert said("sampler.num_steps", 16.0) == "num steps 16"
     assert said("guidance", "cfg_interval") == "cfg_interval"
     assert said("num_samples", 500) == "num samples 500"
+
+
+def test_two_settings_with_one_last_word_are_told_apart_by_as_many_words_as_it_takes():
+    among = ("guidance.scale", "guidance.inner.scale", "network.scale", "sampler.steps", "scale")
+    assert said("guidance.scale", 2.0, among) == "guidance scale 2"
+    assert said("guidance.inner.scale", 3.0, among) == "inner scale 3"
+    assert said("sampler.steps", 8, among) == "steps 8"
+    assert said("scale", 1, among) == "scale 1"
+    named = ("guidance.scale", "network.scale")
+    setting = Setting(dict(zip(named, (2.0, 3.0), strict=True)), [], named)
+    assert setting.label == setting.full == "guidance scale 2, network scale 3"
 
 
 def test_long_names_are_shortened_to_what_tells_settings_apart_choices_before_numbers():

@@ -15,11 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
-from condiff.config.given_rules import without_training
+from condiff.config.given_rules import not_compared, without_training
 from condiff.config.guidance_rules import SECOND_MODELS
-from condiff.config.schema import REQUIRED, defaults
+from condiff.config.schema import REQUIRED, STUDIES, defaults
 from condiff.config.spaces import Point, axis_of, corners, told_of_whole_numbers, wrong_axes, wrong_ranges
-from condiff.config.sweeping import every, plugins, repeated, without_effect
+from condiff.config.sweeping import every, given_again, plugins, repeated, without_effect
 from condiff.config.validate import validate
 from condiff.errors import ConfigError
 
@@ -110,6 +110,9 @@ class _Preflight:
             raise ConfigError(*dict.fromkeys(self.mistakes))
         is_sweep = self.flags.multirun or master.hydra.mode == RunMode.MULTIRUN
         launcher, sweeper = ({}, {}) if self.mistakes else plugins(master, self.mistakes)
+        if self.flags.multirun and master.hydra.mode == RunMode.RUN:
+            self.mistakes.append("hydra.mode: must not be RUN with -m, which asks for a sweep; leave out one")
+        self.mistakes += given_again(settings) if is_sweep else []
         swept = self._swept(settings, master) if is_sweep else self._unswept(settings)
         points = self._corners(swept) if sweeper else every(swept, self.mistakes)
         runs = [run for point in points if (run := self._planned(point)) is not None]
@@ -118,7 +121,7 @@ class _Preflight:
         if not self.mistakes:
             self._want_effect(settings, [run.cfg for run in runs])
         key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
-        folder = self._folder(master, key, is_sweep)
+        folder = self._folder(master, key, settings)
         self.mistakes += without_effect(settings, is_sweep)
         if self.mistakes:
             raise ConfigError(*dict.fromkeys(self.mistakes))
@@ -166,9 +169,10 @@ class _Preflight:
         texts = [f"{key}={value}" for key, value in params.items()]
         return read_settings(texts, self.composer.loader, self.mistakes, self.blind)
 
-    def _folder(self, cfg: DictConfig, key: str, is_sweep: bool) -> str:
+    def _folder(self, cfg: DictConfig, key: str, settings: list[Setting]) -> str:
         """Where the run or the sweep will lie must be known before it starts."""
-        if not is_sweep and "name" not in cfg:
+        over_studies = any(setting.key == STUDIES and setting.is_sweep for setting in settings)
+        if "name" not in cfg and self.mistakes and not over_studies:
             return ""  # has its own line
         try:
             folder = OmegaConf.select(cfg, key, throw_on_missing=True)
@@ -176,9 +180,8 @@ class _Preflight:
                 return folder
             self.mistakes.append(f"{key}: must be a folder, got {folder}")
         except OmegaConfBaseException as error:
-            is_swept = is_sweep and "name" not in cfg
             hint = "name: a sweep over studies needs a name of its own; give name=..."
-            self.mistakes.append(hint if is_swept else f"{key}: {str(error).splitlines()[0]}")
+            self.mistakes.append(f"{key}: {str(error).splitlines()[0]}" if "name" in cfg else hint)
         return ""
 
     def _study(self, settings: list[Setting]) -> dict[str, Any] | None:
@@ -219,7 +222,8 @@ class _Preflight:
                     f"{setting.text}: has no effect, as this study draws no samples that need stage {part};"
                     f" use {SECOND_MODELS[part]}, or leave {part} out"
                 )
-        self.mistakes += without_training([(setting.key, setting.text) for setting in settings], studies)
+        given = [(setting.key, setting.text) for setting in settings]
+        self.mistakes += [*without_training(given, studies), *not_compared(given, studies)]
 
     def _want_each_once(self, axes: list[str], points: list[Point], runs: list[Planned]) -> None:
         own = [[s for s in point if s.parsed.get_key_element() in axes] for point in points]

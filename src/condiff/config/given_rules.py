@@ -17,6 +17,7 @@ _OTHER = {
     "weaker": "weaker=narrow",
     "classifier": "classifier=half_unet",
 }
+_COMPARED = ("runs", "name", "question", "stages", "task", "runtime", "logger")
 _TRAINED = {
     "denoiser": ("trainer", "optimizer", "objective.times", "objective.weight"),
     "weaker": ("weaker.trainer",),
@@ -88,3 +89,15 @@ def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Co
             if any(key == part or key.startswith(f"{part}.") for part in parts):
                 where = ".".join(PLACES[stage])
                 yield f"{text}: has no effect with {where}.weights: nothing is trained; leave it out"
+
+
+def not_compared(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:
+    """A line for each setting, its key and how it was written, that a page over runs does not read."""
+    if any(words(cfg.get("stages")) != ["comparison"] for cfg in studies):
+        return
+    for key, text in settings:
+        if key.split(".")[0] not in _COMPARED and not key.startswith("hydra"):
+            yield (
+                f"{text}: has no effect on task=compare, which reads {', '.join(_COMPARED)}; leave it out,"
+                " or give it to the runs"
+            )

@@ -54,12 +54,13 @@ class Setting:
     @property
     def label(self) -> str:
         """A few words that name it, such as ``cfg_interval, scale 2``."""
-        return ", ".join(said(path, self.values[path]) for path in self.named_by) or "all runs"
+        named = [said(path, self.values[path], self.named_by) for path in self.named_by]
+        return ", ".join(named) or "all runs"
 
     @property
     def full(self) -> str:
         """The same with every value that differs."""
-        return ", ".join(said(path, value) for path, value in self.values.items()) or "all runs"
+        return ", ".join(said(path, value, self.values) for path, value in self.values.items()) or "all runs"
 
 
 @dataclass(frozen=True)
@@ -213,10 +214,14 @@ def shown(value: Any) -> str:
     return "–" if value is None else f"{value:g}" if is_number(value) else printable(redact(str(value)))
 
 
-def said(path: str, value: Any) -> str:
-    """A setting in two words at most: a choice by its name, a value with the last word of its path."""
-    word = path.rpartition(".")[2].replace("_", " ")
-    return shown(value) if "." not in path and isinstance(value, str) else f"{word} {shown(value)}"
+def said(path: str, value: Any, among: Collection[str] = ()) -> str:
+    """A setting in few words: a choice by its name, a value with the end of its path that no other has."""
+    if "." not in path and isinstance(value, str):
+        return shown(value)
+    parts, others = path.split("."), [other.split(".") for other in among if other != path]
+    lengths = range(1, len(parts))
+    least = next((n for n in lengths if all(other[-n:] != parts[-n:] for other in others)), len(parts))
+    return f"{' '.join(parts[-least:]).replace('_', ' ')} {shown(value)}"
 
 
 def set_by(run: Run, group: str, beside: Collection[str] = ()) -> str:
