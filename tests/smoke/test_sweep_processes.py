@@ -97,6 +97,27 @@ def test_submitit_runs_the_jobs_and_each_says_how_it_went(tmp_path):
     assert [job["status"] for job in jobs(tmp_path / "cwd" / "here")] == ["done", "done"]
 
 
+LAUNCHED = {
+    "submitit": ("hydra/launcher=slurm", "hydra.launcher.cluster=local", "hydra.launcher.gpus=0"),
+    "ray": ("hydra/launcher=ray",),
+}
+
+
+@pytest.mark.parametrize("launcher", ["submitit", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_job_that_is_killed_says_so_whoever_has_started_it(tmp_path, launcher):
+    argv = tiny(tmp_path, "guidance.scale=1,2", "trainer.steps=300", *LAUNCHED[launcher])
+    process = start(tmp_path / "cwd", *argv, "hydra.launcher.parallel=1")
+    logs = (tmp_path / "cache" / "denoiser").glob
+    until(lambda: any(path.stat().st_size for path in logs(".*.work/log.jsonl")))
+    (holder,) = (tmp_path / "cache" / "denoiser").glob(".*.holder")
+    os.kill(int(holder.read_text().partition("@")[0]), signal.SIGKILL)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 9, err
+    first, second = jobs(tmp_path / "cwd" / "here")
+    assert (first["status"], first["code"], second["status"]) == ("failed", 137, "done")
+    assert first["error"].startswith("error[137]: the job was killed by SIGKILL; what it said is in ")
+
+
 @pytest.mark.ray
 def test_ray_runs_the_jobs_and_each_says_how_it_went(tmp_path):
     argv = tiny(tmp_path, "guidance.scale=1,2", "optimizer.lr=1e-3,1e30", "trainer.clip=null")

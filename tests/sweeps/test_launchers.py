@@ -8,7 +8,8 @@ import pytest
 from condiff.config.compose import read_command
 from condiff.errors import ConfigError, EnvironmentFault
 from condiff.sweeps.job import Job, outcome_of
-from condiff.sweeps.launchers import Ray, Slurm, gpus_of, threads
+from condiff.sweeps.launchers import Ray, Slurm
+from condiff.sweeps.processes import gpus_of, threads
 
 
 def test_jobs_at_once_share_the_cores_and_a_job_alone_is_left_alone():

@@ -91,3 +91,30 @@ def test_a_folder_that_is_named_is_gone_on_in_or_refused(tmp_path):
     ledger.close()
     with pytest.raises(ConfigError, match="mine holds another sweep; give another folder"):
         opened(tmp_path / "mine", identity="b", is_named=True)
+
+
+OTHERS = {
+    "one field more": lambda stored: stored["jobs"][0].update(host="a"),
+    "one field less": lambda stored: stored["jobs"][0].pop("overrides"),
+    "another status": lambda stored: stored["jobs"][0].update(status="paused"),
+    "no status": lambda stored: stored["jobs"][0].pop("status") and stored["jobs"][0].pop("folder"),
+    "another form": lambda stored: stored.update(jobs={"0": "done"}),
+    "no jobs": lambda stored: stored.pop("jobs"),
+    "no start": lambda stored: stored.pop("started"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_ledger_of_another_version_is_one_line_and_is_left_as_it_is(tmp_path, capsys, case):
+    old = with_jobs(tmp_path / "old", FAILED)
+    stored = json.loads((old / "sweep.json").read_text())
+    OTHERS[case](stored)
+    (old / "sweep.json").write_text(json.dumps(stored))
+    for _ in range(2):  # its lock is free again
+        with pytest.raises(ConfigError, match=r"old/sweep\.json cannot be gone on with") as told:
+            opened(old, is_named=True)
+        assert str(told.value).count("\n") == 0
+        assert "give another folder" in str(told.value)
+    assert opened(tmp_path / "new").folder == tmp_path / "new"
+    assert capsys.readouterr().err.count("sweep.json cannot be gone on with") == 1
+    assert json.loads((old / "sweep.json").read_text()) == stored

@@ -3,17 +3,12 @@
 Jobs that need the same stage at the same time make it once: the cache's locks see to that.
 """
 
-import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +17,13 @@ from typing import Any, Literal, Protocol
 from condiff.errors import ConfigError, EnvironmentFault
 from condiff.interrupts import Interrupts
 from condiff.ranges import Count, Natural, checked
-from condiff.sweeps.job import Job, Outcome, outcome_of, run_apart, run_job
+from condiff.sweeps.job import Job, Outcome, outcome_of, run_job
+from condiff.sweeps.processes import begun, death, share, stop, watched
 
 LOOK = 0.05  # seconds between looks at whether a job has ended
-GRACE = 30.0  # seconds in which a job that is asked to stop saves what it has
+# States of a job that SLURM ends with all its processes, by SIGKILL at last, and submitit's of a killed one.
+KILLED = ("OUT_OF_ME", "TIMEOUT", "CANCELLED", "PREEMPTED", "NODE_FAIL", "DEADLINE", "INTERRUPTED")
+Death = tuple[str, int]  # how a job ended that left no outcome, and its exit code as a shell tells it
 
 
 class Watcher(Protocol):
@@ -85,15 +83,15 @@ class Processes:
                     place, job = waiting.popleft()
                     slot = free.pop(0)
                     watcher.started(place)
-                    running[place] = (_begun(job, slot, self.parallel), slot)
+                    running[place] = (begun(job, share(slot, self.parallel, job)), slot)
                 for place, (process, slot) in [*running.items()]:
                     if process.poll() is not None:
                         del running[place]
                         free.append(slot)
-                        watcher.ended(place, outcome_of(jobs[place], *_death(process.returncode)))
+                        watcher.ended(place, outcome_of(jobs[place], *death(process.returncode)))
                 time.sleep(LOOK)
         finally:
-            _stop([process for process, _ in running.values()])
+            stop([process for process, _ in running.values()])
 
 
 class Slurm:
@@ -145,10 +143,13 @@ class Slurm:
         at_once = self.parallel if self.cluster == "local" else len(jobs)
 
         def begin(job: Job) -> Any:
-            return executor.submit(run_apart, job)
+            return executor.submit(watched, job)
 
-        def ending(handle: Any) -> str | None:
-            return f"the job {handle.job_id} ended as {handle.state}" if handle.done() else None
+        def ending(handle: Any) -> Death | None:
+            if not handle.done():
+                return None
+            code = 137 if handle.state.startswith(KILLED) else 1
+            return f"the job {handle.job_id} ended as {handle.state}", code
 
         _followed(jobs, watcher, at_once, begin, ending, lambda handle: handle.cancel(check=False))
 
@@ -173,16 +174,17 @@ class Ray:
         ray.init(address=self.address, include_dashboard=False, log_to_driver=False)
         # a worker a task: what a job has allocated goes with it, and no task is tried twice in silence
         how = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 1}
-        task = ray.remote(**how)(run_apart)
+        task = ray.remote(**how)(watched)
 
-        def ending(handle: Any) -> str | None:
+        def ending(handle: Any) -> Death | None:
             if not ray.wait([handle], timeout=0)[0]:
                 return None
             try:
                 ray.get(handle)
             except Exception as error:  # whatever Ray calls the death of a worker
-                return f"Ray says: {str(error).splitlines()[0]}"
-            return "the task ended"
+                code = 137 if isinstance(error, ray.exceptions.OutOfMemoryError) else 1  # Ray killed it
+                return f"Ray says: {str(error).splitlines()[0]}", code
+            return "the task ended", 1
 
         try:
             _followed(jobs, watcher, self.parallel, task.remote, ending, ray.cancel)
@@ -195,7 +197,7 @@ def _followed(
     watcher: Watcher,
     at_once: int,
     begin: Callable[[Job], Any],
-    ending: Callable[[Any], str | None],  # None while it runs
+    ending: Callable[[Any], Death | None],  # None while it runs
     cancel: Callable[[Any], object],
 ) -> None:
     """Hand the jobs to a scheduler and look after them until the last has ended."""
@@ -210,80 +212,12 @@ def _followed(
                 end = ending(handle)
                 if end is not None:
                     del running[place]
-                    watcher.ended(place, outcome_of(jobs[place], end))
+                    watcher.ended(place, outcome_of(jobs[place], *end))
             time.sleep(LOOK)
     finally:
         for handle in running.values():
             with suppress(Exception):  # a scheduler that cannot be asked is no reason to hide the first fault
                 cancel(handle)
-
-
-def _begun(job: Job, slot: int, parallel: int) -> subprocess.Popen[str]:
-    path = os.pathsep.join(filter(None, sys.path))
-    # a session of its own: Ctrl-C reaches it through the sweep, and it can be killed with all it started
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "condiff.sweeps.job"],  # the working folder is no place to import from
-        stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path, **_share(slot, parallel, job)},
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it has died already, which its exit status tells
-        process.stdin.write(json.dumps(asdict(job)) + "\n")
-        process.stdin.flush()
-    return process
-
-
-def _share(slot: int, parallel: int, job: Job) -> dict[str, str]:
-    """What of the machine a job in that slot may use, as environment variables."""
-    share = {} if "OMP_NUM_THREADS" in os.environ else threads(parallel, os.cpu_count() or 1)
-    runtime = job.cfg["runtime"]
-    if runtime["accelerator"] != "cpu" and parallel > 1:
-        share |= gpus_of(slot, parallel, runtime.get("devices", 1), _gpus())
-    return share
-
-
-def threads(parallel: int, cores: int) -> dict[str, str]:
-    """Jobs at once share the cores."""
-    return {"OMP_NUM_THREADS": str(max(1, cores // parallel))} if parallel > 1 else {}
-
-
-def gpus_of(slot: int, parallel: int, devices: int, gpus: Sequence[str]) -> dict[str, str]:
-    """GPUs for a job in that slot that no other slot has; nothing where there are too few for all."""
-    if len(gpus) < parallel * devices:
-        return {}
-    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot * devices : (slot + 1) * devices])}
-
-
-def _gpus() -> list[str]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name for name in visible.split(",") if name]
-    return [str(k) for k in range(import_module("torch").cuda.device_count())]
-
-
-def _death(code: int) -> tuple[str, int]:
-    """How a process ended that left no outcome, and its exit code as a shell tells it."""
-    if code < 0:
-        return f"the job was killed by {signal.Signals(-code).name}", 128 - code
-    return f"the job ended with exit code {code} and left no outcome", code or 1
-
-
-def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:
-    """Ask them to save and end, and end those that do not."""
-    try:
-        for process in processes:
-            process.terminate()
-        end = time.monotonic() + GRACE
-        for process in processes:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, end - time.monotonic()))
-    finally:
-        for process in processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def _want_installed(library: str, launcher: str) -> None:

@@ -1,5 +1,6 @@
 """The ledger of a sweep: which of its jobs are done, failed or running, and where it goes on."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -78,8 +79,12 @@ def open_ledger(folder: Path, is_named: bool, identity: str, command: str, num_j
     if not is_named:
         for old in _unfinished(folder.parent, identity, num_jobs):
             lock = _held(old)
-            if lock is not None:
+            if lock is None:
+                continue
+            try:
                 return _read(old, lock)
+            except ConfigError as error:  # nobody named that folder, so there is no need to stop
+                print(f"{error}; a new sweep begins", file=sys.stderr, flush=True)
     try:
         folder.mkdir(parents=True, exist_ok=is_named)
         lock = _held(folder)
@@ -104,8 +109,11 @@ def _unfinished(parent: Path, identity: str, num_jobs: int) -> list[Path]:
 
 
 def _is_open(folder: Path, num_jobs: int) -> bool:
-    jobs = read_json(folder / LEDGER)["jobs"]
-    return len(jobs) < num_jobs or any(job["status"] != DONE for job in jobs)
+    try:
+        jobs = read_json(folder / LEDGER)["jobs"]
+        return len(jobs) < num_jobs or any(job["status"] != DONE for job in jobs)
+    except (KeyError, TypeError):  # of another version, which is told when it is read
+        return True
 
 
 def _identity(folder: Path) -> str | None:
@@ -127,11 +135,26 @@ def _held(folder: Path) -> FileLock | None:
 
 def _read(folder: Path, lock: FileLock) -> Ledger:
     """Nobody runs its jobs now, since the lock was free, whatever a sweep that was killed has left there."""
-    stored = read_json(folder / LEDGER)
-    ledger = Ledger(folder, stored["identity"], stored["command"], lock)
-    ledger.started = stored["started"]
-    ledger.entries = [_stopped(Entry(**job)) for job in stored["jobs"]]
+    try:
+        stored = read_json(folder / LEDGER)
+        ledger = Ledger(folder, stored["identity"], stored["command"], lock)
+        ledger.started = stored["started"]
+        ledger.entries = [_stopped(_entry(job)) for job in stored["jobs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        lock.release()
+        raise ConfigError(
+            f"hydra.sweep.dir: {folder / LEDGER} cannot be gone on with, as it is another version's"
+            f" ({type(error).__name__}: {error}); give another folder"
+        ) from error
     return ledger
+
+
+def _entry(job: Mapping[str, Any]) -> Entry:
+    """A job as it is stored; TypeError or ValueError for one of another version."""
+    entry = Entry(**job)
+    if entry.status not in (WAITING, RUNNING, DONE, FAILED):
+        raise ValueError(f"no status {entry.status!r}")
+    return entry
 
 
 def _stopped(entry: Entry) -> Entry:
