@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported: an idle OpenMP thread spins for a moment and then sleeps. Spinning on, beside a
 # busy neighbour, costs a factor of several; sleeping at once costs half the speed of a quiet machine.
@@ -15,7 +17,9 @@ from omegaconf import DictConfig
 
 from condiff.config.build import build
 from condiff.config.compose import Command, read_command
+from condiff.data.source import DataInfo
 from condiff.errors import told
+from condiff.files import digest
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages.driver import can_be_measured, command_line, fits, rehearse_if_new, run_study
 from condiff.stages.given import weights_are_there
@@ -53,16 +57,14 @@ def preflight(command: Command) -> None:
     if command.search is not None:
         refuse_search(command.search, command.runs)
     checked = []
+    looked_at: dict[str, DataInfo] = {}
     for cfg in [run.cfg for run in command.runs]:
         weights_are_there(cfg)
         chosen_loggers(cfg["logger"])  # none of them begins, but one may not be installed
         if not str(command.launcher.get("_target_")).endswith((".Slurm", ".Ray")):  # jobs run elsewhere
             check_devices(cfg["runtime"])
-        info = None
-        if "data" in cfg["stages"]:
-            source = build(cfg["data"], "data")
-            source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
-            info = source.info()
+        info = data_of(cfg, looked_at) if "data" in cfg["stages"] else None
+        if info is not None:
             fits(cfg, info)
         checked.append((cfg, info))
     built: set[str] = set()
@@ -70,6 +72,16 @@ def preflight(command: Command) -> None:
         can_be_measured(cfg, built)
         if info is not None:
             rehearse_if_new(cfg, info)
+
+
+def data_of(cfg: Mapping[str, Any], looked_at: dict[str, DataInfo]) -> DataInfo:
+    """What is known of a run's data once they are checked: the first time, where runs share them."""
+    key = digest([cfg["data"], cfg["runtime"]["cache"]])
+    if key not in looked_at:
+        source = build(cfg["data"], "data")
+        source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
+        looked_at[key] = source.info()
+    return looked_at[key]
 
 
 if __name__ == "__main__":

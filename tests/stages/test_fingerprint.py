@@ -14,7 +14,7 @@ def package(tmp_path, monkeypatch):
 
     def write(name, text):
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
-        for cached in (room._file, room._imports, room._tree):
+        for cached in (room._file, room._read, room.fingerprint):
             cached.cache_clear()
 
     monkeypatch.setattr(room, "ROOT", tmp_path)
@@ -22,7 +22,7 @@ def package(tmp_path, monkeypatch):
     write("b", "def f():\n    return 1\n")
     yield write
     monkeypatch.undo()
-    for cached in (room._file, room._imports, room._tree):
+    for cached in (room._file, room._read, room.fingerprint):
         cached.cache_clear()
 
 

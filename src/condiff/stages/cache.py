@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Cache:
         found = [p for p in (self.root / stage).glob(f"[!.]*/{MANIFEST}") if p.is_file()]
         for path in sorted(found, key=lambda p: p.stat().st_mtime_ns):
             try:
-                yield path.parent.name, read_json(path)
+                yield path.parent.name, _manifest(path, path.stat().st_mtime_ns)
             except (OSError, ValueError):
                 continue
 
@@ -126,6 +127,12 @@ def _verified(folder: Path) -> dict[str, Any]:
         if file_digest(folder / name) != expected:
             raise ArtifactError(f"{folder / name}: is damaged, its sha256 is not the manifest's")
     return manifest
+
+
+@lru_cache(10_000)
+def _manifest(path: Path, _: int) -> dict[str, Any]:
+    """One that is read by the plan of every job of a sweep; by its time of change, which another one has."""
+    return read_json(path)
 
 
 def _holder(lock: Path) -> Path:

@@ -26,11 +26,12 @@ PLUMBING = (
 )
 
 
+@cache
 def fingerprint(*modules: str) -> str:
     """A hash of these modules of the package and of all that they import from it."""
     digest = hashlib.sha256()
     for module in reached(*modules):
-        digest.update(f"{module}:{_tree(module)}".encode())
+        digest.update(f"{module}:{_read(module)[1]}".encode())
     return digest.hexdigest()[:12]
 
 
@@ -42,7 +43,7 @@ def reached(*modules: str) -> list[str]:
         module = todo.pop()
         if module not in seen and not module.startswith(PLUMBING):
             seen.add(module)
-            todo += _imports(module)
+            todo += _read(module)[0]
     return sorted(seen)
 
 
@@ -67,28 +68,19 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _imports(module: str) -> tuple[str, ...]:
+def _read(module: str) -> tuple[tuple[str, ...], str]:
+    """What it imports from the package, and its syntax tree without docstrings: parsed once for both."""
+    file = _file(module)
+    assert file is not None
     names: list[str] = []
-    for node in ast.walk(_parse(module)):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in names if _file(name))
-
-
-@cache
-def _tree(module: str) -> str:
-    tree = _parse(module)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:]
-    return ast.dump(tree)
-
-
-def _parse(module: str) -> ast.Module:
-    file = _file(module)
-    assert file is not None
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return tuple(name for name in names if _file(name)), ast.dump(tree)

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,7 @@ class Stage:
 
     def code(self, cfg: Config) -> str:
         """The code it can reach, and the libraries that do the arithmetic."""
-        libraries = {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "diffusers")}
-        return digest([fingerprint(self.work.partition(":")[0], *targets(self.seen(cfg))), libraries])[:12]
+        return digest([fingerprint(self.work.partition(":")[0], *targets(self.seen(cfg))), _libraries()])[:12]
 
     def outside(self, cfg: Config, cache: Path) -> str | None:
         return None if self.source is None else load(self.source)(cfg, cache)
@@ -108,6 +108,12 @@ class Stage:
 def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
     """The name of an artifact: what it is, by which code, from which artifacts."""
     return digest([recipe, code, dict(inputs)])[:12]
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """The versions of those that do the arithmetic, to the second number."""
+    return {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "diffusers")}
 
 
 def load(name: str) -> Callable[..., Any]:
