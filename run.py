@@ -31,6 +31,8 @@ from condiff.sweeps.sweep import launcher_of, run_sweep
 
 CONF = Path(__file__).parent / "conf"
 INTERRUPTS = Interrupts()
+# Parts of a config on which no rehearsal of its sampling depends.
+NOT_REHEARSED = ("name", "question", "seed", "num_samples", "checkpoint", "metrics", "runtime", "logger")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -68,10 +70,13 @@ def preflight(command: Command) -> None:
             fits(cfg, info)
         checked.append((cfg, info))
     built: set[str] = set()
+    rehearsed: set[str] = set()
     for cfg, info in checked:
         can_be_measured(cfg, built)
-        if info is not None:
+        way = digest({key: part for key, part in cfg.items() if key not in NOT_REHEARSED})
+        if info is not None and way not in rehearsed:
             rehearse_if_new(cfg, info)
+            rehearsed.add(way)
 
 
 def data_of(cfg: Mapping[str, Any], looked_at: dict[str, DataInfo]) -> DataInfo:

@@ -288,7 +288,7 @@ def test_a_key_that_is_swept_is_given_once(conf, words):
     assert line.startswith(
         f"{key}: is swept over once, got {words[0]} and {words[1]}; give all of its values"
     )
-    assert len(check(["-m", STUDY, "guidance.scale=1,2", "seed=0", "seed=1"], conf, STAGES) or []) == 2
+    assert len(check(["-m", STUDY, "seed=5", "guidance.scale=1,2", "seed=0,1"], conf, STAGES) or []) == 4
 
 
 def test_a_sweep_and_the_mode_of_a_run_are_refused(conf):

@@ -42,12 +42,12 @@ def every(settings: Sequence[Setting], mistakes: list[str]) -> list[Point]:
 
 
 def given_again(settings: Sequence[Setting]) -> Iterator[str]:
-    """A line for each key that is swept over and given once more, of which Hydra would keep the last."""
+    """A line for each key that is swept over and then given once more, of which Hydra would keep the last."""
     by_key: dict[str, list[Setting]] = {}
     for setting in settings:
         by_key.setdefault(setting.parsed.get_key_element().lstrip("+"), []).append(setting)
     for key, given in by_key.items():
-        if len(given) > 1 and any(setting.is_sweep for setting in given):
+        if any(setting.is_sweep for setting in given[:-1]):
             texts = " and ".join(setting.text for setting in given)
             yield f"{key}: is swept over once, got {texts}; give all of its values in one, {key}=ONE,OTHER"
 
