@@ -54,8 +54,7 @@ class Setting:
     @property
     def label(self) -> str:
         """A few words that name it, such as ``cfg_interval, scale 2``."""
-        named = [said(path, self.values[path], self.named_by) for path in self.named_by]
-        return ", ".join(named) or "all runs"
+        return ", ".join(said(path, self.values[path], self.named_by) for path in self.named_by) or "all runs"
 
     @property
     def full(self) -> str:
@@ -219,9 +218,8 @@ def said(path: str, value: Any, among: Collection[str] = ()) -> str:
     if "." not in path and isinstance(value, str):
         return shown(value)
     parts, others = path.split("."), [other.split(".") for other in among if other != path]
-    lengths = range(1, len(parts))
-    least = next((n for n in lengths if all(other[-n:] != parts[-n:] for other in others)), len(parts))
-    return f"{' '.join(parts[-least:]).replace('_', ' ')} {shown(value)}"
+    enough = (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others))
+    return f"{' '.join(parts[-next(enough, len(parts)) :]).replace('_', ' ')} {shown(value)}"
 
 
 def set_by(run: Run, group: str, beside: Collection[str] = ()) -> str:
