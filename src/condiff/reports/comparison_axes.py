@@ -80,8 +80,9 @@ def by_others(comparison: Comparison, axis: str) -> dict[str, list[int]]:
     told_by_it = {axis, *together_with(comparison, axis)}
     others = {path: column for path, column in comparison.table.items() if path not in told_by_it}
     groups: dict[str, list[int]] = {}
+    telling_apart = telling(others)
     for place, setting in enumerate(comparison.settings):
-        name = ", ".join(words(said(path, setting.values[path])) for path in telling(others))
+        name = ", ".join(words(said(path, setting.values[path], telling_apart)) for path in telling_apart)
         groups.setdefault(name, []).append(place)
     return groups
 

@@ -32,7 +32,7 @@ def told_apart(comparison: Comparison, runs: Sequence[Run], others: Sequence[Run
         own = {value for run, value in zip(comparison.runs, column, strict=True) if id(run) in inside}
         rest = {value for run, value in zip(comparison.runs, column, strict=True) if id(run) in beside}
         if len(own) == 1 and len(own | rest) > 1:
-            parts.append(said(path, own.pop()))
+            parts.append(said(path, own.pop(), columns))
     return ", ".join(parts) or f"{len(runs)} runs"
 
 

@@ -103,6 +103,7 @@ class EfficientNetLite0Distance(PerceptualDistance):
     @checked
     def __init__(self, resolution: Count = 224, path: str | None = None) -> None:
         self.resolution = resolution
+        self.at_once = self.at_once * max(1, 224 // resolution) ** 2  # small pictures need little memory
         network = load_by_position(Lite0(), efficientnet_lite0.FILE.load(path))
         channels = [efficientnet_lite0.STAGES[stage][1] for stage in efficientnet_lite0.LAST_OF_A_SIZE]
         described = f"efficientnet_lite0 perceptual, unweighted, antialiased bilinear to {resolution} px"
