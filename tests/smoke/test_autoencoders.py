@@ -88,7 +88,7 @@ def test_what_an_autoencoder_keeps_of_held_out_pictures_is_measured(run, kind):
     if kind == "vq":
         assert 0 < own[6]["codes_used"] <= 1
         assert 1 <= found["perplexity"] <= found["codes"] * found["codes_used"] + 1e-3
-        assert "256 codes" in page
+        assert "1024 codes" in page
     else:
         assert found["kl_per_dimension"] > 0
         assert "nats of KL a dimension" in page
