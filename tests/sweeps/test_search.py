@@ -191,3 +191,23 @@ def test_an_objective_is_measured_wherever_the_search_may_go():
 def test_an_objective_is_named_once(minimize, maximize):
     (line,) = goals(minimize=minimize, maximize=maximize)
     assert line == ("hydra.sweeper.minimize and maximize name fd_judge twice; name each metric once")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("hydra.sweeper.num_trials=2",), "hydra.sweeper.num_trials: .* without hydra/sweeper=optuna;"),
+        (("+hydra.sweeper.num_trials=2",), "hydra.sweeper.num_trials: .* without hydra/sweeper=optuna;"),
+        (("hydra.launcher.parallel=2",), "hydra.launcher.parallel: .*launcher=processes or slurm or ray;"),
+    ],
+)
+def test_an_argument_of_a_launcher_or_sweeper_that_was_not_chosen_is_told(words, said):
+    with pytest.raises(ConfigError, match=said) as told:
+        read_command(["-m", "experiment=cfg_latent", "guidance.scale=1,2", *words], CONF)
+    assert len(told.value.lines) == 1
+
+
+def test_a_range_in_fine_steps_has_as_many_words_as_values():
+    (axis,) = command("guidance.scale=range(100000,100001,0.1)").search.axes
+    assert axis.values() == ["100000", *(f"100000.{k}" for k in range(1, 10))]
+    assert axis.size == len({*axis.values()})

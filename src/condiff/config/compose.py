@@ -2,7 +2,7 @@
 
 import random
 import string
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from condiff.config.given_rules import not_compared, without_training
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.schema import REQUIRED, STUDIES, defaults
 from condiff.config.spaces import Point, axis_of, corners, told_of_whole_numbers, wrong_axes, wrong_ranges
-from condiff.config.sweeping import every, given_again, plugins, repeated, without_effect
+from condiff.config.sweeping import every, given_again, of_other_plugins, plugins, repeated, without_effect
 from condiff.config.validate import validate
 from condiff.errors import ConfigError
 
@@ -112,6 +112,8 @@ class _Preflight:
         launcher, sweeper = ({}, {}) if self.mistakes else plugins(master, self.mistakes)
         if self.flags.multirun and master.hydra.mode == RunMode.RUN:
             self.mistakes.append("hydra.mode: must not be RUN with -m, which asks for a sweep; leave out one")
+        others = [*of_other_plugins(settings, launcher=launcher, sweeper=sweeper)]
+        self.mistakes[:] = [*(line for line in self.mistakes if not _is_told_better(line, others)), *others]
         self.mistakes += given_again(settings) if is_sweep else []
         swept = self._swept(settings, master) if is_sweep else self._unswept(settings)
         points = self._corners(swept) if sweeper else every(swept, self.mistakes)
@@ -240,6 +242,11 @@ class _Preflight:
 
 
 _STUDY = {key for key, value in defaults().items() if value is None or value == REQUIRED}
+
+
+def _is_told_better(line: str, others: Sequence[str]) -> bool:
+    """Whether another line is about the same key."""
+    return any(line.partition(":")[0] == other.partition(":")[0] for other in others)
 
 
 def _is_about(line: str, key: str) -> bool:

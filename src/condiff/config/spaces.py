@@ -44,7 +44,10 @@ class Axis:
         return all(number is not None and float(number).is_integer() for number in numbers)
 
     def word(self, value: float) -> str:
-        return str(int(value)) if self.is_whole else f"{value:.5g}"  # more digits tell nothing
+        """An interval's with five digits, as more tell nothing; a step's as finely as the step asks."""
+        if self.is_whole:
+            return str(int(value))
+        return f"{value:.5g}" if self.step is None else f"{value:.12g}"
 
 
 def axis_of(setting: Setting) -> Axis:

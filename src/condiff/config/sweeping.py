@@ -10,11 +10,19 @@ from omegaconf import DictConfig
 
 from condiff.config.command_line import MAX_RUNS, Setting
 from condiff.config.composer import plugin
+from condiff.config.signatures import signature_of
 from condiff.config.spaces import Point, wrong_ranges
 from condiff.config.validate import check_object
 from condiff.errors import ConfigError
 from condiff.files import digest
 
+# Of each group the choices that take arguments.
+_CHOICES = {
+    "launcher": {
+        name: f"condiff.sweeps.launchers.{name.capitalize()}" for name in ("processes", "slurm", "ray")
+    },
+    "sweeper": {"optuna": "condiff.sweeps.search.Optuna"},
+}
 _HYDRAS = re.compile(r"hydra[./]")
 _OF_A_RUN = re.compile(r"hydra\.run\.")
 _OF_A_SWEEP = re.compile(r"hydra[./](sweep\.dir|launcher|sweeper)\b")
@@ -78,6 +86,22 @@ def plugins(master: DictConfig, mistakes: list[str]) -> tuple[dict[str, Any], di
         mistakes += wrong
         found.append(checked)
     return found[0], found[1]
+
+
+def of_other_plugins(settings: Sequence[Setting], **own: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each argument of a launcher or a sweeper that the one which was chosen does not have."""
+    for setting in settings:
+        key = setting.parsed.get_key_element().lstrip("+~")
+        group, _, name = key.removeprefix("hydra.").partition(".")
+        if group not in own or (own[group] and _takes(own[group]["_target_"], name)):
+            continue
+        others = " or ".join(choice for choice, target in _CHOICES[group].items() if _takes(target, name))
+        if others:
+            yield f"{key}: has no effect without hydra/{group}={others}; add that, or leave it out"
+
+
+def _takes(target: str, name: str) -> bool:
+    return name in signature_of(target).parameters
 
 
 def without_effect(settings: Sequence[Setting], is_sweep: bool) -> Iterator[str]:

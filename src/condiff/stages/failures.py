@@ -64,6 +64,7 @@ class Failures:
 
 def _remembered(path: Path, stage: str) -> SharedFailure:
     found = read_json(path)
+    line = found["line"].partition("]: ")[2] or found["line"]  # its code is said before this line
     return SharedFailure(
-        found["code"], f"{stage}: failed in job {found['job']} and is not tried again; {found['line']}"
+        found["code"], f"{stage}: failed in job {found['job']} and is not tried again; {line}"
     )

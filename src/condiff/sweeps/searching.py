@@ -158,7 +158,9 @@ class Way:
         if self.size is None or self.size > MOST_POINTS:
             return None
         values = product(*(axis.values() for axis in self.search.axes))
-        words = next(point for point in values if point not in self.seen)
+        words = next((point for point in values if point not in self.seen), None)
+        if words is None:
+            return None
         return {axis.key: word for axis, word in zip(self.search.axes, words, strict=True)}
 
     def _words(self, entry: Entry) -> dict[str, str]:

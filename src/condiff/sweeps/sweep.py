@@ -79,6 +79,7 @@ class Sweep:
         self, ledger: Ledger, words: Sequence[str], launcher: Launcher, interrupts: Interrupts
     ) -> None:
         self.ledger, self.words, self.launcher, self.interrupts = ledger, words, launcher, interrupts
+        self.is_told = False  # that there are jobs of an earlier attempt
 
     def run_at(self, places: Sequence[int], runs: Sequence[Planned], total: int) -> list[Entry]:
         """What became of the jobs at these places; one that an earlier attempt has done is not done again."""
@@ -90,8 +91,9 @@ class Sweep:
             for place, run in zip(places, runs, strict=True)
             if self.ledger.entries[place].status != DONE
         ]
-        if len(missing) < len(runs):
-            print(f"{len(runs) - len(missing)} of {len(runs)} jobs are done already", flush=True)
+        if len(missing) < len(runs) and not self.is_told:
+            print(f"{len(self.ledger.places(DONE))} of {total} jobs are done already", flush=True)
+            self.is_told = True  # a search comes here once a trial
         if missing:
             jobs = [self._job(place, run) for place, run in missing]
             for job in jobs:
