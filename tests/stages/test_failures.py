@@ -38,7 +38,7 @@ def test_a_stage_that_failed_is_not_begun_again_and_says_why(tmp_path):
         pytest.fail("it was begun again")
     assert told.value.exit_code == 5
     assert told.value.lines == (
-        "denoiser: failed in job 0 and is not tried again; error[5]: denoiser: the gradient at step 7 is nan",
+        "denoiser: failed in job 0 and is not tried again; denoiser: the gradient at step 7 is nan",
     )
 
 
