@@ -36,6 +36,6 @@ def first_stage(kind: str = "kl", against: PatchAdversary | None = None, **train
     against = against or adversary()
     if kind == "kl":
         return AutoencoderKL(CompactKL(1, width=16, latent_channels=2), *common, 1e-2, against)
-    codebook = (AveragedCodebook if kind == "vq_averaged" else LearnedCodebook)(16, 2, 0.9)
+    codebook = (AveragedCodebook if kind == "vq_averaged" else LearnedCodebook)(16, 2, 0.5)
     autoencoder = CompactVQ(1, codebook, width=16, latent_channels=2)
-    return AutoencoderVQ(autoencoder, *common, restart=0.3, restart_until=1.0, adversary=against)
+    return AutoencoderVQ(autoencoder, *common, restart=0.9, restart_until=1.0, adversary=against)

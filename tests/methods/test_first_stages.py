@@ -198,7 +198,7 @@ def test_codes_that_nobody_chooses_are_restarted_until_their_time_is_over(kind, 
 
 
 def test_a_step_moves_averaged_codes_by_what_the_batch_chose(digits, tmp_path):
-    """By the reference: N <- .9 N + .1 n and m <- .9 m + .1 sum z, with e = m / N (van den Oord 2017)."""
+    """By the reference: N <- (N + n) / 2 and m <- (m + sum z) / 2, with e = m / N (van den Oord 2017)."""
     method = first_stage("vq_averaged", adversary(weight=0.0), steps=1)
     method.restart = 0.0
     before = copy.deepcopy(method.codebook)
@@ -206,8 +206,8 @@ def test_a_step_moves_averaged_codes_by_what_the_batch_chose(digits, tmp_path):
     ((latents, codes, _),) = method.coded
     flat, chosen = latents.movedim(1, -1).reshape(-1, 2).double(), codes.flatten()
     onehot = nn.functional.one_hot(chosen, 16).double()
-    counts = 0.9 * before.usage.double() + 0.1 * onehot.sum(0)
-    sums = 0.9 * before.usage.double()[:, None] * before.vectors.double() + 0.1 * onehot.T @ flat
+    counts = 0.5 * before.usage.double() + 0.5 * onehot.sum(0)
+    sums = 0.5 * before.usage.double()[:, None] * before.vectors.double() + 0.5 * onehot.T @ flat
     torch.testing.assert_close(method.codebook.vectors.double(), sums / counts[:, None], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(method.codebook.usage.double(), counts, rtol=1e-6, atol=0)
     assert float(method.scalars["codes_used"]) == pytest.approx(len(chosen.unique()) / 16)

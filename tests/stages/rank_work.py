@@ -114,7 +114,7 @@ def first_stage(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime:
     from tests.methods.first_stages import adversary, first_stage  # noqa: PLC0415
 
     # of hinge losses the gradient of the last bias may vanish, and Adam makes a step of what rounding leaves
-    method = first_stage(cfg["kind"], adversary(loss="vanilla", r1=1.0))
+    method = first_stage(cfg["kind"], adversary(loss="vanilla", r1=1.0), accumulate=cfg["accumulate"])
     fit("autoencoder", method, ShardDataset(inputs["data"].path, "train"), runtime, out)
     learned = {name: value.contiguous() for name, value in method.state_dict().items()}
     save_file(learned, out / f"learned{runtime.ranks.index}.safetensors")

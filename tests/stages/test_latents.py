@@ -24,7 +24,7 @@ from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.networks.unet import UNet
 from condiff.stages.autoencoder import load_autoencoder
-from condiff.stages.latents import encode, load_space
+from condiff.stages.latents import drawn_once, encode, load_space
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.training import save_weights
 
@@ -35,12 +35,14 @@ N = 40
 def made(tmp_path_factory):
     """Pictures that say by their colour which they are, in classes that say it, too; and their latents."""
     root = tmp_path_factory.mktemp("made")
+    (root / "pictures").mkdir()
+    described = []
     for k in range(N):
-        folder = root / "pictures" / f"class{k % 4}"
-        folder.mkdir(parents=True, exist_ok=True)
         picture = Image.new("RGB", (8, 8), (6 * k, 40 * (k % 4), 0))
         picture.paste((255, 255, 255), (0, 0, 2, 8))  # a bar on the left
-        picture.save(folder / f"{k:02d}.png")
+        picture.save(root / "pictures" / f"{k:02d}.png")
+        described.append({"file_name": f"{k:02d}.png", "label": k % 4, "text": f"picture {k}"})
+    (root / "pictures/metadata.jsonl").write_text("\n".join(map(json.dumps, described)))
     (root / "data").mkdir()
     prepare(ImageFolder(str(root / "pictures"), mirror=True, held_out=0.1), root / "data")
     network = {"_target_": "condiff.autoencoders.compact.CompactKL", "width": 16, "latent_channels": 2}
@@ -70,6 +72,7 @@ def test_whatever_their_order_latents_keep_the_key_and_the_label_of_their_pictur
     assert torch.equal(own["label"], batch["label"])
     red = ((own["image"][:, 0, 0, -1] + 1) * 127.5 / 6).round().long()
     assert torch.equal(red % 4, batch["label"])
+    assert batch["text"] == own["text"] == [f"picture {k}" for k in red.tolist()]
     with torch.no_grad():
         torch.testing.assert_close(batch["moments"], autoencoder.encode(own["image"]), rtol=1e-4, atol=1e-5)
         turned = autoencoder.encode(own["image"].flip(-1))
@@ -80,12 +83,13 @@ def test_whatever_their_order_latents_keep_the_key_and_the_label_of_their_pictur
 def test_what_was_measured_is_of_all_latents_as_they_are_drawn(made):
     root, _, space = made
     batch = next(ShardDataset(root / "latents", "train").chunks(N))
-    moments = torch.cat([batch["moments"], batch["mirrored"]])
-    mean, log_variance = moments.double().chunk(2, dim=1)
-    variance = mean.var((0, 2, 3)) + log_variance.exp().mean((0, 2, 3))
-    torch.testing.assert_close(space.std.flatten().double(), variance.sqrt(), rtol=0.1, atol=0)
-    z = mean[:8].float()
-    torch.testing.assert_close(space.restore(space.normalise(z)), z, rtol=1e-5, atol=1e-5)
+    drawn = [drawn_once(batch[name], 0) for name in ("moments", "mirrored")]
+    values = torch.cat(drawn).double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(space.mean.flatten().double(), values.mean(1), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(space.std.flatten().double(), values.std(1), rtol=1e-5, atol=0)
+    normal = space.normalise(torch.cat(drawn))
+    torch.testing.assert_close(normal.std((0, 2, 3)), torch.ones(2), rtol=1e-4, atol=0)
+    torch.testing.assert_close(space.restore(normal), torch.cat(drawn), rtol=1e-5, atol=1e-5)
 
 
 def test_a_latent_is_drawn_anew_each_time_it_is_read(made):

@@ -13,12 +13,19 @@ from condiff.data.prepare import prepare
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.stage import LOG, Artifact, Runtime, Stage
 from condiff.stages.study import STAGES
+from tests.methods.first_stages import KINDS
 
-WORK = Stage("autoencoder", "tests.stages.rank_work:first_stage", ("data",), reads=("kind",), is_shared=True)
+WORK = Stage(
+    "autoencoder",
+    "tests.stages.rank_work:first_stage",
+    ("data",),
+    reads=("kind", "accumulate"),
+    is_shared=True,
+)
 OF_THE_MACHINE = {"images_per_second", "memory_mib"}
 
 
-@pytest.mark.parametrize("kind", ["vq_averaged", "vq_learned"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_learn_what_one_does(kind, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -28,7 +35,7 @@ def test_two_processes_learn_what_one_does(kind, tmp_path):
         out = tmp_path / str(devices)
         out.mkdir()
         runtime = Runtime(accelerator="cpu", devices=devices)
-        WORK.run({"kind": kind}, {"data": Artifact("data", data, {})}, runtime, out)
+        WORK.run({"kind": kind, "accumulate": 1}, {"data": Artifact("data", data, {})}, runtime, out)
     alone = load_file(tmp_path / "1" / "learned0.safetensors")
     parts = [load_file(tmp_path / "2" / f"learned{rank}.safetensors") for rank in (0, 1)]
     for name, value in alone.items():
@@ -38,6 +45,7 @@ def test_two_processes_learn_what_one_does(kind, tmp_path):
         [json.loads(line) for line in (tmp_path / devices / LOG).read_text().splitlines()] for devices in "12"
     ]
     assert len(logs[0]) == len(logs[1]) == 6
+    assert kind == "kl" or sum(row["codes_restarted"] for row in logs[0]) > 10
     for one, two in zip(*logs, strict=True):
         assert one.keys() == two.keys()
         for name in one.keys() - OF_THE_MACHINE - {"stage"}:
@@ -73,3 +81,19 @@ def test_two_processes_leave_the_latents_that_one_leaves(tmp_path):
     own = autoencoder.encode(pictures.__getitems__([(0, 0, 777)])["image"])
     moments = found.__getitems__([(0, 0, 777)])["moments"]
     torch.testing.assert_close(moments, own.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_in_more_parts_than_a_share_has_pictures_is_taken_alike_by_all(tmp_path):
+    """Of 7 pictures one rank has 3 and the other 4: both take them in 3 parts."""
+    data = tmp_path / "data"
+    data.mkdir()
+    prepare(Digits(size=8), data)
+    (data / "manifest.json").write_text("{}")
+    out = tmp_path / "out"
+    out.mkdir()
+    runtime = Runtime(accelerator="cpu", devices=2)
+    cfg = {"kind": "vq_averaged", "accumulate": 4}
+    WORK.run(cfg, {"data": Artifact("data", data, {})}, runtime, out)
+    parts = [load_file(out / f"learned{rank}.safetensors") for rank in (0, 1)]
+    assert all(torch.equal(value, parts[1][name]) for name, value in parts[0].items())
+    assert all(bool(value.isfinite().all()) for value in parts[0].values())

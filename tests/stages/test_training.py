@@ -205,3 +205,23 @@ def test_loading_takes_the_average_and_every_key(digits, whole, tmp_path):
     net = method(seed=5).trained
     load_weights(net, tmp_path / "run")
     assert all(torch.equal(value, whole[1][name]) for name, value in net.state_dict().items())
+
+
+def test_gradients_do_not_add_up_over_steps_where_there_is_one_picture_for_a_part(digits, tmp_path):
+    """A rank may have fewer pictures than parts were asked for; what a step has left is gone by the next."""
+    norms = []
+    for parts in (1, 3):
+        out = tmp_path / str(parts)
+        out.mkdir()
+        method = small.method(6, batch_size=3, accumulate=parts)
+        method.parts = _OfSeveral(parts)
+        fit("denoiser", method, digits, Runtime(accelerator="cpu"), out)
+        norms.append([row["grad_norm"] for row in rows((out / LOG).read_text())])
+    assert norms[1] == pytest.approx(norms[0], rel=1e-3)
+
+
+class _OfSeveral:
+    """As a rank sees it that shares a batch with others, though it has all of it here."""
+
+    def __init__(self, count):
+        self.count = count

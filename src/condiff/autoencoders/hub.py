@@ -49,5 +49,5 @@ def _unreachable(name: str, error: Exception) -> str:
 
 
 def _cache() -> Path:
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    home = Path(os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"))
     return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()

@@ -15,15 +15,26 @@ def size_can_be_halved(cfg: Config) -> Iterator[str]:
     size, stages = argument(at(cfg, "data"), "size"), words(cfg.get("stages"))
     autoencoder = at(cfg, "autoencoder", "network") or at(cfg, "autoencoder")
     in_pixels = stages and not {"autoencoder", "latents"} & {*stages}
-    halved = [at(cfg, "network"), *(at(cfg, part, "network") for part in _BESIDE if part in stages)]
+    halved = [at(cfg, "network")] if {"denoiser", "samples"} & {*stages} or not stages else []
+    halved += [at(cfg, part, "network") for part in _BESIDE if part in stages]
     latent = 1 if in_pixels else _downsampling(autoencoder)
     network = math.lcm(*map(_downsampling, halved))
     key = "size" if type(size) is int else "multiple_of"  # a size read from the data is a multiple of it
     value = argument(at(cfg, "data"), key)
     if type(value) is int and value % (latent * network):
+        why = f"autoencoder {latent} x network {network}" if halved else f"autoencoder {latent}"
+        yield f"data.{key}: must be a multiple of {latent * network} ({why}), got {value}"
+
+
+def adversary_begins(cfg: Config) -> Iterator[str]:
+    """One that would never begin is told of; with a weight of 0 it is meant not to be there."""
+    node = at(cfg, "autoencoder", "method", "adversary")
+    start, steps = argument(node, "start"), argument(at(cfg, "autoencoder", "trainer"), "steps")
+    is_there = "autoencoder" in words(cfg.get("stages")) and argument(node, "weight") != 0
+    if is_there and type(start) is type(steps) is int and start >= steps:
         yield (
-            f"data.{key}: must be a multiple of {latent * network}"
-            f" (autoencoder {latent} x network {network}), got {value}"
+            f"autoencoder.method.adversary.start: must be below autoencoder.trainer.steps={steps}, got"
+            f" {start}; autoencoder.method.adversary.weight=0 trains without it"
         )
 
 

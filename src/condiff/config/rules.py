@@ -26,6 +26,7 @@ from condiff.config.kinds import objects, wrong_kinds
 from condiff.config.logger_rules import logger_is_understood
 from condiff.config.needed_stages import is_judged
 from condiff.config.network_rules import (
+    adversary_begins,
     codebooks_are_trained,
     discriminator_sees_something,
     levels_fit,
@@ -261,6 +262,7 @@ RULES: tuple[Rule, ...] = (
     given_weights_are_not_trained,
     first_stage_is_trained_or_given,
     one_thing_is_measured,
+    adversary_begins,
     codebooks_are_trained,
     discriminator_sees_something,
     metrics_are_objects,

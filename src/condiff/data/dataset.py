@@ -42,7 +42,7 @@ class ShardDataset(Dataset[Batch]):
         self.folder, self.split = folder, split
         self.shards = Shards.open(folder, split)
         self.keys = self.shards.keys
-        self._has_text = self.shards.has("txt")
+        self.has_text = self.shards.has("txt")
         self._tensors: dict[str, Read] = {}
         image = next((name for name in EXTENSIONS if self.shards.has(name)), None)
         if image:
@@ -96,9 +96,13 @@ class ShardDataset(Dataset[Batch]):
             batch["source"] = source if source.is_floating_point() else source.float().div_(127.5).sub_(1)
         if self.labels is not None:
             batch["label"] = self.labels.index_select(0, at)
-        if self._has_text:
-            batch["text"] = [self._texts[i] if self.held else _text(self.shards.samples[i]) for i in indices]
+        if self.has_text:
+            batch["text"] = [self.text(index) for index in indices]
         return batch
+
+    def text(self, index: int) -> str:
+        """The caption of an example."""
+        return self._texts[index] if self.held else _text(self.shards.samples[index])
 
     def _take(self, name: str, at: Tensor) -> Tensor:
         if self.held:

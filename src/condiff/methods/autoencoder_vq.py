@@ -79,10 +79,12 @@ class AutoencoderVQ(FirstStage):
         own = torch.stack([codebook.assigned(latents, codes).sums for latents, codes, _ in self.coded]).sum(0)
         assigned = Assigned(self.parts.summed(own))
         codebook.absorb(assigned)
+        num = 0
         if self.restart and step < self.restart_steps:
             dead = codebook.dead(self.restart)
             if num := int(dead.sum()):
                 found = torch.cat([offers(latents, draws, num) for latents, _, draws in self.coded])
                 codebook.restart(dead, earliest(self.parts.joined(earliest(found, num)), num))
+        self.scalars["codes_restarted"] = torch.tensor(float(num))
         self.scalars |= {"codes_used": used(assigned.counts), "perplexity": perplexity(assigned.counts)}
         super().stepped(step)

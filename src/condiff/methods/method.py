@@ -20,6 +20,8 @@ ByNoise = tuple[Tensor, Tensor]  # each sample's noise level, from 0 (data) to 1
 class Parts(Protocol):
     """The parts of a global batch that processes share: each must call these in turn with the others."""
 
+    count: int  # of the processes
+
     def whole(self, value: Tensor) -> Tensor:
         """Of the global batch, from the mean over the samples of this part."""
         ...
@@ -35,6 +37,8 @@ class Parts(Protocol):
 
 class _OnePart:
     """All of a batch is here."""
+
+    count = 1
 
     def whole(self, value: Tensor) -> Tensor:
         return value
@@ -74,8 +78,11 @@ class Method(LightningModule):
 
     def training_step(self, batch: Mapping[str, Any], _: int) -> Tensor:
         """The loss of the last part of the batch; those before it have left their gradients."""
-        size, parts = len(batch["place"]), [*_parts(batch, self.training_settings.accumulate)]
-        if parts[1:]:
+        settings, size = self.training_settings, len(batch["place"])
+        # the same on all ranks, which speak to one another in each: what the smallest share has samples for
+        num = min(settings.accumulate, settings.batch_size // self.parts.count)
+        parts = [*_parts(batch, num)]
+        if settings.accumulate > 1:
             for parameter in self.trainable():
                 parameter.grad = None
         *before, last = parts
@@ -127,12 +134,11 @@ class Method(LightningModule):
 
 
 def _parts(batch: Mapping[str, Any], num: int) -> Iterator[Mapping[str, Any]]:
-    """A batch in so many parts, or as many as it has samples."""
+    """A batch in so many parts."""
     if num == 1:
         yield batch
         return
     size = len(batch["place"])
-    num = min(num, size)
     for k in range(num):
         own = slice(size * k // num, size * (k + 1) // num)
         yield {name: v[own] if isinstance(v, Tensor | list) else v for name, v in batch.items()}

@@ -193,15 +193,29 @@ def fits(cfg: Config, info: DataInfo) -> None:
 
 
 def can_be_measured(cfg: Config, seen: set[str]) -> None:
-    """Find what a metric lacks before anything is trained: weights, statistics or pictures; else ConfigError.
+    """Find what a metric or a loss lacks before anything is trained: weights, statistics, pictures.
 
     ``seen`` are the networks that other runs of the sweep have built.
     """
     if cfg["runs"] is not None:
         find_runs(cfg["runs"])
-    measuring = [step for step in _planned(cfg)[1] if step.stage.name in MEASURING]
-    if all(step.status == "cached" for step in measuring):
-        return
+    ahead = {step.stage.name for step in _planned(cfg)[1] if step.status != "cached"}
+    looked: dict[str, Any] = {}
+    if ahead & {*MEASURING}:
+        _pictures_are_there(cfg)
+        looked |= {f"metrics.{name}": metric for name, metric in cfg["metrics"].items()}
+    if "autoencoder" in ahead:
+        looked["autoencoder.method"] = cfg["autoencoder"]["method"]
+    for place, given in looked.items():
+        for path, node in objects(given, place):
+            if path.rpartition(".")[2] in NETWORKS and digest(node) not in seen:
+                build(node, path)
+                seen.add(digest(node))
+            if node.get("statistics") is not None:
+                importlib.import_module("condiff.stages.statistics").find(node["statistics"], path)
+
+
+def _pictures_are_there(cfg: Config) -> None:
     for key in ("images", "reference"):
         given = cfg[key]
         if given is not None and given != DATA and not Path(given).expanduser().exists():
@@ -210,13 +224,6 @@ def can_be_measured(cfg: Config, seen: set[str]) -> None:
             )
         if given is not None:
             importlib.import_module("condiff.stages.reference").find(given, key)
-    for name, metric in cfg["metrics"].items():
-        for path, node in objects(metric, f"metrics.{name}"):
-            if path.rpartition(".")[2] in NETWORKS and digest(node) not in seen:
-                build(node, path)
-                seen.add(digest(node))
-            if node.get("statistics") is not None:
-                importlib.import_module("condiff.stages.statistics").find(node["statistics"], path)
 
 
 def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:

@@ -48,7 +48,10 @@ def load_judge(judge: Artifact, data: Artifact) -> Judge:
 
 def _built(judge_cfg: Config, info: DataInfo) -> Judge:
     if not info.num_classes:
-        raise ConfigError("judge: needs labelled data, and this data has no labels")
+        raise ConfigError(
+            "judge: needs labelled data, and this data has no labels; use metrics=efficientnet_lite0, or"
+            " metrics=reconstructed_features in a study of an autoencoder"
+        )
     torch.manual_seed(SEED)
     return build(
         judge_cfg["network"],

@@ -72,11 +72,12 @@ def _encoded(
 
 
 def _write(writer: ShardWriter, data: ShardDataset, rows: range, whole: Mapping[str, Tensor]) -> None:
-    """Each under the key of its picture, with its label."""
+    """Each under the key of its picture, with its label and its caption."""
     for i, row in enumerate(rows):
         label = {} if data.labels is None else {"cls": str(int(data.labels[row])).encode()}
+        text = {"txt": data.text(row).encode()} if data.has_text else {}
         arrays = {name: to_npy(part[i].numpy()) for name, part in whole.items()}
-        writer.write(data.keys[row], {**arrays, **label})
+        writer.write(data.keys[row], {**arrays, **label, **text})
 
 
 def encoded_source(autoencoder: Autoencoder, source: Tensor) -> Tensor:
