@@ -118,3 +118,34 @@ def first_stage(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime:
     fit("autoencoder", method, ShardDataset(inputs["data"].path, "train"), runtime, out)
     learned = {name: value.contiguous() for name, value in method.state_dict().items()}
     save_file(learned, out / f"learned{runtime.ranks.index}.safetensors")
+
+
+def watched(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """Train with measurements on the way and without; leave the weights that each rank measured."""
+    from condiff.stages.training import fit  # noqa: PLC0415
+    from condiff.stages.watch import Watch  # noqa: PLC0415
+    from tests.stages.small import method  # noqa: PLC0415
+
+    data = ShardDataset(inputs["data"].path, "train")
+    place = replace(runtime, watch=Watch(cfg["watch"], inputs, runtime))
+    seen: dict[str, torch.Tensor] = {}
+    for name in ("watched", "plain"):
+        training = method(cfg["steps"], 7)
+        look = place.watch((training.denoiser, training.conditioner, cfg["shape"]))
+
+        def measure(network: nn.Module, look: Any = look) -> dict[str, float]:
+            seen.update({name: value.contiguous() for name, value in network.state_dict().items()})
+            return look(network)
+
+        (out / name).mkdir(exist_ok=True)
+        fit("denoiser", training, data, place, out / name, measure if name == "watched" else None)
+    save_file(seen, out / f"measured{runtime.ranks.index}.safetensors")
+
+
+WATCHED = Stage(
+    "denoiser",
+    "tests.stages.rank_work:watched",
+    ("data", "judge"),
+    reads=("steps", "shape", "watch"),
+    is_shared=True,
+)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Ranks(Protocol):
     """One process of ``count``; what each must call in turn with the others says so."""
 
-    index: int  # 0 leads: it alone saves, logs and measures
+    index: int  # 0 leads: it alone saves and logs, and computes what all have measured
     count: int
 
     @property
@@ -40,6 +40,10 @@ class Ranks(Protocol):
 
     def first(self, make: Callable[[], T]) -> T:
         """Each: what the leading rank makes; the others wait for it."""
+        ...
+
+    def of_first(self, tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+        """Each: the tensors of the leading rank; all have some of these names, shapes and types."""
         ...
 
     def gathered(self, part: "Tensor", total: int) -> "Tensor":
@@ -77,6 +81,9 @@ class Alone:
 
     def first(self, make: Callable[[], T]) -> T:
         return make()
+
+    def of_first(self, tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+        return dict(tensors)
 
     def gathered(self, part: "Tensor", total: int) -> "Tensor":
         return part

@@ -35,7 +35,7 @@ class WhileTraining(Callback, Generic[Seen]):
     ) -> None:
         self.module, self.ema, self.every = module, ema, every
         self.look, self.write, self.clock = look, write, clock
-        self.ranks = ranks or Alone()  # this one looks, and the others wait for it at their next step
+        self.ranks = ranks or Alone()  # one of them looks, and the others wait for it at their next step
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         step = trainer.global_step
@@ -48,8 +48,18 @@ class WhileTraining(Callback, Generic[Seen]):
     def averaged(self) -> nn.Module:
         """The module as it would be saved now."""
         found = copy.deepcopy(self.module).eval().requires_grad_(False)
-        found.load_state_dict(as_saved(self.module, self.ema))
+        found.load_state_dict(self.state())
         return found
+
+    def state(self) -> dict[str, Tensor]:
+        return as_saved(self.module, self.ema)
+
+
+class TogetherWhileTraining(WhileTraining[Seen]):
+    """All ranks look, each at a copy with the averaged weights, which only the leading one keeps."""
+
+    def state(self) -> dict[str, Tensor]:
+        return self.ranks.of_first(super().state())
 
 
 class WeightsOnTheWay(Callback):

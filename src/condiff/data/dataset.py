@@ -69,10 +69,14 @@ class ShardDataset(Dataset[Batch]):
         steps, places, indices = zip(*rows, strict=True)
         return self._batch(steps[0], places, indices)
 
-    def chunks(self, size: int) -> Iterator[Batch]:
-        """Every example once, in order; its place is its index."""
-        for step, start in enumerate(range(0, len(self), size)):
-            indices = range(start, min(start + size, len(self)))
+    def chunks(self, size: int, rows: range | None = None) -> Iterator[Batch]:
+        """Every example of ``rows``, or of all, once and in order; its place is its index.
+
+        No rows are one batch without examples.
+        """
+        rows = range(len(self)) if rows is None else rows
+        for step, start in enumerate(range(rows.start, max(rows.stop, rows.start + 1), size)):
+            indices = range(start, min(start + size, rows.stop))
             yield self._batch(step, indices, indices)
 
     @cached_property

@@ -20,7 +20,6 @@ class EachSample(Measurement):
         self.add_state("place", [], dist_reduce_fx="cat")
 
     def share(self, places: range) -> None:
-        """Say which samples this process is shown, in their order."""
         self._shared = places
 
     def take_places(self, images: Tensor) -> None:

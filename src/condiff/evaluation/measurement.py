@@ -49,6 +49,9 @@ class Measurement(Metric):
     def sides(self) -> tuple[str, ...]:
         """The sets it wants to see."""
 
+    def share(self, places: range) -> None:
+        """Say which of all samples this process is shown, in their order, where it is not shown all."""
+
     @abstractmethod
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         """Take in images, [B, C, H, W] in [-1, 1], of one of its sets, with their labels, [B]."""

@@ -38,13 +38,14 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     found: dict[str, Any] = {}
 
     def measure(network: nn.Module) -> dict[str, float]:
+        if not runtime.ranks.leads:
+            return {}
         found.update(_measured(network, process, inputs, runtime))
         return dict(zip(NAMES, found["accuracy"], strict=True))
 
     if is_given(node):
         take(classifier, node, "classifier.network", runtime, out)
-        if runtime.ranks.leads:
-            measure(classifier)
+        measure(classifier)
     else:
         method = _method(cfg, classifier, process, inputs)
         fit("classifier", method, data, runtime, out, measure, every=method.training_settings.steps)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from condiff.callbacks.ranks import Alone, Ranks
 from condiff.config.build import build
 from condiff.config.needed_stages import JUDGED
 from condiff.config.signatures import signature_of
@@ -24,7 +25,7 @@ from condiff.progress import track
 from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics
-from condiff.stages.pictures import from_uint8, load_pictures
+from condiff.stages.pictures import from_uint8, load_asked, load_share, num_pictures
 from condiff.stages.stage import ASKED, MADE, PER_SAMPLE, PICTURES_MADE, Artifact, Config, Runtime
 from condiff.stages.statistics import keep, recall
 
@@ -38,13 +39,16 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     """``metrics.json``: a value with its count, protocol and interval for each metric of the config.
 
     ``per_sample.safetensors`` beside it has what each sample gives to those that are means over samples.
+    Each rank looks at a share of the pictures, and the one that leads computes.
     """
-    metrics = ready(cfg, inputs, runtime)
-    made = next(inputs[stage] for stage in MADE if stage in inputs)
-    stored = load_pictures(made.path / PICTURES_MADE)
-    take_in(metrics, drawn_sets(stored, device(runtime)))
-    write_json(out / "metrics.json", entries_of(metrics))
-    write_per_sample(out / PER_SAMPLE, per_sample_of(metrics), stored)
+    ranks, metrics = runtime.ranks, ready(cfg, inputs, runtime)
+    made = next(inputs[stage] for stage in MADE if stage in inputs).path / PICTURES_MADE
+    share = ranks.share(num_pictures(made))
+    take_in_samples(metrics, load_share(made, share), share, runtime)
+    entries, values = entries_of(metrics, ranks), per_sample_of(metrics, ranks)
+    if ranks.leads:
+        write_json(out / "metrics.json", entries)
+        write_per_sample(out / PER_SAMPLE, values, load_asked(made))
 
 
 def ready(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime) -> dict[str, Measurement]:
@@ -77,19 +81,33 @@ def metrics_of(nodes: Config, inputs: Mapping[str, Artifact], place: torch.devic
 def take_in_real(
     metrics: Mapping[str, Measurement], inputs: Mapping[str, Artifact], runtime: Runtime
 ) -> None:
-    """Show the data to the metrics, or to those that need no more its moments of an earlier run."""
-    data, place = inputs["data"], device(runtime)
-    recall(metrics, data.key, runtime.statistics)
-    take_in(metrics, {side: partial(_real, data, side, place) for side in SPLITS})
-    keep(metrics, data.key, runtime.statistics)
+    """Show the data to the metrics, or to those that need no more its moments of an earlier run.
+
+    Each rank shows its share to its own.
+    """
+    data, place, ranks = inputs["data"], device(runtime), runtime.ranks
+    recall(metrics, data.key, runtime.statistics, ranks)
+    take_in(metrics, {side: partial(_real, data, side, place, ranks) for side in SPLITS}, ranks)
+    keep(metrics, data.key, runtime.statistics, ranks)
 
 
-def take_in(metrics: Mapping[str, Measurement], sets: Sets) -> None:
+def take_in_samples(
+    metrics: Mapping[str, Measurement], part: Mapping[str, Tensor], share: range, runtime: Runtime
+) -> None:
+    """Show the metrics of this rank its share of the samples, and what goes with them: ``drawn_sets``."""
+    for metric in metrics.values():
+        metric.share(share)
+    take_in(metrics, drawn_sets(part, device(runtime)), runtime.ranks)
+
+
+def take_in(metrics: Mapping[str, Measurement], sets: Sets, ranks: Ranks | None = None) -> None:
     """Show these sets of pictures to the metrics that want to see them."""
+    ranks = ranks or Alone()
     wanted = sorted({side for metric in metrics.values() for side in metric.sides} & sets.keys())
     for side in track(wanted, len(wanted), "metrics"):
         for images, label in sets[side]():
             update(metrics, side, images, label)
+            ranks.alive()
 
 
 def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
@@ -110,22 +128,34 @@ def update(metrics: Mapping[str, Measurement], side: str, images: Tensor, label:
                 metric.update(side, images, label)
 
 
-def entries_of(metrics: Mapping[str, Measurement]) -> dict[str, Any]:
-    """What they say, as it stands in metrics.json."""
-    entries: dict[str, Any] = {}
+def entries_of(metrics: Mapping[str, Measurement], ranks: Ranks | None = None) -> dict[str, Any]:
+    """What they say, as it stands in metrics.json.
+
+    Each of the ``ranks`` brings what it has seen; the one that leads is given the entries, others none.
+    """
+    ranks, entries = ranks or Alone(), {}
     for name, metric in track(metrics.items(), len(metrics), "computing"):
+        ranks.pause()
         with told_of(name):
-            entries |= metric.entries(name)
+            if ranks.leads:
+                entries |= metric.entries(name)
+            else:
+                with metric.sync_context():
+                    pass
     return entries
 
 
-def per_sample_of(metrics: Mapping[str, Measurement]) -> dict[str, Tensor]:
-    """What each sample gives, [N] in the order of the samples, to the metrics that are means over them."""
-    found = {}
+def per_sample_of(metrics: Mapping[str, Measurement], ranks: Ranks | None = None) -> dict[str, Tensor]:
+    """What each sample gives, [N] in the order of the samples, to the metrics that are means over them.
+
+    Of several ``ranks`` the one that leads is given them.
+    """
+    ranks, found = ranks or Alone(), {}
     for name, metric in metrics.items():
         if "samples" in metric.sides:
+            ranks.pause()
             with told_of(name), metric.sync_context():
-                values = metric.per_sample()
+                values = metric.per_sample() if ranks.leads else None
             found |= {} if values is None else {name: values.cpu()}
     return found
 
@@ -159,6 +189,8 @@ class _Once:
     def __call__(self, images: Tensor) -> Tensor:
         if self.shape is not None and self.shape != [*images.shape[1:]]:
             raise ValueError(f"the {self.name} sees pictures of {self.shape}, got {[*images.shape[1:]]}")
+        if not len(images):  # of a process without a share; not every network takes none
+            return images.new_empty(0, self.feature_dim)
         if self.seen is not images:
             self.seen, self.found = images, self.network(images)
         return self.found
@@ -202,6 +234,7 @@ def _itself(distance: Any) -> Any:
     return distance  # no two metrics show it the same pairs
 
 
-def _real(data: Artifact, split: str, place: torch.device) -> Pictures:
-    for batch in ShardDataset(data.path, split).chunks(BATCH):
+def _real(data: Artifact, split: str, place: torch.device, ranks: Ranks) -> Pictures:
+    pictures = ShardDataset(data.path, split, held_bytes=0)  # each is looked at once
+    for batch in pictures.chunks(BATCH, ranks.share(len(pictures))):
         yield batch["image"].to(place), batch["label"].to(place) if "label" in batch else None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -25,6 +26,24 @@ def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_pictures(path: Path) -> dict[str, Tensor]:
     """What was saved: pictures are [N, C, H, W] uint8."""
     return load_file(path)
+
+
+def num_pictures(path: Path) -> int:
+    with safe_open(path, "pt") as stored:
+        return stored.get_slice("image").get_shape()[0]
+
+
+def load_share(path: Path, share: range) -> dict[str, Tensor]:
+    """Of what was saved some rows, which are all that is read."""
+    with safe_open(path, "pt") as stored:
+        names = stored.keys()
+        return {name: stored.get_slice(name)[share.start : share.stop] for name in names}
+
+
+def load_asked(path: Path) -> dict[str, Tensor]:
+    """What was saved but the pictures that were made."""
+    with safe_open(path, "pt") as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys() if name != "image"}  # noqa: SIM118
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -83,15 +83,26 @@ class Rank:
         distributed.broadcast_object_list(made, src=0, device=torch.device("cpu"))
         return made[0]
 
+    def of_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = {
+            name: value.detach().clone(memory_format=torch.contiguous_format)
+            for name, value in tensors.items()
+        }
+        for value in found.values():
+            distributed.broadcast(value, 0)
+        return found
+
     def gathered(self, part: Tensor, total: int) -> Tensor:
         if not self.leads:
-            distributed.send(part.contiguous(), 0)
+            if len(part):
+                distributed.send(part.contiguous(), 0)
             return part
         parts = [part]
         for other in range(1, self.count):
             num = len(share_of(other, self.count, total))
-            parts.append(part.new_empty(num, *part.shape[1:]))
-            distributed.recv(parts[-1], other)
+            if num:  # with more ranks than rows some have none
+                parts.append(part.new_empty(num, *part.shape[1:]))
+                distributed.recv(parts[-1], other)
         return torch.cat(parts)
 
     def alive(self) -> None:

@@ -31,7 +31,7 @@ def decode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
             images.append(autoencoder.decode(mode(autoencoder.encode(rows.to(place)))).cpu())
             shown.update(len(rows))
             ranks.alive()
-    image = ranks.gathered(torch.cat(images), total)
+    image = ranks.gathered(torch.cat([target[:0], *images]), total)
     if ranks.leads:
         label = wanted["label"] if "label" in wanted else torch.zeros(total, dtype=torch.long)
         save_pictures(out / PICTURES_MADE, {"image": image, "target": target, "label": label})

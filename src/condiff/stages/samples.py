@@ -55,12 +55,28 @@ def drawn(
 
     Each of the ``ranks`` draws its share, ``size`` at a time, and the one that leads is given all of them.
     """
-    ranks = ranks or Alone()
+    ranks, total = ranks or Alone(), cfg["num_samples"]
+    wanted = asked(total, inputs["data"], trained[1].needs_source)
+    images = drawn_of(cfg, inputs, trained, place, wanted, ranks.share(total), say, size)
+    return {"image": ranks.gathered(images, total), **wanted}
+
+
+def drawn_of(
+    cfg: Config,
+    inputs: Mapping[str, Artifact],
+    trained: Trained,
+    place: torch.device,
+    wanted: Mapping[str, Tensor],
+    share: range,
+    say: Callable[[], object],
+    size: int,
+) -> Tensor:
+    """The images, [n, C, H, W] in [-1, 1], of a share of what is ``wanted``, which may be none."""
     denoiser, conditioner, shape = trained
     guided = build(cfg["guidance"], "guidance")(_models(denoiser, inputs, place))
     sampler, (encode, decode) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
-    wanted = asked(cfg["num_samples"], inputs["data"], conditioner.needs_source)
-    images, share = [], ranks.share(cfg["num_samples"])
+    info = DataInfo.read(inputs["data"].path)
+    images = [torch.empty(0, info.channels, info.size, info.size)]
     for start in share[::size]:
         some = range(start, min(start + size, share.stop))
         part = {name: values[some.start : some.stop].to(place) for name, values in wanted.items()}
@@ -69,7 +85,7 @@ def drawn(
             part["source"] = encode(part["source"])
         x0 = sampler(guided, rng.normal(*shape), conditioner(part), rng, lambda _: say())
         images.append(decode(x0).cpu())
-    return {"image": ranks.gathered(torch.cat(images), cfg["num_samples"]), **wanted}
+    return torch.cat(images)
 
 
 def asked(num_samples: int, data: Artifact, of_pictures: bool) -> dict[str, Tensor]:

@@ -81,6 +81,7 @@ STAGES = (
         takes=("samples", "reconstructions", "judge"),
         reads=("metrics",),
         source="condiff.stages.outside:of_metrics",
+        is_shared=True,
     ),
     Stage(
         "evaluation",

@@ -22,7 +22,7 @@ from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.ranks import Ranks
 from condiff.callbacks.steps import FiniteSteps, Progress
 from condiff.callbacks.times import LearnedTimes
-from condiff.callbacks.watch import WeightsOnTheWay, WhileTraining, as_saved
+from condiff.callbacks.watch import TogetherWhileTraining, WeightsOnTheWay, WhileTraining, as_saved
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.diffusion.randomness import step_seed
@@ -62,9 +62,9 @@ def fit(
 ) -> None:
     """Train to the end, going on where an earlier attempt in ``out`` stopped.
 
-    The averaged weights are drawn from, and measured ``every`` so many steps (``runtime.watch.every`` unless
-    it is given) and at the end. Leaves ``weights.safetensors``, with a moving average also
-    ``ema.safetensors``, ``log.jsonl``, ``model.json`` and what was drawn.
+    The averaged weights are drawn from by the rank that leads, and measured by all ranks together, ``every``
+    so many steps (``runtime.watch.every`` unless it is given) and at the end. Leaves ``weights.safetensors``,
+    with a moving average also ``ema.safetensors``, ``log.jsonl``, ``model.json`` and what was drawn.
     """
     settings = method.training_settings
     ranks = runtime.ranks
@@ -77,13 +77,21 @@ def fit(
     clock = Clock()
     if drawing is not None:
         rows.show_as(drawing.caption)
-    watch = partial(WhileTraining, method.trained, ema, clock=clock, ranks=ranks)
+    seen = method.trained, ema
     finite, by_noise = FiniteSteps(name, method.trainable(), settings.clip), LossByNoise(ranks)
     looks: list[Callback] = [
         WeightsOnTheWay(method.trained, ema, settings.keep, partial(_kept, out / STEPS)),
-        *([] if measure is None else [watch(every or runtime.watch.every, measure, rows.add)]),
-        *([] if drawing is None else [watch(drawing.every(settings.steps), drawing.look, rows.show)]),
+        *(
+            []
+            if drawing is None
+            else [WhileTraining(*seen, drawing.every(settings.steps), drawing.look, rows.show, clock, ranks)]
+        ),
     ]
+    together: list[Callback] = (
+        []
+        if measure is None
+        else [TogetherWhileTraining(*seen, every or runtime.watch.every, measure, rows.add, clock, ranks)]
+    )
     callbacks: list[Callback] = [
         _GlobalSeed(method.seed, ranks.index),
         _Spread(ranks),
@@ -92,6 +100,7 @@ def fit(
         by_noise,
         LearnedTimes(ranks),
         Progress(name, settings, rows.add, clock, finite, by_noise, ranks),
+        *together,
         *(looks if ranks.leads else []),
         Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),
     ]

@@ -19,10 +19,10 @@ from condiff.evaluation.measurement import Measurement
 from condiff.reports.grid import grid
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
-from condiff.stages.metrics import drawn_sets, entries_of, metrics_of, take_in, take_in_real
+from condiff.stages.metrics import entries_of, metrics_of, take_in_real, take_in_samples
 from condiff.stages.pictures import as_stored, to_uint8
 from condiff.stages.report import guided
-from condiff.stages.samples import drawn
+from condiff.stages.samples import asked, drawn, drawn_of
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import Drawing
 
@@ -34,7 +34,8 @@ PLAIN = {"_target_": "condiff.diffusion.guidance.NoGuidance"}
 class Watch:
     """What ``metrics.every`` asks for, out of what the stages before the denoiser have made.
 
-    The same samples each time: the seed, the guidance and the sampler are those of the study.
+    The same samples each time: the seed, the guidance and the sampler are those of the study. Each rank
+    draws its share of them and looks at its share of the real pictures; the one that leads is told.
     """
 
     def __init__(self, cfg: Config, done: Mapping[str, Artifact], runtime: Runtime) -> None:
@@ -49,20 +50,26 @@ class Watch:
         @torch.no_grad()
         def measure(network: nn.Module) -> dict[str, float]:
             averaged = NetworkDenoiser(network, denoiser.process, denoiser.parameterization)
-            samples = drawn(self.cfg, self.done, (averaged, conditioner, shape), self.place)
             metrics = copy.deepcopy(self._ready())
-            take_in(metrics, drawn_sets(as_stored(samples), self.place))
-            return {name: entry["value"] for name, entry in entries_of(metrics).items()}
+            total, ranks = self.cfg["num_samples"], self.runtime.ranks
+            part, share = self._drawn((averaged, conditioner, shape), total), ranks.share(total)
+            take_in_samples(metrics, as_stored(part), share, self.runtime)
+            return {name: entry["value"] for name, entry in entries_of(metrics, ranks).items()}
 
         return measure
+
+    def _drawn(self, trained: Trained, total: int) -> dict[str, Tensor]:
+        """This rank's share of the samples, and of what each is to show."""
+        ranks, size = self.runtime.ranks, self.runtime.sample_batch
+        share, wanted = ranks.share(total), asked(total, self.done["data"], trained[1].needs_source)
+        images = drawn_of(self.cfg, self.done, trained, self.place, wanted, share, ranks.alive, size)
+        return {"image": images, **{name: rows[share.start : share.stop] for name, rows in wanted.items()}}
 
     def _ready(self) -> dict[str, Measurement]:
         """The metrics about samples, with the real pictures taken in: these are looked at once."""
         if self.ready is None:
             every = metrics_of(self.cfg["metrics"], self.done, self.place)
             self.ready = {name: metric for name, metric in every.items() if "samples" in metric.sides}
-            for metric in self.ready.values():  # one rank measures, and the others are not asked for theirs
-                metric.distributed_available_fn = _never
             take_in_real(self.ready, self.done, self.runtime)
         return self.ready
 
@@ -123,7 +130,3 @@ def _sheet(images: Tensor, columns: int) -> Image:
     """Of pictures, [N, C, H, W] in [-1, 1], row by row."""
     pixels = np.moveaxis(to_uint8(images).cpu().numpy(), 1, -1)
     return grid(pixels, columns, scale=max(1, SIDE // pixels.shape[1]))
-
-
-def _never() -> bool:
-    return False
