@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from condiff.evaluation.frechet import FrechetDistance, FrechetTo, moments
+from condiff.evaluation.frechet import FrechetDistance, FrechetTo, frechet_distance, moments
 from condiff.evaluation.intervals import at_infinity, bootstrap, in_fixed_order, normal, wilson
 from tests.evaluation.pictures import Pixels, drawn, seeded, shown
 
@@ -37,12 +37,58 @@ def distance(fake, real, parts=1, **options):
     return shown(FrechetDistance(Pixels(4), **options), parts, samples=fake, train=real)
 
 
-def test_a_frechet_distance_has_an_interval_where_it_is_asked_for_one():
-    fake, real = drawn(60, 4, 0, 0.1), drawn(80, 4, 1)
-    assert distance(fake, real).report()["interval"] is None
-    found = distance(fake, real, bootstrap=100).report()
-    assert found["interval"][0] < found["value"] < found["interval"][1]
-    assert found["value"] == pytest.approx(distance(fake, real).report()["value"], rel=1e-12)
+def reweighted(x, target, i, step):
+    """The distance where picture i has a little more of the weight and all others have less."""
+    weights = torch.full((len(x),), (1 - step) / len(x), dtype=x.dtype)
+    weights[i] += step
+    mean = weights @ x
+    away = (x - mean) * weights.sqrt()[:, None]
+    cov = away.T @ away * len(x) / (len(x) - 1)
+    return float(frechet_distance(mean, cov, target.mean, target.cov))
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 80), (9, 80), (60, 7), (6, 9), (3, 3)])
+def test_influence_is_the_derivative_of_the_distance_by_the_weight_of_a_picture(n, m):
+    """With more pictures than features and with fewer, on either side."""
+    x, target = drawn(n, 12, 0, 0.1).double(), FrechetTo(*moments(drawn(m, 12, 1)))
+    found, step = target.influence(x, *moments(x)), 1e-4
+    slopes = [
+        (reweighted(x, target, i, step) - reweighted(x, target, i, -step)) / (2 * step) for i in range(n)
+    ]
+    slopes = torch.tensor(slopes)
+    torch.testing.assert_close(found - found.mean(), (slopes - slopes.mean()).double(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [24, 40, 64, 400])
+def test_the_interval_to_first_order_holds_the_expectation_at_that_n(n):
+    """Of mixtures in 32 skew features, some as near to the real pictures as these are to one another."""
+
+    def pictures(count, seed, shift=0.0):
+        g, centres = seeded(seed), torch.randn(5, 32, generator=seeded(7), dtype=torch.float64)
+        centred = centres[torch.randint(5, (count,), generator=g)]
+        away = torch.randn(count, 32, generator=g, dtype=torch.float64)
+        return (centred + 0.7 * away).relu() * torch.arange(1, 33) ** -0.5 + shift
+
+    target = FrechetTo(*moments(pictures(2000, 10**6)))
+    for shift in (0.0, 0.2):
+        values, ends = [], []
+        for seed in range(200):
+            x = pictures(n, seed, shift)
+            values.append(float(target(*moments(x))))
+            ends.append(normal(values[-1], target.influence(x, *moments(x))))
+        expected, low, high = np.mean(values), *np.array(ends).T
+        assert 0.91 <= np.mean((low <= expected) & (expected <= high)) <= 1, shift
+        assert 0.9 < np.mean(high - low) / (2 * 1.96 * np.std(values)) < 1.5, shift
+
+
+def test_a_frechet_distance_has_an_interval_whether_pictures_are_drawn_again_or_not():
+    fake, real = drawn(160, 4, 0, 0.1), drawn(180, 4, 1)
+    plain, again = distance(fake, real).report(), distance(fake, real, bootstrap=400).report()
+    assert plain["interval"][0] < plain["value"] < plain["interval"][1]
+    assert plain["interval"] == pytest.approx(again["interval"], rel=0.1)
+    assert plain["protocol"].endswith("; interval at this n to first order in each of the samples")
+    assert "first order" not in again["protocol"]
+    assert again["value"] == pytest.approx(plain["value"], rel=1e-12)
 
 
 def test_an_interval_comes_from_its_seed_alone():
