@@ -7,7 +7,7 @@ import torch
 from torch import distributed
 
 from condiff.evaluation.accuracy import ClassAccuracy
-from condiff.evaluation.condition_check import ConditionUse
+from condiff.evaluation.condition_check import ConditionUse, SourceUse
 from condiff.evaluation.diversity import VendiScore
 from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.frechet import FrechetDistance
@@ -30,6 +30,7 @@ def measurements() -> dict[str, Measurement]:
     return {
         "accuracy": ClassAccuracy(pixels),
         "use": ConditionUse(pixels),
+        "source_use": SourceUse(),
         "fd": FrechetDistance(pixels, bootstrap=20),
         "few": FrechetDistance(pixels, fake="held_out"),
         "infinity": FrechetInfinity(pixels, smallest=0.4),
