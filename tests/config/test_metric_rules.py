@@ -12,9 +12,7 @@ FEATURES = "evaluation.features"
 
 def test_a_metric_gets_the_samples_that_it_needs():
     kid = of("evaluation.kernel", "SubsetKernelDistance", subset_size=100)
-    assert (
-        told(num_samples=50, metrics={"kid": kid}, stages=["evaluation"], images="a", reference="data") == []
-    )
+    assert told(metrics={"kid": kid}, stages=["evaluation"], images="a", reference="data") == []
     (line,) = told(num_samples=50, metrics={"kid": kid})
     assert line == "num_samples: must be at least metrics.kid.subset_size=100, got 50"
     assert told(num_samples=100, metrics={"kid": kid}) == []
@@ -22,6 +20,18 @@ def test_a_metric_gets_the_samples_that_it_needs():
     frechet = of("evaluation.frechet", "FrechetDistance", least=2049)
     score = of("evaluation.inception_score", "InceptionScore")
     assert len(told(num_samples=9, metrics={"fd": frechet, "is": score})) == 2
+
+
+def test_a_number_of_samples_is_given_where_some_are_drawn_and_nowhere_else():
+    asked = {"evaluation": {"images": "a", "reference": "b"}, "statistics": {"reference": "b"}}
+    for stage, keys in {**asked, "comparison": {"runs": "a"}}.items():
+        parts = {"stages": [stage], "metrics": {}, **keys}
+        assert told(**parts) == []
+        (line,) = told(**parts, num_samples=50)
+        assert line == "num_samples: has no effect here, where nothing is drawn; leave it out, got 50"
+    lines = told(stages=["samples"])
+    assert "num_samples: must be an integer >= 1, got null; 500 is usual" in lines
+    assert not any("num_samples" in line for line in told(stages=["samples"], num_samples=50))
 
 
 def test_an_extrapolation_gets_more_samples_than_features():

@@ -146,6 +146,15 @@ def checkpoint_is_kept(cfg: Config) -> Iterator[str]:
         yield f"checkpoint: must be one of the steps in trainer.keep={kept}, got {step}; null is the end"
 
 
+def samples_are_counted_where_they_are_drawn(cfg: Config) -> Iterator[str]:
+    """Pictures that are there already are measured, or compared, all of them."""
+    stages, given = words(cfg.get("stages")), cfg.get("num_samples")
+    if given is not None and {"evaluation", "statistics", "comparison"} & {*stages}:
+        yield f"num_samples: has no effect here, where nothing is drawn; leave it out, got {given}"
+    elif given is None and {"samples", "reconstructions", "check"} & {*stages}:
+        yield "num_samples: must be an integer >= 1, got null; 500 is usual"
+
+
 def ends_are_in_order(cfg: Config) -> Iterator[str]:
     for path, node in objects(cfg, ""):
         for low, high in _ORDERED:
@@ -267,6 +276,7 @@ RULES: tuple[Rule, ...] = (
     discriminator_sees_something,
     metrics_are_objects,
     checkpoint_is_kept,
+    samples_are_counted_where_they_are_drawn,
     size_can_be_halved,
     ends_are_in_order,
     levels_fit,

@@ -121,7 +121,7 @@ class Run:
     stages: list[str] = REQUIRED
     question: str = ""
     seed: Natural = 0
-    num_samples: Count = 500
+    num_samples: Count | None = 500  # null where none are drawn
     data: Wired | None = None
     judge: Model | None = None
     autoencoder: FirstStage | None = None
