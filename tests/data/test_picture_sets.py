@@ -61,6 +61,31 @@ def test_an_npz_of_samples_is_read_part_by_part(tmp_path):
         assert (found.count, [*map(len, parts)]) == (7, [3, 3, 1])
         assert np.array_equal(torch.cat(parts).movedim(1, -1).numpy(), images)
         assert np.array_equal(np.stack(found.some(2)), images[:2])
+        assert torch.cat([label for _, label in found.batches(3)]).tolist() == [*range(7)]
+        assert [found.labelled([*"abcdefgh"[:k]]) for k in (0, 6, 7, 8)] == [False, False, True, True]
+        assert found.classes() == []
+    np.savez(tmp_path / "c.npz", arr_0=images)
+    plain = open_pictures(str(tmp_path / "c.npz"), "images")
+    assert not plain.labelled([*"abcdefg"])
+    assert [label for _, label in plain.batches(5)] == [[None] * 5, [None] * 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.arange(6), r"arr_1 must be \[7\] integers, a class for each picture, got \[6\] int64"),
+        (np.arange(7.0), r"got \[7\] float64"),
+        (np.zeros((7, 1), np.int32), r"got \[7, 1\] int32"),
+        (np.array([*"abcdefg"]), r"got \[7\] <U1"),
+        (np.array([{}] * 7), r"got \[7\] object"),
+        (np.arange(7) - 1, "arr_1 must be numbers of classes, got -1"),
+    ],
+)
+def test_labels_that_are_none_are_refused(tmp_path, labels, said):
+    np.savez(tmp_path / "a.npz", arr_0=numbered(7), arr_1=labels)
+    with pytest.raises(DataError, match=rf"^error\[3\]: images: .*a\.npz: .*{said}") as caught:
+        open_pictures(str(tmp_path / "a.npz"), "images")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_finished_run_gives_its_samples_with_their_classes(tmp_path):

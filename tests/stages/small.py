@@ -1,17 +1,25 @@
-"""A denoiser small enough to train in a test."""
+"""What is small enough for a test: a denoiser to train, and a judge of digits."""
+
+import json
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from condiff.conditioners.label import ClassLabel
+from condiff.data.digits import Digits
+from condiff.data.prepare import prepare
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.parameterization import V
 from condiff.diffusion.process import CosineVP
 from condiff.diffusion.times import TimeSampler, Uniform
 from condiff.diffusion.weights import Unit
+from condiff.evaluation.judge import Judge
 from condiff.methods.diffusion import Diffusion
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.networks.unet import UNet
+from condiff.stages.stage import Artifact
 
 
 def method(
@@ -38,3 +46,23 @@ def method(
         seed,
         drop_condition=0.1,
     )
+
+
+def judged(folder: Path) -> dict[str, Artifact]:
+    """Digits of 8 pixels a side, and a judge who was never trained, as stages leave them."""
+    data, judge = folder / "data", folder / "judge"
+    for made in (data, judge):
+        made.mkdir()
+    prepare(Digits(size=8), data)
+    (data / "manifest.json").write_text("{}")
+    network = {"_target_": "condiff.evaluation.judge.Judge", "width": 8, "feature_dim": 6}
+    manifest = {"config": {"judge": {"network": network}}}
+    (judge / "manifest.json").write_text(json.dumps(manifest))
+    torch.manual_seed(1)
+    weights = Judge(channels=1, num_classes=10, size=8, width=8, feature_dim=6).state_dict()
+    save_file(weights, judge / "weights.safetensors")
+    # keys that no other test has: a process remembers the judge and the pictures by them
+    return {
+        "data": Artifact(f"data {folder}", data, {}),
+        "judge": Artifact(f"judge {folder}", judge, manifest),
+    }

@@ -15,9 +15,12 @@ from condiff.stages import statistics
 from condiff.stages.evaluation import measure
 from condiff.stages.evaluation import moments as write_moments
 from condiff.stages.fingerprint import reached
+from condiff.stages.judge import load_judge
 from condiff.stages.metrics import metrics_of
 from condiff.stages.outside import of_evaluation
+from condiff.stages.pictures import from_uint8
 from condiff.stages.stage import Runtime
+from tests.stages import small
 
 FRECHET = {"_target_": "condiff.evaluation.frechet.FrechetDistance"}
 BODY = {
@@ -236,3 +239,23 @@ def test_a_metric_with_statistics_of_its_own_does_not_claim_the_reference(folder
     own = {**FD, "statistics": str(out / "fd.npz")}
     (entry,) = told(measured(folders, "fake", "real", fd=own)).values()
     assert entry["protocol"].endswith(f"; samples: 5 of {folders / 'fake'}")
+
+
+def test_samples_of_an_npz_with_labels_are_judged(tmp_path, caplog):
+    """Half of the labels are what the judge says, and half are not."""
+    inputs = small.judged(tmp_path)
+    judge = load_judge(inputs["judge"], inputs["data"])
+    pictures = np.random.default_rng(0).integers(0, 256, (21, 8, 8, 1), dtype=np.uint8)
+    with torch.no_grad():
+        said = judge.logits(from_uint8(torch.from_numpy(pictures).movedim(-1, 1))).argmax(1).numpy()
+    asked = np.where(np.arange(21) < 11, said, (said + 1) % 10)
+    metrics = {"class_accuracy": {"_target_": "condiff.evaluation.accuracy.ClassAccuracy"}, "fd": FRECHET}
+    cfg = {"images": str(tmp_path / "a.npz"), "reference": "data", "metrics": metrics}
+    np.savez(tmp_path / "a.npz", arr_0=pictures, arr_1=asked)
+    measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
+    assert (told(tmp_path)["class_accuracy"]["value"], told(tmp_path)["class_accuracy"]["n"]) == (11 / 21, 21)
+    np.savez(tmp_path / "a.npz", arr_0=pictures)
+    caplog.set_level("WARNING")
+    measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
+    assert [*told(tmp_path)] == ["fd"]
+    assert caplog.messages == ["left out: metrics.class_accuracy needs labels"]

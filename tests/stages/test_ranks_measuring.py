@@ -7,10 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from condiff.data.digits import Digits
-from condiff.data.prepare import prepare
 from condiff.errors import DataError
-from condiff.evaluation.judge import Judge
 from condiff.stages.stage import LOG, PER_SAMPLE, PICTURES_MADE, Artifact, Runtime
 from condiff.stages.study import STAGES
 from condiff.stages.watch import Watch
@@ -49,23 +46,7 @@ WATCH = {
 
 @pytest.fixture
 def inputs(tmp_path):
-    """Digits, and a judge who was never trained."""
-    data, judge = tmp_path / "data", tmp_path / "judge"
-    for folder in (data, judge):
-        folder.mkdir()
-    prepare(Digits(size=8), data)
-    (data / "manifest.json").write_text("{}")
-    network = {"_target_": f"{OF}.judge.Judge", "width": 8, "feature_dim": 6}
-    manifest = {"config": {"judge": {"network": network}}}
-    (judge / "manifest.json").write_text(json.dumps(manifest))
-    torch.manual_seed(1)
-    weights = Judge(channels=1, num_classes=10, size=8, width=8, feature_dim=6).state_dict()
-    save_file(weights, judge / "weights.safetensors")
-    # keys that no other test has: a process remembers the judge and the pictures by them
-    return {
-        "data": Artifact(f"data {tmp_path}", data, {}),
-        "judge": Artifact(f"judge {tmp_path}", judge, manifest),
-    }
+    return small.judged(tmp_path)
 
 
 def made(num, folder):

@@ -1,10 +1,8 @@
 """Pictures that are there already, of whatever program: a folder, an .npz of samples, or a finished run."""
 
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -12,10 +10,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from condiff.data.memo import in_order
+from condiff.data.npz_members import Images, Labels
 from condiff.data.pictures import EXTENSIONS, Unreadable, decode, looks_like
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, DataError
-from condiff.files import DAMAGED, read_json
+from condiff.files import read_json
 
 _WAITING = 2**28  # bytes of pictures that wait for others of their size
 _PIXELS = 2**25  # of a batch: 384 MiB of three channels once they are floats
@@ -124,23 +123,34 @@ class Folder(PictureSet):
 
 
 class Npz(PictureSet):
-    """``arr_0``, [N, H, W, C] uint8, as ADM's programs leave their samples; read a part at a time."""
+    """``arr_0``, [N, H, W, C] uint8, as ADM's programs leave their samples; read a part at a time.
+
+    Where classes were asked for they are beside them, ``arr_1``, [N] integers: numbers of the data's classes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.where = path, str(path)
-        with _Member(path, "arr_0.npy") as member:
+        with Images(path) as member:
             self.shape = member.shape
         self.count = self.shape[0]
+        self.label: Tensor | None = None
+        if Labels.are_in(path):
+            with Labels(path, self.count) as member:
+                self.label = torch.from_numpy(member.next(self.count))
+
+    def labelled(self, classes: Sequence[str]) -> bool:
+        return self.label is not None and int(self.label.max()) < len(classes)
 
     def batches(self, most: int) -> Iterator[Pictures]:
         step = _at_once(most, self.shape[1:])
-        with _Member(self.path, "arr_0.npy") as member:
+        with Images(self.path) as member:
             for start in range(0, self.count, step):
                 part = member.next(min(step, self.count - start))
-                yield torch.from_numpy(part).movedim(-1, 1), [None] * len(part)
+                label = [None] * len(part) if self.label is None else self.label[start : start + step]
+                yield torch.from_numpy(part).movedim(-1, 1), label
 
     def some(self, count: int) -> list[np.ndarray]:
-        with _Member(self.path, "arr_0.npy") as member:
+        with Images(self.path) as member:
             return [*member.next(min(count, self.count))]
 
 
@@ -171,48 +181,6 @@ class Samples(PictureSet):
     def some(self, count: int) -> list[np.ndarray]:
         with safe_open(self.path, "pt") as stored:
             return [*stored.get_slice(self.which)[:count].movedim(1, -1).numpy()]
-
-
-class _Member:
-    """An array inside an .npz, from front to back."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
-
-    def __enter__(self) -> "_Member":
-        try:
-            self.archive = zipfile.ZipFile(self.path)
-            self.file: IO[bytes] = self.archive.open(self.name)
-            version = np.lib.format.read_magic(self.file)
-            headers = {(1, 0): np.lib.format.read_array_header_1_0}
-            read = headers.get(version, np.lib.format.read_array_header_2_0)
-            self.shape, fortran, dtype = read(self.file)
-        except KeyError as error:
-            hint = (
-                "; it holds statistics, which are a reference" if "mu.npy" in self.archive.namelist() else ""
-            )
-            raise DataError(f"{self.path} has no arr_0{hint}") from error
-        except DAMAGED as error:
-            raise DataError(f"{self.path} cannot be read as .npz ({error})") from error
-        fits = len(self.shape) == 4 and min(self.shape) > 0 and self.shape[3] in (1, 3)
-        if fortran or dtype != np.uint8 or not fits:
-            raise DataError(
-                f"{self.path}: arr_0 must be [N, H, W, C] uint8 with C 1 or 3, got {[*self.shape]} {dtype}"
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.archive.close()
-
-    def next(self, count: int) -> np.ndarray:
-        size = count * int(np.prod(self.shape[1:]))
-        try:
-            data = self.file.read(size)
-        except DAMAGED as error:
-            raise DataError(f"{self.path}: arr_0 is damaged ({error})") from error
-        if len(data) < size:
-            raise DataError(f"{self.path}: arr_0 ends before its {self.shape[0]} pictures do")
-        return np.frombuffer(bytearray(data), np.uint8).reshape(count, *self.shape[1:])
 
 
 def _of_run(folder: Path) -> PictureSet:
