@@ -104,6 +104,11 @@ def test_a_batch_holds_what_was_written(digits):
     assert label.tolist() == [e.label for e in written.values()]
     assert label.dtype == torch.int64
     assert "text" not in chunks[0]
+    some = list(dataset.chunks(64, range(50, 121)))
+    assert [len(chunk["key"]) for chunk in some] == [64, 7]
+    assert torch.equal(torch.cat([chunk["image"] for chunk in some]), image[50:121])
+    (none,) = dataset.chunks(64, range(50, 50))
+    assert (none["image"].shape, len(none["label"])) == ((0, *image.shape[1:]), 0)
 
 
 @pytest.mark.parametrize("held_bytes", [0, 2**20])

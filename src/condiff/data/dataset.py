@@ -72,10 +72,11 @@ class ShardDataset(Dataset[Batch]):
     def chunks(self, size: int, rows: range | None = None) -> Iterator[Batch]:
         """Every example of ``rows``, or of all, once and in order; its place is its index.
 
-        No rows are one batch without examples.
+        None of those that there are is one batch without examples.
         """
         rows = range(len(self)) if rows is None else rows
-        for step, start in enumerate(range(rows.start, max(rows.stop, rows.start + 1), size)):
+        stop = max(rows.stop, rows.start + 1) if len(self) else 0
+        for step, start in enumerate(range(rows.start, stop, size)):
             indices = range(start, min(start + size, rows.stop))
             yield self._batch(step, indices, indices)
 
