@@ -81,7 +81,7 @@ def test_a_sweep_on_two_devices_is_the_sweep_on_one(tmp_path):
         ]
         assert rows[0] == rows[1]
     folders = {path.name for path in (tmp_path / "two").iterdir() if path.is_dir()}
-    assert folders == {"0", "1", "cache"}
+    assert folders == {"0", "1", "cache", "figures", ".failed"}  # and nothing of the ranks
 
 
 def test_two_studies_at_once_on_two_devices_each(tmp_path):
