@@ -147,9 +147,9 @@ def checkpoint_is_kept(cfg: Config) -> Iterator[str]:
 
 
 def samples_are_counted_where_they_are_drawn(cfg: Config) -> Iterator[str]:
-    """Pictures that are there already are measured, or compared, all of them."""
+    """Pictures that are there already are measured, all of them."""
     stages, given = words(cfg.get("stages")), cfg.get("num_samples")
-    if given is not None and {"evaluation", "statistics", "comparison"} & {*stages}:
+    if given is not None and {"evaluation", "statistics"} & {*stages}:
         yield f"num_samples: has no effect here, where nothing is drawn; leave it out, got {given}"
     elif given is None and {"samples", "reconstructions", "check"} & {*stages}:
         yield "num_samples: must be an integer >= 1, got null; 500 is usual"
