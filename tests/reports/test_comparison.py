@@ -6,13 +6,14 @@ import re
 import pytest
 from run_folders import config_of, metrics_of
 
-from condiff.reports.comparison import Comparison, evenly
+from condiff.reports.comparison import Comparison, Losses, evenly
 from condiff.reports.comparison_axes import EACH, swept
-from condiff.reports.comparison_losses import told_apart
-from condiff.reports.comparison_plots import lines_over
+from condiff.reports.comparison_losses import loss_plots, told_apart
+from condiff.reports.comparison_plots import lines_over, metric_plots
 from condiff.reports.comparison_results import results
 from condiff.reports.comparison_tables import runs_table, settings_table
 from condiff.reports.comparison_trade_offs import choice, front, trade_offs
+from condiff.reports.curves import COLOURS
 from condiff.reports.runs import Run
 
 DIRECTIONS = {"class_accuracy": True, "fd_judge": False}
@@ -228,3 +229,30 @@ def test_what_loses_for_certain_what_it_may_not_gain_is_no_choice():
     assert (one.front, choice(compared(runs), one)) == ([0, 1, 2], [0, 1])
     (sure,) = trade_offs(compared([*runs[:2], Run(config_of(5.0), metrics_of(0.99, 10.0, interval=0.0), {})]))
     assert sure.front == [0, 1, 2]
+
+
+def test_a_null_on_an_axis_of_numbers_is_in_the_table_and_named_below_the_curve():
+    runs = [
+        Run({**config_of(2.0), "guidance": {"_target_": "g.A", "low": low}}, metrics_of(0.9, distance), {})
+        for low, distance in ((None, 2.6), (0.2, 3.4), (0.5, 4.4))
+    ]
+    comparison = compared(runs)
+    assert swept(comparison) == ["guidance.low"]
+    lines, _ = lines_over(comparison, "guidance.low", "fd_judge")
+    assert [place.at for own in lines.values() for place in own] == [0.2, 0.5]
+    captions = {plot.name: plot.caption for plot in metric_plots(comparison)}
+    assert captions["fd_judge_over_guidance_low"] == "Not on the axis: low null: 2.6."
+    assert settings_table(comparison).count(">null<") == 1
+    assert "–" not in settings_table(comparison)
+
+
+def test_a_loss_that_was_logged_once_is_a_point():
+    runs = swept_runs()
+
+    def plot(rows):
+        (found,) = loss_plots(Comparison("s", "", "", runs, {}, losses=[Losses("denoiser", rows, runs)]))
+        return found.svg
+
+    once, more = ([{"step": k, "loss": 1.0 + k} for k in range(1, n)] for n in (2, 4))
+    markers = [len(re.findall(rf'<use [^>]*style="fill: {COLOURS[0]}', plot(rows))) for rows in (once, more)]
+    assert markers == [1, 0]

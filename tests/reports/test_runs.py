@@ -3,7 +3,8 @@
 import pytest
 from run_folders import config_of, metrics_of
 
-from condiff.reports.runs import Run, Setting, differences, estimate, said, set_by, settings_of, telling
+from condiff.reports.runs import Run, Setting, differences, estimate, set_by, settings_of, telling
+from condiff.reports.values import are_numbers, in_order, said
 
 
 def made(config, overrides=(), accuracy=0.9, distance=3.0):
@@ -145,3 +146,21 @@ def test_short_names_keep_every_value():
     runs = [made(config_of(scale, steps=steps)) for scale in (1.0, 2.0) for steps in (8, 16)]
     settings = settings_of(runs, differences(runs))
     assert [setting.label for setting in settings] == [setting.full for setting in settings]
+
+
+def test_a_value_set_to_nothing_is_null_and_one_that_is_not_there_is_none():
+    """Beside numbers, a null comes after them."""
+    nodes = [{"_target_": "g.A", "low": low} for low in (None, 0.5, 0.2)] + [{"_target_": "g.B"}]
+    runs = [made({"guidance": node, "seed": 0}) for node in nodes]
+    table = differences(runs)
+    assert table["guidance.low"] == ["null", 0.5, 0.2, None]
+    assert in_order(table["guidance.low"]) == [0.2, 0.5, "null", None]
+    assert are_numbers(table["guidance.low"])
+    assert said("guidance.low", "null") == "low null"
+    assert [run.setting("guidance.low") for run in runs[:2]] == ["null", 0.5]
+
+
+@pytest.mark.parametrize("name", ["none", "null", "off", "None"])
+def test_a_choice_that_reads_as_a_word_is_said_with_its_group(name):
+    assert said("guidance", name) == f"guidance={name}"
+    assert said("guidance", "cfg") == "cfg"

@@ -262,3 +262,11 @@ def test_differences_stand_in_the_table_of_results(tmp_path):
     assert float(row["difference"]) == -1 / 40
     assert float(row["difference_low"]) < 0 < float(row["difference_high"])
     assert row["discordant"] == "3"
+
+
+def test_runs_that_differ_in_the_seed_alone_leave_no_other_out(tmp_path):
+    folders = [left(tmp_path, 2.0, hits(seed), seed, trained=f"seed{seed}") for seed in (0, 1, 2)]
+    assert pairs_of(compared(folders)).alone == []
+    words = page_of(folders, tmp_path / "out")
+    assert "not compared sample by sample" not in words
+    assert "no other like it" not in words

@@ -137,12 +137,16 @@ class Comparison:
 
         By their difference in pairs, and where there is none by whether their intervals meet.
         """
-        found = self.pairs.found
-        pair = found.get((place, other), {}).get(metric) or found.get((other, place), {}).get(metric)
+        pair = self.pair(metric, place, other)
         if pair is not None:
             return not pair.is_told_apart_here
         one, two = (self.estimates[metric][k] for k in (place, other))
         return one is not None and two is not None and _meet(one, two)
+
+    def pair(self, metric: str, place: int, other: int) -> OverSeeds | None:
+        """The difference in pairs of two settings, whichever of them is less the other."""
+        found = self.pairs.found
+        return found.get((place, other), {}).get(metric) or found.get((other, place), {}).get(metric)
 
     def _best(self, metric: str) -> Best:
         """Nothing where the direction is unknown, protocols differ or all are alike."""

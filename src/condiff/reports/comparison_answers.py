@@ -3,18 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from condiff.reports.comparison import Comparison
-from condiff.reports.comparison_axes import EACH, Contrast, by_others, contrasts, is_numeric, swept
+from condiff.reports.comparison_axes import EACH, by_others, is_numeric, swept
+from condiff.reports.comparison_better import named, questions
 from condiff.reports.comparison_trade_offs import choice, trade_offs
 from condiff.reports.html import section
-from condiff.reports.over_seeds import ALIKE, SAME, OverSeeds
 from condiff.reports.redact import escaped
-from condiff.reports.runs import said, shown
+from condiff.reports.values import shown
 
 MOST_LINES = 4  # of an axis that are told one by one
-MOST_CONTRASTS = 4
 MOST_FRONT = 3  # settings of a front that is short enough to be an answer
-MOST_NAMED = 6  # settings in a row
-_VERDICTS = ("better", "better here", "worse", "worse here", ALIKE, SAME)
 
 
 def answers(comparison: Comparison) -> str:
@@ -22,7 +19,8 @@ def answers(comparison: Comparison) -> str:
     metrics = judging(comparison)
     if not metrics:
         return ""
-    found = [*_which(comparison, metrics), *_is_better(comparison, metrics)]
+    first = recommended(comparison, metrics)
+    found = [*_which(comparison, metrics), *questions(comparison, metrics, first)]
     items = "\n".join(
         f"<dt>{question}</dt>{''.join(f'<dd>{line}</dd>' for line in own)}" for question, own in found
     )
@@ -38,26 +36,40 @@ def judging(comparison: Comparison) -> list[str]:
     return [name for name in (first, second) if name is not None]
 
 
+def recommended(comparison: Comparison, metrics: Sequence[str]) -> int | None:
+    """The place of the setting to take; None where none is among the best in every metric, or all are."""
+    every = [*range(len(comparison.settings))]
+    leading = _leading(comparison, metrics, every)
+    return None if _all_lead(leading, every) else next(iter(_common(leading)), None)
+
+
 def leaders(comparison: Comparison, metric: str, places: Sequence[int]) -> list[int]:
-    """Of these settings the best one by a metric, and those that are not told apart from it."""
-    estimates, sign = comparison.estimates[metric], 1 if comparison.directions[metric] else -1
+    """Of these settings the best one by a metric, then those not told apart from it, the better first."""
+    known = _ranked(comparison, metric, places)
+    return [place for place in known if place == known[0] or comparison.is_alike(metric, place, known[0])]
+
+
+def _ranked(comparison: Comparison, metric: str, places: Sequence[int]) -> list[int]:
+    """Those that were measured, the best first; of equal ones the first."""
+    estimates, sign = comparison.estimates[metric], -1 if comparison.directions[metric] else 1
     known = {place: sign * one.value for place in places if (one := estimates[place])}
-    if not known:
-        return []
-    best = max(known, key=lambda place: known[place])
-    return [best, *(place for place in known if place != best and comparison.is_alike(metric, place, best))]
+    return sorted(known, key=lambda place: known[place])
 
 
-def verdicts(
-    comparison: Comparison, contrast: Contrast, metric: str
-) -> dict[str, list[tuple[int, OverSeeds]]]:
-    """Of each verdict the settings of a choice that have it, in the order from better to the same."""
-    more, found = comparison.directions.get(metric), {}
-    for place, less in contrast.at.values():
-        one = comparison.pairs.found.get((place, less), {}).get(metric)
-        if one is not None:
-            found.setdefault(one.verdict(more), []).append((place, one))
-    return {verdict: found[verdict] for verdict in _VERDICTS if verdict in found}
+def _leading(comparison: Comparison, metrics: Sequence[str], places: Sequence[int]) -> dict[str, list[int]]:
+    """The leaders in each metric that some were measured by."""
+    found = {metric: leaders(comparison, metric, places) for metric in metrics}
+    return {metric: own for metric, own in found.items() if own}
+
+
+def _common(leading: Mapping[str, Sequence[int]]) -> list[int]:
+    """The leaders in all metrics, the best by the first one first."""
+    first = next(iter(leading.values()), ())
+    return [place for place in first if all(place in own for own in leading.values())]
+
+
+def _all_lead(leading: Mapping[str, Sequence[int]], places: Sequence[int]) -> bool:
+    return len(places) > 1 and all({*own} == {*places} for own in leading.values())
 
 
 def _which(comparison: Comparison, metrics: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -67,32 +79,32 @@ def _which(comparison: Comparison, metrics: Sequence[str]) -> Iterator[tuple[str
         axis: {name: own for name, own in by_others(comparison, axis).items() if len(own) > 1}
         for axis in axes
     }
-    if len(axes) != 1 or len(lines[axes[0]]) != 1:
+    many = len(comparison.settings)
+    if len(axes) != 1 or not any(len(own) == many for own in lines[axes[0]].values()):
         labels = {place: setting.label for place, setting in enumerate(comparison.settings)}
         yield "Which setting?", [_take(comparison, metrics, labels) + _between(comparison, metrics, labels)]
     for axis, own in lines.items():
-        if len(own) > MOST_LINES:
-            continue
         told = []
-        for name, places in own.items():
+        for name, places in [*own.items()][:MOST_LINES]:
             labels = {place: shown(comparison.settings[place].values[axis]) for place in places}
             before = f"<b>{escaped(name)}</b>: " if name else ""
             told.append(before + _take(comparison, metrics, labels))
-        yield f"Which {escaped(axis)}?", told
+        if len(own) > MOST_LINES:
+            told.append(f"And {len(own) - MOST_LINES} more, below.")
+        if told:
+            yield f"Which {escaped(axis)}?", told
 
 
 def _take(comparison: Comparison, metrics: Sequence[str], labels: Mapping[int, str]) -> str:
     """What is among the best in every metric, or that nothing is; then each metric."""
-    leading = {metric: leaders(comparison, metric, [*labels]) for metric in metrics}
-    leading = {metric: own for metric, own in leading.items() if own}
+    leading = _leading(comparison, metrics, [*labels])
     if not leading:
         return "not measured."
-    first = next(iter(leading.values()))
-    common = [place for place in first if all(place in own for own in leading.values())]
-    every = " and ".join(leading)
-    if common:
-        others = [place for place in common if place != common[0]]
-        also = f" (or {_named(others, labels)})" if others else ""
+    common, every = _common(leading), " and ".join(leading)
+    if _all_lead(leading, [*labels]):
+        head = "None is told apart; more samples or seeds would tell."
+    elif common:
+        also = f" (or {named(common[1:], labels)})" if len(common) > 1 else ""
         head = f"<b>{escaped(labels[common[0]])}</b>{also}"
         head += f": best, or not told apart from it, in {escaped(every)}." if len(leading) > 1 else "."
     else:
@@ -108,70 +120,23 @@ def _between(comparison: Comparison, metrics: Sequence[str], labels: Mapping[int
     if one is None or set.intersection(*leading):
         return ""
     kept = choice(comparison, one)
-    named = f" To choose among: {_named(kept, labels)}, which no other passes in both."
-    return named if len(kept) <= MOST_FRONT else ""
+    told = f" To choose among: {named(kept, labels)}, which no other passes in both."
+    return told if len(kept) <= MOST_FRONT else ""
 
 
 def _led(comparison: Comparison, metric: str, own: Sequence[int], labels: Mapping[int, str]) -> str:
     one = comparison.estimates[metric][own[0]]
     assert one is not None
-    alike = f", not told apart from {_named(own[1:], labels)}" if len(own) > 1 else ""
-    arrow = comparison.arrow(metric)
-    return (
-        f"{escaped(f'{metric} {arrow}')} is best at {escaped(labels[own[0]])} ({escaped(one.text)}){alike}."
-    )
+    alike = f", not told apart from {named(own[1:], labels)}" if len(own) > 1 else ""
+    what, here = f"{metric} {comparison.arrow(metric)}", _here(comparison, metric, own, labels)
+    return f"{escaped(what)} is best {here}at {escaped(labels[own[0]])} ({escaped(one.text)}){alike}."
 
 
-def _is_better(comparison: Comparison, metrics: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each choice against the first of its axis, where all else is the same."""
-    told = 0
-    for contrast in contrasts(comparison):
-        own = {metric: verdicts(comparison, contrast, metric) for metric in metrics}
-        own = {metric: found for metric, found in own.items() if found}
-        if not own or told == MOST_CONTRASTS:
-            continue
-        told += 1
-        choice, less = (escaped(said(contrast.axis, value)) for value in (contrast.choice, contrast.less))
-        parts = "; ".join(
-            f"{escaped(metric)} is {_where(comparison, contrast, found)}" for metric, found in own.items()
-        )
-        line = f"<b>{_lead([*own.values()])}</b> {escaped(contrast.held.capitalize())}, {parts}."
-        yield f"Is {choice} better than {less}?", [line]
-
-
-def _lead(found: Sequence[Mapping[str, object]]) -> str:
-    """One word for all verdicts, and whether it is known of these trainings alone."""
-    every = {verdict for own in found for verdict in own}
-    better, worse = ({word for word in every if word.startswith(start)} for start in ("better", "worse"))
-    here = "" if {"better", "worse"} & every else ", for the models trained here"
-    if better and worse:
-        return f"It depends{here}."
-    if better or worse:
-        return f"{'Yes' if better else 'No'}{here}."
-    return "No difference." if every == {SAME} else "It cannot be told."
-
-
-def _where(
-    comparison: Comparison, contrast: Contrast, found: Mapping[str, Sequence[tuple[int, object]]]
-) -> str:
-    """Such as ``better at scale 3, 5, not told apart at scale 1.5``; no places where there is one verdict."""
-    if len(found) == 1 and len(contrast.at) > 1:
-        return f"{next(iter(found))} everywhere"
-    names = {place: name for name, (place, _) in contrast.at.items()}
-    if len(contrast.others) == 1:
-        axis = contrast.others[0]
-        names = {place: shown(comparison.settings[place].values[axis]) for place in names}
-    parts = []
-    for verdict, own in found.items():
-        listed = _named([place for place, _ in own], names)
-        parts.append(f"{verdict} at {listed}" if contrast.others else verdict)
-    return ", ".join(parts)
-
-
-def _named(places: Sequence[int], labels: Mapping[int, str]) -> str:
-    listed = "; " if any("," in labels[place] for place in places) else ", "
-    more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
-    return escaped(listed.join(labels[place] for place in places[:MOST_NAMED])) + more
+def _here(comparison: Comparison, metric: str, own: Sequence[int], labels: Mapping[int, str]) -> str:
+    """Whether, of several trainings, only these set the best apart from the next that is not alike."""
+    rest = [place for place in _ranked(comparison, metric, [*labels]) if place not in own]
+    pair = comparison.pair(metric, own[0], rest[0]) if rest else None
+    return "here " if pair and pair.num_trainings > 1 and not pair.is_told_apart else ""
 
 
 def _caption(comparison: Comparison) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from condiff.reports.comparison import Comparison
 from condiff.reports.plots import words
-from condiff.reports.runs import are_numbers, in_order, said, telling
+from condiff.reports.runs import telling
+from condiff.reports.values import are_numbers, in_order, said
 
 EACH = "setting"  # the axis of settings that have no common one
 _FULL = 2 / 3  # share of a design of choices and lines that is there, below which settings stand one by one

@@ -8,7 +8,8 @@ from condiff.reports.comparison import Comparison, Losses, evenly
 from condiff.reports.comparison_plots import LEGEND_LETTERS, MOST_LINES, legend, legend_height, paint
 from condiff.reports.curves import COLOURS, LOG_FROM, Point, series_of, smooth, thin
 from condiff.reports.plots import DASHES, SIZE, Plot, drawn, file_name, log_ticks, words, wrapped
-from condiff.reports.runs import SEED, Run, said
+from condiff.reports.runs import SEED, Run
+from condiff.reports.values import said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +86,8 @@ def _draw(lines: Mapping[str, Sequence[Point]], axes: "Axes") -> None:
             color=colour,
             lw=1.6,
             ls=dashes,
+            marker="o" if len(points) == 1 else "",
+            ms=4,
             label=wrapped(words(name), LEGEND_LETTERS),
         )
     axes.set_xlabel("step")

@@ -9,7 +9,8 @@ from condiff.reports.comparison_axes import Contrast, contrasts
 from condiff.reports.comparison_tables import cell, head, sortable, value_cell
 from condiff.reports.over_seeds import ALIKE, SAME, OverSeeds
 from condiff.reports.redact import escaped
-from condiff.reports.runs import SEED, Run, said
+from condiff.reports.runs import SEED, Run
+from condiff.reports.values import said
 
 MOST_NAMED = 3  # runs that are not compared
 MOST_CONTRASTS = 8  # of choices; results.csv has all

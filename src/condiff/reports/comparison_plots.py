@@ -21,8 +21,9 @@ from condiff.reports.plots import (
     words,
     wrapped,
 )
-from condiff.reports.runs import Estimate, in_order, shown
+from condiff.reports.runs import Estimate
 from condiff.reports.tables import number
+from condiff.reports.values import NULL, in_order, is_number, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MOST_LINES = 10  # in one plot
 MOST_PLOTS = 36  # of metrics over settings
 ROW, LINE, LEGEND = 0.24, 0.1, 0.15  # inches: of a category, of a line more of it, of a row of the legend
+MOST_NAMED = 4  # settings that have no place on an axis
 LABEL, LEGEND_LETTERS = 30, 40  # on a line of a category, and of the legend
 LOG_FROM = 10.0  # largest / smallest value of a setting from which its axis is logarithmic
 
@@ -63,7 +65,7 @@ def lines_over(comparison: Comparison, axis: str, metric: str) -> tuple[Lines, i
     groups = by_others(comparison, axis)
     if is_numeric(comparison, axis):
         groups = {
-            name: [place for place in own if _value(comparison, axis, place) is not None]
+            name: [place for place in own if is_number(_value(comparison, axis, place))]
             for name, own in groups.items()
         }
     lines = {
@@ -90,6 +92,7 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
     beside = ", ".join(words(path) for path in together_with(comparison, axis))
     parts += [f"Changes with it: {beside}."] if beside else []
     numeric = is_numeric(comparison, axis)
+    parts += [_off_axis(comparison, axis, metric)] if numeric else []
     present = {place.at for line in lines.values() for place in line}
     order = [setting.label for setting in comparison.settings] if axis == EACH else comparison.table[axis]
     categories = [value for value in in_order(order) if value in present]
@@ -103,7 +106,21 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
         else partial(_over_choices, comparison, dict(zip(categories, names, strict=True)), metric, lines)
     )
     name = file_name(metric, "over", axis)
-    return drawn(name, f"{title} over {words(axis)}", " ".join(parts), draw, labels, (SIZE[0], height))
+    return drawn(
+        name, f"{title} over {words(axis)}", " ".join(filter(None, parts)), draw, labels, (SIZE[0], height)
+    )
+
+
+def _off_axis(comparison: Comparison, axis: str, metric: str) -> str:
+    """The settings that have no place among numbers, with what they have."""
+    found = comparison.estimates[metric]
+    parts = [
+        f"{words(setting.label)}: {told(one)}"
+        for setting, one in zip(comparison.settings, found, strict=True)
+        if one is not None and setting.values[axis] == NULL
+    ]
+    more = f" and {len(parts) - MOST_NAMED} more" if len(parts) > MOST_NAMED else ""
+    return f"Not on the axis: {'; '.join(parts[:MOST_NAMED])}{more}." if parts else ""
 
 
 def _labels(comparison: Comparison, metric: str) -> dict[str, str]:

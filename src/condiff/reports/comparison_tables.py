@@ -5,8 +5,9 @@ from typing import Any
 
 from condiff.reports.comparison import Comparison, measured_key
 from condiff.reports.redact import breakable, escaped
-from condiff.reports.runs import SEED, Estimate, Run, Setting, estimate, is_number, set_by, shown
+from condiff.reports.runs import SEED, Estimate, Run, Setting, estimate, set_by
 from condiff.reports.tables import number
+from condiff.reports.values import is_number, shown
 
 LONG = 16  # rows from which a table scrolls by itself
 MANY = 8  # columns from which it is set closer

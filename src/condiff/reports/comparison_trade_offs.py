@@ -12,7 +12,8 @@ from condiff.reports.comparison_plots import LEGEND_LETTERS, LOG_FROM, MOST_LINE
 from condiff.reports.curves import Point
 from condiff.reports.labelling import label
 from condiff.reports.plots import INK, PAPER, Plot, drawn, file_name, log_ticks, mark, words, wrapped
-from condiff.reports.runs import Estimate, said
+from condiff.reports.runs import Estimate
+from condiff.reports.values import said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condiff.reports.curves import Curve, Series, svg
-from condiff.reports.runs import FLOOR, Run, in_order, leaves, shown, spread
+from condiff.reports.runs import FLOOR, Run, leaves, spread
+from condiff.reports.values import in_order, shown
 
 
 def refuse_mixture(runs: Sequence[Run], axis: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from condiff.reports.redact import printable, redact
 from condiff.reports.tables import number
+from condiff.reports.values import NULL, are_numbers, in_order, plain, said
 
 FLOOR = "_floor"
 SEED = "seed"
@@ -35,7 +35,9 @@ class Run:
         node: Any = self.config
         for part in path.split("."):
             node = node[part]
-        return node if not isinstance(node, Mapping) else self.chosen(path) or "default"
+        if isinstance(node, Mapping):
+            return self.chosen(path) or "default"
+        return NULL if node is None else node
 
     def chosen(self, group: str) -> str | None:
         """The choice of a group, where the command line names one."""
@@ -168,7 +170,8 @@ def _apart(table: Mapping[str, Sequence[Any]], paths: Sequence[str]) -> int:
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """The settings that differ, the seed apart, and the value of each in every run; None where it has none.
+    """The settings that differ, the seed apart, and the value of each in every run: null where its config
+    says so, None where it has none.
 
     Two choices of a group are one difference, named by the command line where it tells; a value below a
     group counts by itself where it differs between runs of one choice.
@@ -177,12 +180,15 @@ def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for group in dict.fromkeys(key for run in runs for key in run.config if key not in _FREE):
         paths = dict.fromkeys(path for own in flat for path in own if _is_below(path, group))
-        columns = {path: [_plain(own.get(path)) for own in flat] for path in paths}
+        columns = {path: [plain(own.get(path)) for own in flat] for path in paths}
         choices = _choices(runs, group)
         if len({*choices}) > 1:
             found[group] = choices
         found |= {
-            path: column
+            path: [
+                NULL if path in own and value is None else value
+                for own, value in zip(flat, column, strict=True)
+            ]
             for path, column in columns.items()
             if not path.endswith(TARGET) and _varies_within(choices, column)
         }
@@ -191,43 +197,12 @@ def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return found
 
 
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def are_numbers(column: Sequence[Any]) -> bool:
-    """Whether a setting is a numeric axis: a number wherever it is there, and more than one."""
-    present = {value for value in column if value is not None}
-    return len(present) > 1 and all(map(is_number, present))
-
-
-def in_order(column: Sequence[Any]) -> list[Any]:
-    """The values that occur: numbers by size, choices as they came; what is not there is last."""
-    present = dict.fromkeys(value for value in column if value is not None)
-    ordered = sorted(present) if all(map(is_number, present)) else [*present]
-    return ordered + ([None] if None in column else [])
-
-
-def shown(value: Any) -> str:
-    """A value of a setting as it is read."""
-    return "–" if value is None else f"{value:g}" if is_number(value) else printable(redact(str(value)))
-
-
-def said(path: str, value: Any, among: Collection[str] = ()) -> str:
-    """A setting in few words: a choice by its name, a value with the end of its path that no other has."""
-    if "." not in path and isinstance(value, str):
-        return shown(value)
-    parts, others = path.split("."), [other.split(".") for other in among if other != path]
-    enough = (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others))
-    return f"{' '.join(parts[-next(enough, len(parts)) :]).replace('_', ' ')} {shown(value)}"
-
-
 def set_by(run: Run, group: str, beside: Collection[str] = ()) -> str:
     """What a choice sets in numbers and words, such as ``scale 2, low 0.2``; not what stands ``beside``."""
     node = run.config.get(group)
     found = leaves(node, "") if isinstance(node, Mapping) else []
     return ", ".join(
-        said(f".{path}", _plain(value))
+        said(f".{path}", plain(value))
         for path, value in found
         if not path.endswith(TARGET) and value is not None and f"{group}.{path}" not in beside
     )
@@ -248,15 +223,6 @@ def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_below(path: str, group: str) -> bool:
     return path == group or path.startswith(f"{group}.")
-
-
-def _plain(value: Any) -> Any:
-    """A number as it is, anything else as text."""
-    if value is None or is_number(value):
-        return value
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(str(_plain(part)) for part in value)}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _choices(runs: Sequence[Run], group: str) -> list[Any]:

@@ -27,7 +27,8 @@ def pairs_of(comparison: Comparison) -> Pairs:
     if not any(one.values for one in held.values()):
         alone, without = [], _without(comparison.runs)
     else:
-        alone, without = _alone(comparison, held), ""
+        several = len(comparison.settings) > 1
+        alone, without = _alone(comparison, held) if several else [], ""
     references = _references(comparison, held)
     wanted = {(place, less) for less in references for place in range(len(comparison.settings))}
     wanted |= {places for contrast in contrasts(comparison) for places in contrast.at.values()}

@@ -173,3 +173,21 @@ def test_a_sweep_that_cannot_be_logged_costs_a_line(settings, tmp_path, caplog):
 def test_nothing_is_logged_where_wandb_is_off(settings, tmp_path):
     log_sweep({**settings, "wandb": "off"}, "sweep7", "small", tmp_path, ROWS, AXES)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_number_that_is_not_finite_is_never_the_best_nor_in_a_plot(value):
+    rows = [{**ROWS[0], "fd_judge": value}, *ROWS[1:]]
+    for order in (rows, rows[::-1]):
+        assert best(order, AXES)["best/fd_judge"] == 2.9
+    assert len(charts(rows, AXES)["fd_judge over guidance.scale"].table.data) == 4
+    assert best([{"guidance": "cfg", "fd_judge": value}], ["guidance"]) == {}
+
+
+@pytest.mark.parametrize("missing", ["null", None])
+def test_a_null_beside_numbers_leaves_its_own_row_out_of_the_curve_alone(missing):
+    rows = [*ROWS, {**ROWS[0], "guidance.scale": missing, "fd_judge": 1.0}]
+    assert varied(rows, AXES) == ["guidance.scale"]
+    found = charts(rows, AXES)
+    assert len(found["fd_judge over guidance.scale"].table.data) == 5
+    assert len(found["sweep"].data) == 6

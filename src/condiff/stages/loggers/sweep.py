@@ -1,6 +1,7 @@
 """A finished sweep in wandb: its table, curves over what was varied, accuracy against distance."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import product
@@ -9,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from condiff.reports.runs import SEED
+from condiff.reports.values import NULL, is_number
 from condiff.stages.loggers.directions import better
 from condiff.stages.loggers.logger import Told
 from condiff.stages.loggers.wandb_runs import Wandb
@@ -100,11 +102,12 @@ def metrics_of(rows: Rows, axes: Sequence[str]) -> list[str]:
 
 
 def varied(rows: Rows, axes: Sequence[str]) -> list[str]:
-    """The axes along which a number takes more than one value."""
+    """The axes along which a number takes more than one value; a null beside them has no place on a curve."""
+    values = {axis: {row.get(axis) for row in rows} - {None, NULL} for axis in axes}
     return [
         axis
-        for axis in axes
-        if all(_are_numbers(row, axis) for row in rows) and len({row[axis] for row in rows}) > 1
+        for axis, found in values.items()
+        if len(found) > 1 and all(_are_numbers({axis: value}, axis) for value in found)
     ]
 
 
@@ -144,5 +147,6 @@ def _table(rows: Rows, columns: Sequence[str]) -> Any:
 
 
 def _are_numbers(row: Mapping[str, Any], *names: str) -> bool:
+    """Whether a row has a finite number for each of these: a curve has no place for others, a best no use."""
     values = [row.get(name) for name in names]
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return all(is_number(value) and math.isfinite(value) for value in values)
