@@ -6,6 +6,8 @@ import torch
 
 from condiff.evaluation.frechet import FrechetDistance, FrechetTo, frechet_distance, moments
 from condiff.evaluation.intervals import at_infinity, bootstrap, in_fixed_order, normal, wilson
+from condiff.reports.over_seeds import apart
+from condiff.reports.paired import difference
 from tests.evaluation.pictures import Pixels, drawn, seeded, shown
 
 
@@ -86,9 +88,81 @@ def test_a_frechet_distance_has_an_interval_whether_pictures_are_drawn_again_or_
     plain, again = distance(fake, real).report(), distance(fake, real, bootstrap=400).report()
     assert plain["interval"][0] < plain["value"] < plain["interval"][1]
     assert plain["interval"] == pytest.approx(again["interval"], rel=0.1)
-    assert plain["protocol"].endswith("; interval at this n to first order in each of the samples")
-    assert "first order" not in again["protocol"]
+    assert plain["protocol"].endswith(
+        "; interval at this n and differences in pairs to first order in each of the samples"
+    )
+    assert again["protocol"].endswith("; differences in pairs to first order in each of the samples")
+    floor = FrechetDistance(Pixels(4), fake="held_out", bootstrap=400)
+    assert "first order" not in shown(floor, 1, held_out=fake, train=real).report()["protocol"]
     assert again["value"] == pytest.approx(plain["value"], rel=1e-12)
+
+
+def each_of(fake, real, **sets):
+    metric = FrechetDistance(Pixels(fake.shape[1]), **sets)
+    return metric, shown(metric, 1, samples=fake, train=real).per_sample()
+
+
+def test_what_each_sample_makes_of_a_distance_has_the_distance_as_its_mean_and_its_interval():
+    fake, real = drawn(160, 4, 0, 0.1), drawn(180, 4, 1)
+    metric, values = each_of(fake, real)
+    assert values.shape == (160,)
+    assert float(values.mean()) == pytest.approx(float(metric.compute()), rel=1e-12)
+    assert normal(float(values.mean()), values) == pytest.approx(metric.report()["interval"], rel=1e-12)
+    turn = torch.randperm(160, generator=seeded(2))
+    torch.testing.assert_close(each_of(fake[turn], real)[1], values[turn])
+    torch.testing.assert_close(each_of(fake, real, bootstrap=20)[1], values)
+
+
+def test_what_each_sample_makes_of_a_distance_is_taken_again_once_there_are_others():
+    fake, real, other = drawn(160, 4, 0, 0.1), drawn(180, 4, 1), drawn(160, 4, 2, 0.3)
+    metric, first = each_of(fake, real)
+    metric.reset()
+    shown(metric, 1, samples=other, train=real)
+    assert float(metric.per_sample().mean()) == pytest.approx(float(metric.compute()), rel=1e-12)
+    assert not torch.allclose(metric.per_sample(), first)
+
+
+def test_only_samples_have_values_one_by_one():
+    pictures = {"held_out": drawn(60, 4, 0), "train": drawn(80, 4, 1)}
+    assert shown(FrechetDistance(Pixels(4), fake="held_out"), 1, **pictures).per_sample() is None
+    known = {"train": drawn(60, 4, 0), "samples": drawn(80, 4, 1)}
+    assert shown(FrechetDistance(Pixels(4), fake="train", real="samples"), 1, **known).per_sample() is None
+
+
+def paired_distances(n, seed, change):
+    """The difference of two sets that start from the same noise, in pairs and as of independent ones."""
+    target = FrechetTo(torch.zeros(16).double(), torch.eye(16).double())
+    g = seeded(seed)
+    x = 1.1 * torch.randn(n, 16, dtype=torch.float64, generator=g) + 0.15
+    ends, values = [], []
+    for fake in (x, change(x, g)):
+        value, terms = float(target(*moments(fake))), target.influence(fake, *moments(fake))
+        values.append((value + terms - terms.mean()).numpy())
+        ends.append((value, *normal(value, terms)))
+    return difference(values[1], values[0]), apart(ends[1], ends[0], n)
+
+
+def moved(x, _):
+    return x + 0.05
+
+
+def stretched(x, g):
+    """As another guidance scale may do, with a little of each sample's own."""
+    return 1.03 * x + 0.1 * torch.randn(x.shape, dtype=x.dtype, generator=g)
+
+
+@pytest.mark.parametrize("n", [60, 400])
+@pytest.mark.parametrize(("change", "known"), [(moved, 16 * (0.2**2 - 0.15**2)), (stretched, None)])
+def test_a_difference_of_distances_in_pairs_holds_its_expectation_and_is_short(n, change, known):
+    """A shift changes the distance by what its means are apart, whatever the covariance that both have."""
+    found = [paired_distances(n, seed, change) for seed in range(400)]
+    expected = np.mean([pair.value for pair, _ in found]) if known is None else known
+    held = np.mean([pair.low <= expected <= pair.high for pair, _ in found])
+    assert 0.92 <= held <= 0.99
+    shares = [(pair.high - pair.low) / (alone.high - alone.low) for pair, alone in found]
+    assert np.mean(shares) < 0.25
+    for pair, alone in found:
+        assert pair.value == pytest.approx(alone.value, abs=1e-9)
 
 
 def test_an_interval_comes_from_its_seed_alone():

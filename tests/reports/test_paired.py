@@ -108,3 +108,10 @@ def test_what_is_not_of_the_same_samples_or_no_number_has_no_difference():
     assert difference(hits, np.array([1.0, 0.0])) is None
     assert difference(hits[:1], hits[:1]) is None
     assert difference(np.array([1.0, math.nan]), np.array([1.0, 0.0])) is None
+
+
+def test_what_a_sum_was_rounded_by_makes_no_difference():
+    values = np.linspace(1, 5, 50)
+    same = difference(values * (1 + 1e-8), values)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert difference(values * (1 + 1e-4), values).is_told_apart

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from condiff.evaluation.checks import features_of
+from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, bootstrap, in_fixed_order, normal
 from condiff.evaluation.measurement import FeatureExtractor, Side, gathered
 from condiff.evaluation.sets import TwoSets
@@ -15,7 +16,7 @@ from condiff.ranges import Count, Natural, checked
 _ROWS = 4096  # of features at a time in float64
 
 
-class FrechetDistance(TwoSets):
+class FrechetDistance(TwoSets, EachSample):
     """||mu - mu'||^2 + tr(S + S' - 2 (S S')^1/2) (Heusel 2017, eq. 6), from float64 sums.
 
     ``fake`` is measured against ``real``; the covariances are unbiased (n - 1). It is called FID only
@@ -26,6 +27,8 @@ class FrechetDistance(TwoSets):
     least: fewer pictures of either set are refused.
     bootstrap: redrawings of the fake pictures for an interval, each worth one distance. 0 is an interval to
     first order in each fake picture (``FrechetTo.influence``), for the price of one distance more.
+
+    Of samples it has values one by one, so that two distances are compared in pairs: ``per_sample``.
     """
 
     higher_is_better = False
@@ -51,6 +54,7 @@ class FrechetDistance(TwoSets):
             self.add_state(f"{part}_outer", torch.zeros(size, size).double(), dist_reduce_fx="sum")
         self.add_state("fake_features", [], dist_reduce_fx="cat")
         self.known: Statistics | None = None
+        self._taken: Tensor | None = None  # of each fake picture, once it was asked for
         if statistics is not None:
             self.take_real(read_statistics(statistics, extractor))
             self.protocol = f"{fake} against {statistics}, {extractor.name} features ({size})"
@@ -67,7 +71,7 @@ class FrechetDistance(TwoSets):
         return None if self.known or self.real == "samples" else (self.real, self.extractor)
 
     def take_real(self, statistics: Statistics) -> None:
-        self.known = statistics
+        self.known, self._taken = statistics, None
 
     def real_statistics(self) -> Statistics:
         if self.known:
@@ -81,7 +85,9 @@ class FrechetDistance(TwoSets):
         if self.known and self.known.count is None:
             told += ["nor of how many pictures" if told else "the file does not say of how many pictures"]
         told += ["no more pictures than features: the covariance is singular"] if self.suffix() else []
-        told += [] if self.bootstrap else [f"interval at this n to first order in each of the {self.fake}"]
+        crude = [] if self.bootstrap else ["interval at this n"]
+        crude += ["differences in pairs"] if self.fake == "samples" else []
+        told += [f"{' and '.join(crude)} to first order in each of the {self.fake}"] if crude else []
         return "; ".join(told)
 
     def suffix(self) -> str:
@@ -91,6 +97,9 @@ class FrechetDistance(TwoSets):
 
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         kept, part = features_of(self, self.extractor, side, images), self.part_of(side)
+        self._taken = None
+        if side == self.fake == "samples":
+            self.take_places(images)
         if part == "fake":
             self.fake_features.append(kept)
         features = kept.double()
@@ -109,10 +118,27 @@ class FrechetDistance(TwoSets):
     def interval(self) -> Interval:
         return self._around(float(type(self).compute(self)))
 
+    def per_sample(self) -> Tensor | None:
+        """The distance as the mean of what each sample makes of it, to first order; None of other pictures.
+
+        The distance and by how much the influence of a sample exceeds their mean: of two sets that share
+        their noise, the mean of the differences of such values has the variance of that of the distances
+        (the infinitesimal jackknife of a difference; Jaeckel 1972).
+        """
+        return self.in_turn(self._each()) if self.fake == "samples" else None
+
+    def _each(self) -> Tensor:
+        """Such values of the fake pictures as they were gathered, [N]; taken once of the same pictures."""
+        if self._taken is None or len(self._taken) != self.count:
+            features, target = gathered(self.fake_features), FrechetTo(*self._moments("real"))
+            terms = target.influence(features, *self._moments("fake"))
+            self._taken = type(self).compute(self) + (terms - terms.mean())
+        return self._taken
+
     def _around(self, value: float) -> Interval:
-        target = FrechetTo(*self._moments("real"))
         if not self.bootstrap:
-            return normal(value, target.influence(gathered(self.fake_features), *self._moments("fake")))
+            return normal(value, self._each())
+        target = FrechetTo(*self._moments("real"))
         features = in_fixed_order(gathered(self.fake_features))
         generator = torch.Generator().manual_seed(self.seed)
         return bootstrap(

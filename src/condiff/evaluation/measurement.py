@@ -80,7 +80,7 @@ class Measurement(Metric):
     def per_sample(self) -> Tensor | None:
         """[N] in the order of the samples, whose mean is the value: bool of hits, float64 of a measure.
 
-        None where the value is no mean over samples.
+        None where the value is no mean over samples, not even to first order.
         """
         return None
 

@@ -1,7 +1,7 @@
 """Values of settings, as they are ordered and read."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from condiff.reports.redact import printable, redact
 
@@ -9,7 +9,7 @@ NULL = "null"  # a value that a config sets to nothing; None is one that it has 
 _WORDS = ("none", "null", "off", "all", "any", "both")  # names that a sentence would not show to be names
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -148,15 +148,15 @@ def entries_of(metrics: Mapping[str, Measurement], ranks: Ranks | None = None) -
 def per_sample_of(metrics: Mapping[str, Measurement], ranks: Ranks | None = None) -> dict[str, Tensor]:
     """What each sample gives, [N] in the order of the samples, to the metrics that are means over them.
 
-    Of several ``ranks`` the one that leads is given them.
+    They have the names of their entries. Of several ``ranks`` the one that leads is given them.
     """
     ranks, found = ranks or Alone(), {}
     for name, metric in metrics.items():
         if "samples" in metric.sides:
             ranks.pause()
             with told_of(name), metric.sync_context():
-                values = metric.per_sample() if ranks.leads else None
-            found |= {} if values is None else {name: values.cpu()}
+                values, full = (metric.per_sample(), name + metric.suffix()) if ranks.leads else (None, name)
+            found |= {} if values is None else {full: values.cpu()}
     return found
 
 
