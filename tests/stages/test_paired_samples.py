@@ -264,6 +264,31 @@ def test_differences_stand_in_the_table_of_results(tmp_path):
     assert row["discordant"] == "3"
 
 
+def test_a_distance_is_paired_by_sample_where_both_have_its_values_and_by_seed_where_one_has_not(tmp_path):
+    noise = np.random.default_rng(0).normal(3, 1, 40)
+    new, other, old = (
+        leave(
+            tmp_path / str(scale),
+            config_of(scale),
+            metrics_of(0.9, distance, n=40, interval=0.3),
+            values={**hits(1), **own},
+        )
+        for scale, own, distance in (
+            (1.0, {"fd_judge": noise}, 3.0),
+            (2.0, {"fd_judge": noise + 0.1 + noise / 100}, 3.1),
+            (3.0, {}, 3.2),
+        )
+    )
+    words = {}
+    for k, folders in enumerate(((new, other), (new, old))):
+        comparison = compared(folders)
+        (found,) = rows_of(pairs_of(comparison), 0, "fd_judge").values()
+        words[found.is_paired] = section(page_of(folders, tmp_path / f"out{k}"))
+    assert "fd_judge: each sample counts by how far it moves the distance" in words[True]
+    assert "has no values per sample" not in words[True]
+    assert "each sample counts" not in words[False]
+
+
 def test_runs_that_differ_in_the_seed_alone_leave_no_other_out(tmp_path):
     folders = [left(tmp_path, 2.0, hits(seed), seed, trained=f"seed{seed}") for seed in (0, 1, 2)]
     assert pairs_of(compared(folders)).alone == []

@@ -22,7 +22,7 @@ def pairs(comparison: Comparison) -> list[str]:
     own = comparison.pairs
     parts = [f'<p class="told">{escaped(own.without)}</p>'] if own.without else []
     if own.found:
-        parts += [_contrasts(comparison), _references(comparison), _covers([*own.found.values()])]
+        parts += [_contrasts(comparison), _references(comparison), _covers(comparison, [*own.found.values()])]
     if own.alone:
         parts.append(f'<p class="told">{escaped(_alone(comparison))}</p>')
     return parts
@@ -156,7 +156,7 @@ def _discordant(one: OverSeeds | None) -> str:
     return cell(gained + lost, f"{gained + lost}<small>+{gained} −{lost}</small>", "figure")
 
 
-def _covers(found: Sequence[Mapping[str, OverSeeds]]) -> str:
+def _covers(comparison: Comparison, found: Sequence[Mapping[str, OverSeeds]]) -> str:
     """What is paired, what an interval covers, and what the words mean."""
     every = [item for own in found for item in own.items()]
     lines = [
@@ -165,6 +165,14 @@ def _covers(found: Sequence[Mapping[str, OverSeeds]]) -> str:
         "“samples” is the 95 % interval over other samples of the very models compared here.",
         *_certainty(max(one.num_trainings for _, one in every if one.trainings or one.samples)),
     ]
+    distances = [
+        *dict.fromkeys(name for name, one in every if one.is_paired and comparison.is_distance(name))
+    ]
+    if distances:
+        lines.append(
+            f"{', '.join(distances)}: each sample counts by how far it moves the distance, to first order, so"
+            " what two settings have in common by their noise is not counted."
+        )
     crude = [*dict.fromkeys(name for name, one in every if not one.is_paired and one.samples)]
     if crude:
         are = "has no values" if len(crude) == 1 else "have no values"

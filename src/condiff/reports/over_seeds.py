@@ -107,7 +107,8 @@ def apart(one: Measured, other: Measured, n: int) -> Difference:
     """A value less another, its interval put together from theirs as of independent samples.
 
     Each end is as far off as the root of the sum of the squares of what both may be off there (Zou & Donner
-    2008, of a difference). Too wide for samples of one noise, which move together.
+    2008, of a difference). Too wide for samples of one noise, which move together: for metrics, and for runs,
+    that have no values per sample.
     """
     (x, x_low, x_high), (y, y_low, y_high) = one, other
     down, up = math.hypot(x - x_low, y_high - y), math.hypot(x_high - x, y - y_low)

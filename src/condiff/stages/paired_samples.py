@@ -213,7 +213,7 @@ def _without(runs: Sequence[Run]) -> str:
         why = "task=evaluate keeps none; samples of a study have them"
     elif any(path.parent.is_dir() for path in places):
         why = (
-            "no metric here is a mean over samples, or they were measured before such values were kept;"
+            "no metric here has a value for each sample, or they were measured before such values were kept;"
             " add class_accuracy (metrics=judged) to the same command, or runtime.stale=remake"
         )
     else:
