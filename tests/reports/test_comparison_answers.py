@@ -92,7 +92,7 @@ CASES = {
     ),
     "both": (
         {1.0: (0.5, 0.1), 2.0: (-0.5, 0.1)},
-        "At scale 1, the one to take: no. It depends: yes at 2, no at 1, for the models trained here.",
+        "At scale 1, the one to take: no. It depends: yes at 2; no at 1, for the models trained here.",
         ["better here at 2", "worse here at 1"],
     ),
     "one not measured": (

@@ -87,7 +87,7 @@ def _lead(comparison: Comparison, contrast: Contrast, found: Sequence[Verdicts],
     elif [*kinds] == [NO]:
         line = f"{'Worse' if beside else 'No: worse'} only at {named(kinds[NO], names)}{here}."
     else:
-        parts = ", ".join(f"{side} at {named(places, names)}" for side, places in kinds.items())
+        parts = "; ".join(f"{side} at {named(places, names)}" for side, places in kinds.items())
         line = f"It depends: {parts}{here}."
     return beside + line
 
