@@ -44,10 +44,16 @@ def test_what_the_jobs_share_is_made_once_and_loaded_once(sweep, monkeypatch):
     assert [job["status"] for job in jobs(folder)] == ["done"] * 3
     assert jobs(folder)[1]["keys"] == {name: stage["key"] for name, stage in made[1].items()}
     for k in range(3):  # what the page compares in pairs is what the metric is the mean of
-        hits = load_file(Path(made[k]["metrics"]["path"]) / "per_sample.safetensors")["class_accuracy"]
+        each = load_file(Path(made[k]["metrics"]["path"]) / "per_sample.safetensors")
         metrics = json.loads((folder / str(k) / "metrics.json").read_text())
-        assert (len(hits), hits.mean()) == (20, metrics["class_accuracy"]["value"])
-    assert "The reference is <b>scale 1</b>, the first setting." in (folder / "comparison.html").read_text()
+        for name in ("class_accuracy", "fd_judge_biased_n20"):
+            assert (len(each[name]), each[name].mean()) == (
+                20,
+                pytest.approx(metrics[name]["value"], rel=1e-9),
+            )
+    page = (folder / "comparison.html").read_text()
+    assert ", the setting with the best fd_judge_biased_n20." in page
+    assert "fd_judge_biased_n20: each sample counts by how far it moves the distance" in page
     assert "guidance.scale=2" in (folder / "1" / "report.html").read_text()
     assert "python run.py experiment=cfg_latent" in (folder / "1" / "report.html").read_text()
 
