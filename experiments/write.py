@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from condiff.reports.notebook import curve, refuse_mixture, results, table
-from condiff.reports.runs import FLOOR, Run, is_number
+from condiff.reports.runs import FLOOR, Run
+from condiff.reports.values import is_number
 from condiff.stages.run_folders import read_run
 
 HERE = Path(__file__).parent

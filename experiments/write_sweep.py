@@ -14,7 +14,8 @@ from pathlib import Path
 
 from write import HERE, fill, made_by
 
-from condiff.reports.runs import FLOOR, differences, estimate, metric_names, settings_of, shown
+from condiff.reports.runs import FLOOR, differences, estimate, metric_names, settings_of
+from condiff.reports.values import shown
 from condiff.stages.run_folders import find_runs, read_run
 
 
