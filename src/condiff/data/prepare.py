@@ -1,5 +1,6 @@
 """From a source to shards: what the data stage leaves in its folder."""
 
+import json
 from pathlib import Path
 
 from condiff.data.pictures import to_png
@@ -31,4 +32,6 @@ def members(example: Example) -> dict[str, bytes]:
         found["source.png"] = to_png(example.source)
     if example.text is not None:
         found["txt"] = example.text.encode()
+    if example.facts is not None:
+        found["json"] = json.dumps(example.facts).encode()
     return found

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,6 +26,7 @@ class Example:
     label: int | None = None
     text: str | None = None
     source: np.ndarray | None = None  # the picture that ``image`` was made from, fitted with it
+    facts: dict[str, Any] | None = None  # what it shows, as plain JSON
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class DataInfo:
     left_out: list[str]  # a line for every picture that could not be used
     has_source: bool = False  # whether each picture comes with the one that it was made from
     mirror: bool = False  # left and right mean the same: a training mirrors half of what it sees
+    unseen: list[str] = field(default_factory=list)  # what held-out pictures show and no training picture does
 
     def write(self, folder: Path) -> None:
         write_json(folder / DESCRIPTION, asdict(self))
