@@ -8,6 +8,7 @@ from condiff.data.held_out import order, safe_key
 from condiff.data.listing import Listed, list_folder
 from condiff.data.own_pictures import OwnPictures, Picture, Survey, Wanted
 from condiff.data.pictures import MAX_PIXELS, Unreadable, decode
+from condiff.data.source import refuse
 from condiff.errors import DataError
 from condiff.files import digest
 from condiff.ranges import Count, Probability, checked
@@ -84,6 +85,19 @@ def _folder(path: str) -> Path:
         what = "is no folder" if folder.exists() else "does not exist"
         raise DataError(f"data.path: {folder} {what}; give a folder of pictures")
     return folder
+
+
+def folder_captions(root: Path) -> dict[str, str] | None:
+    """The caption of each picture by its path in the folder; None without any, DataError for mistakes."""
+    listing = list_folder(root)
+    if listing.metadata is None and not any(item.caption for item in listing.pictures):
+        return None
+    looks = {item.caption: _read_text(root / item.caption) for item in listing.pictures if item.caption}
+    pictures = [(item.name, _picture(root, item, looks)) for item in listing.pictures]
+    faults = [f"{picture.where}: {picture.fault}" for _, picture in pictures if picture.fault]
+    refuse(listing.broken + faults)
+    said = {name: picture.text for name, picture in pictures if picture.text is not None}
+    return said if len(said) == len(pictures) else None
 
 
 def _read_text(path: Path) -> dict[str, Any]:

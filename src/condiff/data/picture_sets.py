@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from condiff.data.image_folder import folder_captions
 from condiff.data.memo import in_order
 from condiff.data.npz_members import Images, Labels
 from condiff.data.pictures import EXTENSIONS, Unreadable, decode, looks_like
@@ -39,6 +40,10 @@ class PictureSet(ABC):
     def classes(self) -> list[str]:
         """Of its own, where every picture has one."""
         return []
+
+    def captions(self) -> list[str] | None:
+        """Of the pictures in their order, where every one has one."""
+        return None
 
     def beside(self) -> "dict[str, PictureSet]":
         """Other sets that go with it picture by picture: "sources" and "targets"."""
@@ -112,6 +117,13 @@ class Folder(PictureSet):
 
     def uniform(self) -> bool:
         return len({looks_like(path) for path in self.files}) == 1
+
+    def captions(self) -> list[str] | None:
+        """Those of metadata.jsonl, metadata.csv or sidecar .txt files; DataError where they have mistakes."""
+        texts = folder_captions(self.root)
+        return (
+            None if texts is None else [texts[path.relative_to(self.root).as_posix()] for path in self.files]
+        )
 
     def some(self, count: int) -> list[np.ndarray]:
         places = np.linspace(0, self.count - 1, min(count, self.count)).round().astype(int)

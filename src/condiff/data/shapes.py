@@ -20,7 +20,7 @@ _ASIDE = 0.5  # how far one of two things may lie aside, over the distance that 
 
 
 class Shapes(Source):
-    """One or two coloured shapes a picture, with a caption, its facts as JSON and the kind of the first as class.
+    """One or two coloured shapes a picture, with a caption, its facts as JSON and the first's kind as class.
 
     Each picture belongs to (seed, split, place in the split), whatever else is drawn. The first
     ``unseen_kinds`` pairs of colour and shape of ``KINDS`` never occur in training; every other held-out

@@ -44,7 +44,9 @@ class DataInfo:
     left_out: list[str]  # a line for every picture that could not be used
     has_source: bool = False  # whether each picture comes with the one that it was made from
     mirror: bool = False  # left and right mean the same: a training mirrors half of what it sees
-    unseen: list[str] = field(default_factory=list)  # what held-out pictures show and no training picture does
+    unseen: list[str] = field(
+        default_factory=list
+    )  # what held-out pictures show and no training picture does
 
     def write(self, folder: Path) -> None:
         write_json(folder / DESCRIPTION, asdict(self))

@@ -1,7 +1,7 @@
 """A number about samples that says how it was measured."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -41,6 +41,7 @@ class Measurement(Metric):
     higher_of_parts: ClassVar[dict[str, bool | None]] = {}  # of the parts for which it is another
     part_names: ClassVar[tuple[str, ...]] = ("",)  # what ``parts`` add to a name, but for ``suffix``
     needs_label = False  # whether it asks what samples were to show
+    needs_text = False  # whether it is to be told what each sample was to show in words
     one_size = False  # whether pictures of several sizes cannot be measured together
     protocol: str  # what was compared with what, in which features
 
@@ -55,6 +56,10 @@ class Measurement(Metric):
     @abstractmethod
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         """Take in images, [B, C, H, W] in [-1, 1], of one of its sets, with their labels, [B]."""
+
+    def tell(self, captions: Sequence[str]) -> None:
+        """Say what all samples were to show, in their order, before it sees them."""
+        raise NotImplementedError
 
     @property
     @abstractmethod

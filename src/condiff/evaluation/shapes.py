@@ -1,6 +1,6 @@
 """Which coloured shapes a picture shows, by plain image analysis: nothing here is trained.
 
-A picture is compared with what ``scenes`` says shapes look like, after a look at its background, so a picture of
+What stands out from the background is compared with what ``scenes`` says shapes look like, so a picture of
 anything else is read as nothing.
 """
 
@@ -20,7 +20,7 @@ _OFF = 60.0  # from the background, from where on a pixel belongs to a thing
 _CLEAN = 0.8  # of the edge of a picture that must be background
 _FULL = (0.6, 1.2)  # of the way from background to colour that the inside of a small, blurred thing may be
 _SPECK = 5.0  # pixels of area, of a picture of 32 x 32, below which something is noise
-_UNLIKE = 0.05  # of a thing's area, the most that its squared deviation from a shape may be; 0.013 of blurred noisy ones
+_UNLIKE = 0.05  # of a thing's area, the most that it may deviate from a shape, squared; real ones have 0.013
 _SLACK = 0.25  # of a radius, by which a thing may be smaller or larger than those that are drawn
 _SMOOTH = 0.6  # standard deviation in pixels of 32 x 32; against noise, before things are told apart
 _BLURS = (0.6, 0.8, 1.1)  # those that shapes are compared at: the smoothing alone, and of blurred pictures
@@ -114,7 +114,7 @@ def _around(parts: np.ndarray, part: int) -> np.ndarray:
     edge = max(1, round(2 * len(parts) / SIDE))
     own = ndimage.binary_dilation(parts == part, iterations=edge)
     others = ndimage.binary_dilation((parts > 0) & (parts != part))
-    return own & ~others
+    return np.logical_and(own, np.logical_not(others))
 
 
 def _covered(picture: np.ndarray, ground: np.ndarray, colour: np.ndarray, within: np.ndarray) -> np.ndarray:

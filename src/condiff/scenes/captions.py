@@ -1,6 +1,7 @@
 """Captions of scenes and back: each scene in a few wordings, each wording read exactly."""
 
 import re
+from collections.abc import Iterable
 
 from condiff.scenes.scene import BACKGROUNDS, COLOURS, PLACES, RELATIONS, SHAPES, SIZES, Scene, Thing
 
@@ -47,6 +48,15 @@ def parse(caption: str) -> Scene:
     return Scene(tuple(things), place, said["relation"], said["background"])
 
 
+def named(words: str) -> dict[str, str]:
+    """The attributes of a thing, the place or the background that a few words name; ValueError for none."""
+    found = next((match for pattern in _NAMES if (match := pattern.fullmatch(words))), None)
+    if found is None:
+        known = ", ".join((*SIZES, *COLOURS, *SHAPES, *PLACES, *BACKGROUNDS))
+        raise ValueError(f"{words!r} names no shape; words such as 'red', 'large red circle' do, of {known}")
+    return {name: word for name, word in found.groupdict().items() if word}
+
+
 def _noun(thing: Thing) -> str:
     return _joined("a", thing.size or "", thing.colour, thing.shape)
 
@@ -55,8 +65,8 @@ def _joined(*words: str) -> str:
     return " ".join(word for word in words if word)
 
 
-def _one_of(name: str, words: object) -> str:
-    return f"(?P<{name}>{'|'.join(map(re.escape, words))})"  # pyright: ignore[reportArgumentType]
+def _one_of(name: str, words: Iterable[str]) -> str:
+    return f"(?P<{name}>{'|'.join(words)})"
 
 
 def _thing(number: str = "") -> str:
@@ -74,5 +84,15 @@ _PATTERNS = [
         f"{_thing()}(?: {_WHERE})? on a {_ON} background",
         f"on {_ON}, {_thing()}(?: {_WHERE})?",
         f"{_thing()} on {_ON}, {_WHERE}",
+    )
+]
+_NAMES = [
+    re.compile(pattern)
+    for pattern in (
+        f"(?:{_one_of('size', SIZES)} )?(?:{_one_of('colour', COLOURS)} )?{_one_of('shape', SHAPES)}",
+        f"(?:{_one_of('size', SIZES)} )?{_one_of('colour', COLOURS)}",
+        _one_of("size", SIZES),
+        _one_of("place", PLACES),
+        _ON,
     )
 ]

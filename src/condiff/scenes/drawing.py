@@ -60,6 +60,7 @@ _INSIDE = {
     "square": lambda u, v: np.maximum(abs(u), abs(v)) <= _SQUARE,
     "triangle": lambda u, v: (v <= _HEIGHT / 3) & (math.sqrt(3) * abs(u) <= v + 2 * _HEIGHT / 3),
     "diamond": lambda u, v: abs(u) + abs(v) <= _DIAMOND,
-    "cross": lambda u, v: (np.minimum(abs(u), abs(v)) <= _ARM / 2)
-    & (np.maximum(abs(u), abs(v)) <= 1.5 * _ARM),
+    "cross": lambda u, v: (
+        (np.minimum(abs(u), abs(v)) <= _ARM / 2) & (np.maximum(abs(u), abs(v)) <= 1.5 * _ARM)
+    ),
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 Colour = tuple[int, int, int]
 
-# Each at least 120 from every other and from every background in RGB, so that noise does not make one another.
+# Each is 120 or more in RGB from every other and from every background.
 COLOURS: dict[str, Colour] = {
     "red": (225, 35, 35),
     "green": (30, 165, 60),

@@ -38,8 +38,14 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
         beside |= _paired(images, against.pictures)
     told = {name: _told(metric, {"samples": images, **beside}, against) for name, metric in metrics.items()}
     against.give(metrics)
-    metrics = _served(metrics, {"samples", *against.sides, *beside}, images, classes, cfg["reference"])
+    captions = images.captions() if any(metric.needs_text for metric in metrics.values()) else None
+    there = {"samples", *against.sides, *beside, *(["captions"] if captions else [])}
+    metrics = _served(metrics, there, images, classes, cfg["reference"])
     against.show(metrics)
+    for name, metric in metrics.items():
+        if metric.needs_text:
+            with told_of(name):
+                metric.tell(captions or [])
     for side, pictures in {"samples": images, **beside}.items():
         take_in(metrics, {side: partial(shown, pictures, classes, device(runtime))})
     entries = {
@@ -109,6 +115,11 @@ def _served(
     uniform = not any(metric.one_size for metric in metrics.values()) or images.uniform()
     lacking = {
         name: [f"{side} pictures{_HINTS.get(side, '')}" for side in sorted({*metric.sides} - there)]
+        + (
+            ["captions (metadata.jsonl beside the pictures)"]
+            if metric.needs_text and "captions" not in there
+            else []
+        )
         + (["labels" if classes else "labels and data=..."] if metric.needs_label and not labelled else [])
         + (["pictures of one size"] if metric.one_size and not uniform else [])
         for name, metric in metrics.items()
