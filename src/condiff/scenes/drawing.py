@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 SIDE = 32  # pixels of the picture that lengths are given for; they grow with it
-MARGIN = 0.75  # between a shape and the edge of the picture
+MARGIN = 1.0  # between a shape and the edge of the picture, which is therefore background
 GAP = 2.5  # between two shapes
-RADII = {"small": (3.1, 3.5), "large": (4.8, 5.2)}  # of the circle of the same area
-BETWEEN = 4.1  # the geometric mean of 3.5 and 4.8
+RADII = {"small": (3.0, 3.4), "large": (4.6, 5.0)}  # of the circle of the same area
+BETWEEN = 3.95  # the geometric mean of 3.4 and 4.6
 _FINE = 4  # points a pixel and direction
 
 # Lengths over the radius of the circle of the same area, pi.
