@@ -17,8 +17,10 @@ from condiff.scenes.scene import BACKGROUNDS, COLOURS, SHAPES, place_at
 # Distances in RGB, 0..255, of which the least between two names is 120.
 _NEAR = 55.0  # within which a colour has a name
 _OFF = 60.0  # from the background, from where on a pixel belongs to a thing
+_PART = 0.4  # of the distance of the most distant pixel: the same, so that soft edges do not meet
 _CLEAN = 0.8  # of the edge of a picture that must be background
-_FULL = (0.6, 1.2)  # of the way from background to colour that the inside of a small, blurred thing may be
+_FULL = (0.7, 1.2)  # of the way from background to colour that the inside of a small, blurred thing may be
+_EDGE = 3.0  # pixels of 32 x 32 that the soft edge of a thing may reach
 _SPECK = 5.0  # pixels of area, of a picture of 32 x 32, below which something is noise
 _UNLIKE = 0.05  # of a thing's area, the most that it may deviate from a shape, squared; real ones have 0.013
 _SLACK = 0.25  # of a radius, by which a thing may be smaller or larger than those that are drawn
@@ -63,19 +65,21 @@ def _read(picture: np.ndarray) -> Reading:
     background = _named(ground)
     if background is None or (_distance(edge, ground) < _OFF).mean() < _CLEAN:
         return Reading(None)
-    parts, count = ndimage.label(_distance(picture, ground) > _OFF)  # pyright: ignore[reportGeneralTypeIssues]
+    away = _distance(picture, ground)
+    parts, count = ndimage.label(away > max(_OFF, _PART * away.max()))  # pyright: ignore[reportGeneralTypeIssues]
+    near = _nearest(parts)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     large = [part for part in range(1, count + 1) if sizes[part] >= _SPECK * (size / SIDE) ** 2]
-    return Reading(background, tuple(_thing(picture, ground, parts, part) for part in large))
+    return Reading(background, tuple(_thing(picture, ground, parts, near, part) for part in large))
 
 
-def _thing(picture: np.ndarray, ground: np.ndarray, parts: np.ndarray, part: int) -> Found:
+def _thing(picture: np.ndarray, ground: np.ndarray, parts: np.ndarray, near: np.ndarray, part: int) -> Found:
     size = len(picture)
     core = picture[parts == part]
     inside = np.median(core[(away := _distance(core, ground)) >= np.median(away)], axis=0)
     colour = _colour(inside, ground)
     full = inside if colour is None else np.array(COLOURS[colour])
-    covered = _covered(picture, ground, full, _around(parts, part))
+    covered = _covered(picture, ground, full, near == part)
     area = covered.sum()
     middle = np.arange(size) + 0.5
     x, y = (covered.sum(0) @ middle) / area, (covered.sum(1) @ middle) / area
@@ -83,7 +87,7 @@ def _thing(picture: np.ndarray, ground: np.ndarray, parts: np.ndarray, part: int
     low, high = RADII["small"][0] * (1 - _SLACK), RADII["large"][1] * (1 + _SLACK)
     length = ("small" if radius < BETWEEN * unit else "large") if low <= radius / unit <= high else None
     shape = None if length is None else _shape(covered, x, y, radius)
-    return Found(colour, shape, length, place_at(x, y, size), x, y)
+    return Found(colour, shape, length, place_at(x, y, size), float(x), float(y))
 
 
 def _colour(inside: np.ndarray, ground: np.ndarray) -> str | None:
@@ -109,12 +113,10 @@ def _shape(covered: np.ndarray, x: float, y: float, radius: float) -> str | None
     return shape if least < _UNLIKE else None
 
 
-def _around(parts: np.ndarray, part: int) -> np.ndarray:
-    """A part and its soft edge, but no other part's: [H, H] bool."""
-    edge = max(1, round(2 * len(parts) / SIDE))
-    own = ndimage.binary_dilation(parts == part, iterations=edge)
-    others = ndimage.binary_dilation((parts > 0) & (parts != part))
-    return np.logical_and(own, np.logical_not(others))
+def _nearest(parts: np.ndarray) -> np.ndarray:
+    """Which part each pixel is of or near to, as its soft edge is; 0 for none."""
+    away, at = ndimage.distance_transform_edt(parts == 0, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
+    return np.where(away <= _EDGE * len(parts) / SIDE, parts[tuple(at)], 0)
 
 
 def _covered(picture: np.ndarray, ground: np.ndarray, colour: np.ndarray, within: np.ndarray) -> np.ndarray:
