@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from torch import distributed
 
+from condiff.data.shapes import Shapes
 from condiff.evaluation.accuracy import ClassAccuracy
+from condiff.evaluation.adherence import Adherence, Avoidance
 from condiff.evaluation.condition_check import ConditionUse, SourceUse
 from condiff.evaluation.diversity import VendiScore
 from condiff.evaluation.each_sample import EachSample
@@ -23,6 +25,7 @@ from condiff.stages.metrics import per_sample_of
 from tests.evaluation.pictures import PixelDistance, Pixels, drawn
 
 DIM = 6
+OF_SHAPES = ("adherence", "avoidance")
 
 
 def measurements() -> dict[str, Measurement]:
@@ -46,6 +49,8 @@ def measurements() -> dict[str, Measurement]:
         "mask": MaskIoU(),
         "edges": EdgeF1(),
         "pairwise": PairwiseDiversity(PixelDistance(), pairs=20),
+        "adherence": Adherence(),
+        "avoidance": Avoidance("red"),
     }
 
 
@@ -53,17 +58,28 @@ def found_by(rank: int, size: int) -> tuple[dict[str, dict], dict[str, list]]:
     """Entries, and values per sample: of 51 samples, 77 training and 5 held-out, this one's every size-th."""
     sets = {"samples": drawn(51, DIM, 0, 0.05), "train": drawn(77, DIM, 1), "held_out": drawn(5, DIM, 2)}
     sets["targets"] = drawn(51, DIM, 3, 0.3)
+    shapes, captions = some_shapes(51)
     found = measurements()
-    for metric in found.values():
+    for name, metric in found.items():
         if isinstance(metric, EachSample):
             metric.share(range(51)[rank::size])
+        if metric.needs_text:
+            metric.tell(captions)
         for side in metric.sides:
             rows = torch.arange(len(sets[side]))[rank::size]
             for part in rows.split(10 - 3 * rank):  # and not in as many batches
-                images = sets[side][part][:, None, None, :]
+                images = shapes[part] if name in OF_SHAPES else sets[side][part][:, None, None, :]
                 metric.update(side, images, part % DIM)
     entries = {key: entry for name, metric in found.items() for key, entry in metric.entries(name).items()}
     return entries, {name: values.tolist() for name, values in per_sample_of(found).items()}
+
+
+def some_shapes(count: int) -> tuple[torch.Tensor, list[str]]:
+    """Pictures, [N, 3, 32, 32], and captions, of which one in three is of another picture."""
+    examples = [Shapes().example("held_out", index) for index in range(count + 1)]
+    images = torch.stack([torch.from_numpy(example.image) for example in examples[:count]])
+    captions = [str(examples[index + (index % 3 == 0)].text) for index in range(count)]
+    return images.permute(0, 3, 1, 2) / 127.5 - 1, captions
 
 
 def one_of(rank: int, size: int, folder: str) -> None:

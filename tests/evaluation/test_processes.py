@@ -7,7 +7,7 @@ from torch import multiprocessing
 
 from tests.evaluation import processes
 
-MEANS = ("accuracy", "fd", "colour", "mask", "edges")
+MEANS = ("accuracy", "fd", "colour", "mask", "edges", "adherence", "avoidance")
 
 
 def test_two_processes_with_odd_counts_report_what_one_does(tmp_path):
@@ -17,7 +17,7 @@ def test_two_processes_with_odd_counts_report_what_one_does(tmp_path):
         assert sum(values) / 51 == pytest.approx(alone[name]["value"], rel=1e-9)
     assert {entry["n"] for entry in alone.values()} == {51, 5}
     assert "few_biased_n5" in alone  # by the pictures of both
-    assert len(alone) == 24
+    assert len(alone) == 34
     multiprocessing.spawn(processes.one_of, (2, str(tmp_path)), nprocs=2)
     for rank in range(2):
         together, in_turn = json.loads((tmp_path / f"{rank}.json").read_text())

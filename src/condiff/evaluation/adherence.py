@@ -31,7 +31,9 @@ class Adherence(EachSample):
     needs_text = True
     one_size = True  # pictures of several sizes do not come in the order of their captions
     higher_is_better = True
-    part_names: ClassVar = ("", *(f"_{name}" for name in ATTRIBUTES))
+    part_names: ClassVar = (
+        "", "_count", "_colour", "_shape", "_size", "_place", "_relation", "_background",
+    )  # fmt: skip
     right: list[Tensor]
 
     def __init__(self) -> None:
@@ -86,15 +88,19 @@ class Adherence(EachSample):
 
     def _all_right(self) -> Tensor:
         """[N] bool"""
-        if self.count < 2:
-            raise ValueError(f"Adherence needs at least 2 samples pictures, got {self.count}")
-        return (gathered(self.right) != 0).all(1)
+        return (self._rows() != 0).all(1)
 
     def _each(self) -> dict[str, Tensor]:
         """Of the samples that were asked for an attribute, which have it: bool."""
-        columns = zip(ATTRIBUTES, gathered(self.right).unbind(1), strict=True)
+        columns = zip(ATTRIBUTES, self._rows().unbind(1), strict=True)
         asked = {name: column[column != _NOT_ASKED] == 1 for name, column in columns}
         return {name: right for name, right in asked.items() if len(right)}
+
+    def _rows(self) -> Tensor:
+        """[N, attributes] of 1 for right, 0 for wrong and -1 for not asked."""
+        if self.count < 2:
+            raise ValueError(f"Adherence needs at least 2 samples pictures, got {self.count}")
+        return gathered(self.right)
 
 
 class Avoidance(EachSample):
