@@ -201,7 +201,7 @@ def metrics_have_what_they_look_at(cfg: Config) -> Iterator[str]:
                 f"metrics.{name}: looks through a judge, which is trained on the data, and these are not the"
                 " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
             )
-        if attribute(node, "needs_text") and "metrics" in stages:
+        if isinstance(node, dict) and attribute(node, "needs_text") and "metrics" in stages:
             yield (
                 f"metrics.{name}: reads captions, which samples of a study do not have; use task=evaluate of"
                 " a folder with metadata.jsonl, or metrics=judged"

@@ -30,11 +30,11 @@ class Shapes(Source):
     @checked
     def __init__(
         self,
-        size: Annotated[int, Range(low=SIDE)] = SIDE,
+        size: Annotated[int, Range(low=32)] = 32,
         num_train: Count = 9000,
         num_held_out: Count = 1000,
         share_of_two: Fraction = 0.5,
-        unseen_kinds: Annotated[int, Range(low=0, high=len(KINDS) - 10)] = 5,
+        unseen_kinds: Annotated[int, Range(low=0, high=20)] = 5,
         seed: Natural = 0,
     ) -> None:
         self.size, self.seed, self.share_of_two = size, seed, share_of_two

@@ -43,9 +43,9 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     metrics = _served(metrics, there, images, classes, cfg["reference"])
     against.show(metrics)
     for name, metric in metrics.items():
-        if metric.needs_text:
+        if metric.needs_text and captions is not None:  # without any it was not served
             with told_of(name):
-                metric.tell(captions or [])
+                metric.tell(captions)
     for side, pictures in {"samples": images, **beside}.items():
         take_in(metrics, {side: partial(shown, pictures, classes, device(runtime))})
     entries = {
