@@ -198,3 +198,19 @@ def test_a_metric_looks_through_a_network_of_features_and_asks_a_classifier():
         "metrics.diversity.distance._target_: must be a PerceptualDistance, got"
         " condiff.evaluation.accuracy.ClassAccuracy",
     ]
+
+
+def test_captions_are_read_where_there_are_some():
+    adherence = of("evaluation.adherence", "Adherence")
+
+    def about(metric, *stages):
+        lines = told(stages=[*stages], metrics={"a": metric, "every": 0}, images="x", reference="y")
+        return [line for line in lines if line.startswith("metrics.a")]
+
+    (line,) = about(adherence, "samples", "metrics")
+    assert line == (
+        "metrics.a: reads captions, which samples of a study do not have; use task=evaluate of a folder with"
+        " metadata.jsonl, or metrics=judged"
+    )
+    assert about(adherence, "evaluation") == []
+    assert about(of("evaluation.adherence", "Avoidance", negative="red"), "samples", "metrics") == []

@@ -171,3 +171,36 @@ def test_a_damaged_picture_is_named(tmp_path):
     (tmp_path / "2.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"2\.png: is no picture"):
         list(open_pictures(str(tmp_path), "images").batches(9))
+
+
+SAID = {
+    "metadata.jsonl": '{"file_name": "b/1.png", "text": "one"}\n{"file_name": "0.png", "text": "nought"}\n',
+    "metadata.csv": "file_name,text\nb/1.png,one\n0.png,nought\n",
+}
+
+
+@pytest.mark.parametrize("where", [*SAID, "sidecars"])
+def test_captions_beside_pictures_are_in_their_order(tmp_path, where):
+    save(tmp_path / "b" / "1.png", numbered(1)[0])
+    save(tmp_path / "0.png", numbered(1)[0])
+    assert open_pictures(str(tmp_path), "images").captions() is None
+    texts = {where: SAID[where]} if where in SAID else {"0.txt": "nought\n", "b/1.txt": "one"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    found = open_pictures(str(tmp_path), "images")
+    assert found.names == ["0", "b/1"]
+    assert found.captions() == ["nought", "one"]
+
+
+def test_labels_alone_are_no_captions(tmp_path):
+    save(tmp_path / "0.png", numbered(1)[0])
+    (tmp_path / "metadata.csv").write_text("file_name,label\n0.png,3\n")
+    assert open_pictures(str(tmp_path), "images").captions() is None
+
+
+def test_a_picture_without_a_caption_among_others_is_told(tmp_path):
+    for name in ("0.png", "1.png"):
+        save(tmp_path / name, numbered(1)[0])
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "nought"}\n')
+    with pytest.raises(DataError, match=r"1.png: has no row in metadata.jsonl; every picture needs one"):
+        open_pictures(str(tmp_path), "images").captions()

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -157,7 +158,10 @@ def test_settings_out_of_range_are_refused(setting):
         Shapes(**setting)
 
 
-def test_the_most_unseen_kinds_leave_every_colour_to_train_on():
-    kept = Shapes(unseen_kinds=20).seen
+def test_the_most_unseen_kinds_leave_every_colour_and_shape_to_train_on():
+    (most,) = (
+        r.high for r in get_args(get_type_hints(Shapes.__init__, include_extras=True)["unseen_kinds"])[1:]
+    )
+    kept = Shapes(unseen_kinds=most).seen
     assert {kind.split()[0] for kind in kept} == {*COLOURS}
     assert len({kind.split()[1] for kind in kept}) == 5

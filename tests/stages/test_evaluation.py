@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from condiff.data.shapes import Shapes
 from condiff.errors import ConfigError, DataError
 from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0Body
 from condiff.evaluation.frechet import frechet_distance, moments
@@ -259,3 +260,38 @@ def test_samples_of_an_npz_with_labels_are_judged(tmp_path, caplog):
     measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
     assert [*told(tmp_path)] == ["fd"]
     assert caplog.messages == ["left out: metrics.class_accuracy needs labels"]
+
+
+ADHERENCE = {"_target_": "condiff.evaluation.adherence.Adherence"}
+
+
+def shapes_in(folder, captions):
+    """Drawn pictures under names whose order is not that of their captions."""
+    folder.mkdir()
+    lines = []
+    for i, caption in enumerate(captions):
+        example = Shapes().example("held_out", i)
+        name = f"{(7 * i) % 10}.png"
+        Image.fromarray(example.image).save(folder / name)
+        lines.append(json.dumps({"file_name": name, "text": caption or example.text}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_pictures_in_a_folder_are_held_to_their_captions(folders):
+    shapes_in(folders / "shapes", [None] * 6 + ["a small red circle"] * 2)
+    found = told(measured(folders, "shapes", "real", adherence=ADHERENCE))
+    assert found["adherence"]["n"] == 8
+    assert found["adherence"]["value"] == 6 / 8
+    assert found["adherence_place"]["value"] == found["adherence_relation"]["value"] == 1
+
+
+def test_without_captions_nothing_is_held_to_them(folders):
+    with pytest.raises(ConfigError, match=r"adherence needs captions \(metadata.jsonl beside the pictures\)"):
+        measured(folders, "fake", "real", adherence=ADHERENCE)
+
+
+def test_captions_of_something_else_are_one_line(folders):
+    shapes_in(folders / "shapes", [None, "a cat"])
+    with pytest.raises(DataError, match=r"metrics.adherence: 'a cat' is no caption of shapes"):
+        measured(folders, "shapes", "real", adherence=ADHERENCE)
