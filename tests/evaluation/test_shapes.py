@@ -9,7 +9,7 @@ from condiff.data.shapes import Shapes
 from condiff.evaluation.adherence import agreement, is_readable
 from condiff.evaluation.shapes import Reading, read
 from condiff.scenes.captions import parse
-from condiff.scenes.drawing import REACH, coverage, painted
+from condiff.scenes.drawing import GAP, RADII, REACH, coverage, painted
 from condiff.scenes.scene import BACKGROUNDS, COLOURS, SHAPES
 
 
@@ -27,7 +27,7 @@ def on(background, *things, size=32):
 
 def disturbed(image, blur, noise, rng):
     image = ndimage.gaussian_filter(image.astype(float), (blur, blur, 0))
-    return np.clip(image + noise * rng.standard_normal(image.shape), 0, 255)
+    return np.clip(image + (noise * rng.standard_normal(image.shape) if noise else 0), 0, 255)
 
 
 @pytest.mark.parametrize(("size", "count"), [(32, 600), (64, 150)])
@@ -73,8 +73,9 @@ def test_garbage_shows_nothing_that_has_a_name():
     stripes = torch.tensor([1.0, -1.0]).repeat(16).expand(1, 3, 32, 32)
     coloured = torch.tensor(COLOURS["red"])[None, :, None, None].expand(1, 3, 32, 32) / 127.5 - 1
     smooth = torch.nn.functional.interpolate(noise[:, :, :4, :4], size=32, mode="bicubic").clamp(-1, 1)
-    for pictures in (noise, ramp, stripes, coloured, smooth):
-        assert not any(is_readable(reading) for reading in read(pictures))
+    for pictures in (noise, ramp, stripes, coloured):
+        assert set(read(pictures)) == {Reading(None)}
+    assert not any(is_readable(reading) for reading in read(smooth))
 
 
 def away(height, width):
@@ -124,6 +125,15 @@ def test_a_speck_is_no_thing_and_a_third_shape_is_one():
     picture[28, 28] = (255, 255, 255)
     shown = {(thing.colour, thing.shape) for thing in read(as_images([picture]))[0].things}
     assert shown == {(colour, shape) for colour, shape, *_ in three}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_two_things_as_near_as_any_stay_two_when_blurred(shape):
+    radius = RADII["large"][1]
+    x = 16 - GAP / 2 - radius * REACH[shape][0]
+    picture = on("black", ("yellow", shape, x, 16, radius), ("red", shape, 32 - x, 16, radius))
+    (reading,) = read(as_images([disturbed(picture, 0.9, 0, None)]))
+    assert [(thing.colour, thing.shape) for thing in reading.things] == [("yellow", shape), ("red", shape)]
 
 
 def test_a_reading_is_of_the_picture_alone():
