@@ -65,6 +65,7 @@ def test_sources_import_neither_torch_nor_the_packages_they_read():
     code = (
         "import sys; from condiff.data.mnist import Mnist; from condiff.data.shard_files import ShardFiles;"
         "from condiff.data.image_folder import ImageFolder; from condiff.data.prepare import prepare;"
+        "from condiff.data.shapes import Shapes; Shapes().example('train', 0);"
         "Mnist().fingerprint(); Mnist().info();"
         "print([name for name in ('torch', 'mlxtend', 'sklearn', 'pandas') if name in sys.modules])"
     )

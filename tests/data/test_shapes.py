@@ -1,5 +1,6 @@
 """Drawn pictures of shapes: what they show is what is said of them."""
 
+import hashlib
 import json
 from collections import Counter
 from typing import get_args, get_type_hints
@@ -12,7 +13,7 @@ from condiff.data.dataset import ShardDataset
 from condiff.data.prepare import prepare
 from condiff.data.shapes import Shapes
 from condiff.data.shards import Shards
-from condiff.data.source import DataInfo
+from condiff.data.source import SPLITS, DataInfo
 from condiff.scenes.captions import parse
 from condiff.scenes.scene import BACKGROUNDS, COLOURS, KINDS, PLACES, RELATIONS
 
@@ -38,6 +39,13 @@ def test_a_picture_is_the_same_whatever_was_drawn_before():
         )
     others = [Shapes(num_train=40, seed=1).example("train", 3), shapes.example("held_out", 3)]
     assert not any(np.array_equal(other.image, there[3].image) for other in others)
+
+
+def test_what_is_drawn_never_changes():
+    """A numpy that draws otherwise is to be noticed: what was cached would no longer be what is drawn."""
+    texts = [Shapes().example(split, index).text for split in SPLITS for index in range(200)]
+    digest = hashlib.sha256("\n".join(map(str, texts)).encode()).hexdigest()
+    assert digest == "685c9ede71d428f23b29b57d48a5c249e05c65f48c4cf8b9491b0b6daf1e133d"
 
 
 def test_the_fingerprint_is_that_of_the_settings():
