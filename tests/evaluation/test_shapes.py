@@ -33,10 +33,10 @@ def disturbed(image, blur, noise, rng):
 @pytest.mark.parametrize(("size", "count"), [(32, 600), (64, 150)])
 @pytest.mark.parametrize(
     ("blur", "noise", "least"),
-    [(0.0, 0, 0.99), (0.7, 8, 0.99), (0.0, 24, 0.98), (0.9, 16, 0.95)],  # pixels of 32 x 32; of 255
+    [(0.0, 0, 0.99), (0.7, 8, 0.99), (0.0, 24, 0.99), (0.9, 16, 0.96)],  # pixels of 32 x 32; of 255
 )
 def test_held_out_pictures_are_read_as_they_are(size, count, blur, noise, least):
-    """Found of 1,000 at 32 pixels: 1, 1, 0.998 and 0.969 are right in everything."""
+    """Right in everything at 32 pixels: 1, 1, 0.997 and 0.975; at 64 all."""
     rng = np.random.default_rng(0)
     examples = [Shapes(size=size).example("held_out", index) for index in range(count)]
     scenes = [parse(str(example.text)) for example in examples]
