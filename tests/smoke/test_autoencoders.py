@@ -80,6 +80,8 @@ def test_what_an_autoencoder_keeps_of_held_out_pictures_is_measured(run, kind):
     metrics = json.loads((folder / "metrics.json").read_text())
     for name in ("psnr", "ssim", "class_accuracy", "rfd_judge_biased_n40", "fd_judge_biased_n40"):
         assert metrics[name]["n"] == 40
+    assert metrics["rfd_judge_biased_n40"]["interval"] is None  # its pictures and their answers go together
+    assert metrics["fd_judge_biased_n40"]["interval"] is not None
     made = load_file(of_stage(folder, "reconstructions", "samples.safetensors"))
     assert made["image"].shape == made["target"].shape == (40, 1, 16, 16)
     error = (made["image"].astype(float) - made["target"]) / 255

@@ -85,8 +85,8 @@ class FrechetDistance(TwoSets, EachSample):
         if self.known and self.known.count is None:
             told += ["nor of how many pictures" if told else "the file does not say of how many pictures"]
         told += ["no more pictures than features: the covariance is singular"] if self.suffix() else []
-        crude = [] if self.bootstrap else ["interval at this n"]
-        crude += ["differences in pairs"] if self.fake == "samples" else []
+        crude = [] if self.bootstrap or self.are_answers else ["interval at this n"]
+        crude += ["differences in pairs"] if self.fake == "samples" and not self.are_answers else []
         told += [f"{' and '.join(crude)} to first order in each of the {self.fake}"] if crude else []
         return "; ".join(told)
 
@@ -115,7 +115,7 @@ class FrechetDistance(TwoSets, EachSample):
         value = type(self).compute(self)
         yield self.suffix(), value, self._around(float(value))
 
-    def interval(self) -> Interval:
+    def interval(self) -> Interval | None:
         return self._around(float(type(self).compute(self)))
 
     def per_sample(self) -> Tensor | None:
@@ -125,7 +125,15 @@ class FrechetDistance(TwoSets, EachSample):
         their noise, the mean of the differences of such values has the variance of that of the distances
         (the infinitesimal jackknife of a difference; Jaeckel 1972).
         """
-        return self.in_turn(self._each()) if self.fake == "samples" else None
+        return self.in_turn(self._each()) if self.fake == "samples" and not self.are_answers else None
+
+    @property
+    def are_answers(self) -> bool:
+        """Whether the real pictures are those of the fake ones: others of these would bring others of them.
+
+        What is known of a distance with its real pictures held fixed then tells nothing.
+        """
+        return self.real == "targets"
 
     def _each(self) -> Tensor:
         """Such values of the fake pictures as they were gathered, [N]; taken once of the same pictures."""
@@ -135,7 +143,9 @@ class FrechetDistance(TwoSets, EachSample):
             self._taken = type(self).compute(self) + (terms - terms.mean())
         return self._taken
 
-    def _around(self, value: float) -> Interval:
+    def _around(self, value: float) -> Interval | None:
+        if self.are_answers:
+            return None
         if not self.bootstrap:
             return normal(value, self._each())
         target = FrechetTo(*self._moments("real"))
