@@ -75,6 +75,7 @@ def test_no_job_outlives_its_sweep_and_the_same_command_goes_on(tmp_path, signum
     assert ("2 of 2 jobs are still to be run" in out) == (status == "waiting")
 
 
+@pytest.mark.slow
 def test_a_job_that_is_told_to_stop_by_itself_is_143_and_the_others_go_on(tmp_path):
     argv = tiny(tmp_path, "guidance.scale=1,2", "trainer.steps=300", "hydra/launcher=processes")
     process = start(tmp_path / "cwd", *argv)

@@ -22,10 +22,11 @@ WORK = Stage(
     reads=("kind", "accumulate"),
     is_shared=True,
 )
+OTHERS = [kind for kind in KINDS if kind != "vq_averaged"]
 OF_THE_MACHINE = {"images_per_second", "memory_mib"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["vq_averaged", *(pytest.param(k, marks=pytest.mark.slow) for k in OTHERS)])
 def test_two_processes_learn_what_one_does(kind, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -83,6 +84,7 @@ def test_two_processes_leave_the_latents_that_one_leaves(tmp_path):
     torch.testing.assert_close(moments, own.detach(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_in_more_parts_than_a_share_has_pictures_is_taken_alike_by_all(tmp_path):
     """Of 7 pictures one rank has 3 and the other 4: both take them in 3 parts."""
     data = tmp_path / "data"
