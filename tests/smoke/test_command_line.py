@@ -232,6 +232,7 @@ def test_pictures_that_are_there_are_measured_like_the_samples_of_the_study(tmp_
     assert f"statistics: {tmp_path / 'moments' / 'fd_judge.npz'}" in out
 
 
+@pytest.mark.slow
 def test_a_finished_edit_is_measured_against_its_own_answers(tmp_path):
     argv = ["experiment=instruct_pix2pix", "data=edits", "data.size=32", "data.held_out_per_class=1"]
     code, _, err = told(tmp_path, *tiny(tmp_path, *argv, "metrics=paired", "hydra.run.dir=run"))
