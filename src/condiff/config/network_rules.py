@@ -28,10 +28,8 @@ def size_can_be_halved(cfg: Config) -> Iterator[str]:
 
 def adversary_begins(cfg: Config) -> Iterator[str]:
     """One that would never begin is told of; with a weight of 0 it is meant not to be there."""
-    node = at(cfg, "autoencoder", "method", "adversary")
-    start, steps = argument(node, "start"), argument(at(cfg, "autoencoder", "trainer"), "steps")
-    is_there = "autoencoder" in words(cfg.get("stages")) and argument(node, "weight") != 0
-    if is_there and type(start) is type(steps) is int and start >= steps:
+    start, steps = argument(_adversary(cfg), "start"), argument(at(cfg, "autoencoder", "trainer"), "steps")
+    if type(start) is type(steps) is int and start >= steps:
         yield (
             f"autoencoder.method.adversary.start: must be below autoencoder.trainer.steps={steps}, got"
             f" {start}; autoencoder.method.adversary.weight=0 trains without it"
@@ -52,10 +50,8 @@ def codebooks_are_trained(cfg: Config) -> Iterator[str]:
 
 def discriminator_sees_something(cfg: Config) -> Iterator[str]:
     """A discriminator of patches has no logit for a picture that its halvings leave nothing of."""
-    node, size = at(cfg, "autoencoder", "method", "adversary"), argument(at(cfg, "data"), "size")
-    halvings = argument(node, "halvings")
-    stages, counts = words(cfg.get("stages")), argument(node, "weight") != 0
-    if "autoencoder" in stages and counts and type(halvings) is int and type(size) is int:
+    halvings, size = argument(_adversary(cfg), "halvings"), argument(at(cfg, "data"), "size")
+    if type(halvings) is type(size) is int:
         least = 3 * 2**halvings  # PatchDiscriminator.smallest
         if size < least:
             yield (
@@ -81,6 +77,12 @@ def levels_fit(cfg: Config) -> Iterator[str]:
         attended = [w for w, attends in zip(widths, said, strict=False) if attends] + widths[-1:]
         if type(head) is int and attended and min(attended) < head:
             yield f"{path}.head_width: must be at most {min(attended)}, a width that attends, got {head}"
+
+
+def _adversary(cfg: Config) -> Config:
+    """What an autoencoder is trained against; nothing where none is trained or where it has no weight."""
+    node = at(cfg, "autoencoder", "method", "adversary")
+    return node if "autoencoder" in words(cfg.get("stages")) and argument(node, "weight") != 0 else {}
 
 
 def _kinds(node: Config) -> set[str]:

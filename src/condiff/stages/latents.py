@@ -16,6 +16,7 @@ from condiff.diffusion.randomness import SampleNoise
 from condiff.progress import track
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.device import device
+from condiff.stages.ranks import share_of
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import save_weights
 
@@ -37,8 +38,8 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
         writer = stack.enter_context(ShardWriter(out, "train")) if ranks.leads else None
         parts = _parts(len(data), runtime.sample_batch * ranks.count)
         for rows in track(parts, len(parts), "latents"):
-            own = rows[ranks.share(len(rows)).start : ranks.share(len(rows)).stop]
-            found = _encoded(autoencoder, data, own, place)
+            share = ranks.share(len(rows))
+            found = _encoded(autoencoder, data, rows[share.start : share.stop], place)
             whole = {name: ranks.gathered(part, len(rows)) for name, part in found.items()}
             ranks.alive()
             if writer is not None:
@@ -52,7 +53,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
 def _parts(total: int, most: int) -> list[range]:
     """0..total - 1 in parts that differ by one at most: no rank is left without a share of the last one."""
     num = -(-total // most)
-    return [range(total * k // num, total * (k + 1) // num) for k in range(num)]
+    return [share_of(k, num, total) for k in range(num)]
 
 
 def _encoded(
