@@ -6,11 +6,12 @@ from pathlib import Path
 from condiff.data.pictures import to_png
 from condiff.data.shards import ShardWriter
 from condiff.data.source import SPLITS, DataInfo, Example, Source
+from condiff.files import written_whole
 from condiff.progress import track
 
 
 def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo:
-    """Write ``train-*.tar``, ``held_out-*.tar``, their indexes and ``data.json``."""
+    """Write ``train-*.tar``, ``held_out-*.tar``, their indexes, licences where there are any, and ``data.json``."""
     source.check(memo_dir)
     info = source.info()
     out.mkdir(parents=True, exist_ok=True)
@@ -19,6 +20,9 @@ def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo
         with ShardWriter(out, split) as shards:
             for example in track(source.examples(split), count, f"writing {split}"):
                 shards.write(example.key, members(example))
+    for name, notice in source.notices().items():
+        with written_whole(out / name) as temporary:
+            temporary.write_text(notice, encoding="utf-8")
     info.write(out)
     return info
 
@@ -30,6 +34,8 @@ def members(example: Example) -> dict[str, bytes]:
         found["cls"] = str(example.label).encode()
     if example.source is not None:
         found["source.png"] = to_png(example.source)
+    if example.line is not None:
+        found["line.png"] = to_png(example.line)
     if example.text is not None:
         found["txt"] = example.text.encode()
     if example.facts is not None:

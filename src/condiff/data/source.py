@@ -27,6 +27,7 @@ class Example:
     text: str | None = None
     source: np.ndarray | None = None  # the picture that ``image`` was made from, fitted with it
     facts: dict[str, Any] | None = None  # what it shows, as plain JSON
+    line: np.ndarray | None = None  # the strokes of ``image`` alone, black on white, [H, W] uint8
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class Source(ABC):
 
     @abstractmethod
     def examples(self, split: Split) -> Iterator[Example]: ...
+
+    def notices(self) -> dict[str, str]:
+        """What is to lie beside the shards, by file name: whose the pictures are and under which licence."""
+        return {}
 
 
 def refuse(lines: Sequence[str]) -> None:

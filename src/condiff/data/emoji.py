@@ -1,0 +1,150 @@
+"""Emoji in several styles, with names and categories; drawn from installed packages at any size."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from PIL import ImageColor
+
+from condiff.data.emoji_names import CATEGORIES, Pictogram, held_out, read_pictograms
+from condiff.data.emoji_styles import (
+    NAMES,
+    Canvas,
+    Noto,
+    OpenMoji,
+    Style,
+    Twemoji,
+    package_folder,
+    refuse_missing,
+    versions,
+)
+from condiff.data.held_out import order
+from condiff.data.source import DataInfo, Example, Source, Split, refuse
+from condiff.files import digest, file_digest
+from condiff.ranges import Count, Natural, Probability, checked
+
+StyleName = Literal["twemoji", "openmoji", "noto"]
+
+
+class Emoji(Source):
+    """Every emoji that has a name, once in each style: the caption is "<style> emoji of <name>", the class its category.
+
+    About a share of ``held_out`` is held out: whole families of one base, so that neither a skin tone nor a gender
+    of what is trained on is among them, and the same ones whatever the styles. With ``line`` the black strokes of
+    each picture lie beside it as ``line.png``; only openmoji has them. ``font`` is where noto is drawn from, if not
+    from where Debian keeps it.
+    """
+
+    @checked
+    def __init__(
+        self,
+        size: Count = 32,
+        styles: Sequence[StyleName] = ("twemoji", "openmoji"),
+        background: str = "white",
+        line: bool = False,
+        held_out: Probability = 0.1,
+        seed: Natural = 0,
+        font: str | None = None,
+    ) -> None:
+        self.size, self.with_lines, self.share, self.seed = size, line, held_out, seed
+        self.canvas = Canvas(size, _solid(background))
+        self.styles = _styles(styles, line, font)
+
+    def check(self, memo_dir: Path | None = None) -> None:
+        refuse_missing([NAMES, *(package for style in self.styles for package in style.packages)])
+        refuse([fault for style in self.styles if (fault := style.fault())])
+
+    def fingerprint(self, memo_dir: Path | None = None) -> str:
+        self.check()
+        content = {style.name: style.content(self._shown(style)) for style in self.styles}
+        names = [file_digest(self._table), versions([NAMES])]
+        settings = [self.size, self.canvas.background, self.with_lines, self.share, self.seed]
+        return digest([content, names, settings])
+
+    def info(self) -> DataInfo:
+        num_train, num_held_out = (len(self._of(split)) for split in ("train", "held_out"))
+        return DataInfo(
+            num_classes=len(CATEGORIES),
+            class_names=CATEGORIES,
+            channels=3,
+            size=self.size,
+            num_train=num_train,
+            num_held_out=num_held_out,
+            has_text=True,
+            source=f"{num_train + num_held_out:,} pictures of emoji from "
+            f"{' and '.join(style.title for style in self.styles)}, whose licences lie beside the shards",
+            left_out=[],
+        )
+
+    def examples(self, split: Split) -> Iterator[Example]:
+        """In an order that mixes classes and styles."""
+        for key, pictogram, style in sorted(self._of(split), key=lambda row: order(row[0])):
+            yield Example(
+                key,
+                style.draw(pictogram, self.canvas),
+                CATEGORIES.index(pictogram.category),
+                f"{style.name} emoji of {pictogram.name}",
+                facts=_facts(pictogram, style),
+                line=style.line(pictogram, self.size) if self.with_lines else None,
+            )
+
+    def notices(self) -> dict[str, str]:
+        return {f"LICENCE-{style.name}.txt": style.notice() for style in self.styles}
+
+    def _of(self, split: Split) -> list[tuple[str, Pictogram, Style]]:
+        """Key, emoji and style of every picture."""
+        return [
+            (f"{style.name}-{pictogram.pair}", pictogram, style)
+            for style in self.styles
+            for pictogram in self._shown(style)
+            if (pictogram.family in self._held_out) == (split == "held_out")
+        ]
+
+    def _shown(self, style: Style) -> list[Pictogram]:
+        return [pictogram for pictogram in self._pictograms if style.has(pictogram)]
+
+    @cached_property
+    def _pictograms(self) -> list[Pictogram]:
+        return read_pictograms(self._table)
+
+    @cached_property
+    def _held_out(self) -> set[str]:
+        return held_out(self._pictograms, self.share, self.seed)
+
+    @property
+    def _table(self) -> Path:
+        return package_folder(NAMES) / "data" / "emoji.json"
+
+
+def _facts(pictogram: Pictogram, style: Style) -> dict[str, object]:
+    return {
+        "style": style.name,
+        "name": pictogram.name,
+        "keywords": pictogram.keywords,
+        "category": pictogram.category,
+        "pair": pictogram.pair,
+        "base": pictogram.base,
+    }
+
+
+def _styles(names: Sequence[str], line: bool, font: str | None) -> list[Style]:
+    known: dict[str, Style] = {style.name: style for style in (Twemoji(), OpenMoji(), Noto(font))}
+    allowed = f"a list of some of {', '.join(known)}, each once"
+    if not names or len({*names}) < len(names) or not {*names} <= {*known}:
+        raise ValueError(f"data.styles must be {allowed}, got {[*names]}")
+    if line and not all(known[name].has_lines for name in names):
+        raise ValueError(f"data.line: only openmoji has strokes apart, and data.styles is {[*names]}; use [openmoji]")
+    if font is not None and "noto" not in names:
+        raise ValueError(f"data.font: has no effect on {[*names]}; leave it null, or add noto to data.styles")
+    return [known[name] for name in names]
+
+
+def _solid(background: str) -> tuple[int, int, int]:
+    try:
+        red, green, blue = ImageColor.getrgb(background)
+    except ValueError as error:
+        raise ValueError(
+            f"data.background must be a solid colour such as white or '#ffcc00', got {background!r}"
+        ) from error
+    return red, green, blue
