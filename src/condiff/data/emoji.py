@@ -132,13 +132,15 @@ def _styles(names: Sequence[str], line: bool, font: str | None) -> list[Style]:
     known: dict[str, Style] = {style.name: style for style in (Twemoji(), OpenMoji(), Noto(font))}
     allowed = f"a list of some of {', '.join(known)}, each once"
     if not names or len({*names}) < len(names) or not {*names} <= {*known}:
-        raise ValueError(f"data.styles must be {allowed}, got {[*names]}")
+        raise ValueError(f"Emoji.styles must be {allowed}, got {[*names]}")
     if line and not all(known[name].has_lines for name in names):
         raise ValueError(
-            f"data.line: only openmoji has strokes apart, and data.styles is {[*names]}; use [openmoji]"
+            f"Emoji.line: only openmoji has strokes apart, and data.styles is {[*names]}; use [openmoji]"
         )
     if font is not None and "noto" not in names:
-        raise ValueError(f"data.font: has no effect on {[*names]}; leave it null, or add noto to data.styles")
+        raise ValueError(
+            f"Emoji.font: has no effect on {[*names]}; leave it null, or add noto to data.styles"
+        )
     return [known[name] for name in names]
 
 
@@ -147,6 +149,6 @@ def _solid(background: str) -> tuple[int, int, int]:
         red, green, blue = ImageColor.getrgb(background)
     except ValueError as error:
         raise ValueError(
-            f"data.background must be a solid colour such as white or '#ffcc00', got {background!r}"
+            f"Emoji.background must be a solid colour such as white or '#ffcc00', got {background!r}"
         ) from error
     return red, green, blue

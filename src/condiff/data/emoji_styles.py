@@ -279,6 +279,8 @@ def _rendered(svg: str, canvas: Canvas) -> np.ndarray:
     from resvg_py import svg_to_bytes  # noqa: PLC0415  an extra
 
     png = svg_to_bytes(svg_string=svg, width=canvas.size, height=canvas.size, skip_system_fonts=True)
-    drawn = Image.open(io.BytesIO(png)).convert("RGBA")
-    ground = Image.new("RGBA", drawn.size, (*canvas.background, 255))
-    return np.asarray(Image.alpha_composite(ground, drawn).convert("RGB"))
+    drawn = Image.open(io.BytesIO(png)).convert("RGBA")  # less high than wide where the drawing is
+    aside, above = ((canvas.size - side) // 2 for side in drawn.size)
+    ground = Image.new("RGBA", (canvas.size, canvas.size), (*canvas.background, 255))
+    ground.alpha_composite(drawn, (aside, above))
+    return np.asarray(ground.convert("RGB"))
