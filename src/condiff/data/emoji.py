@@ -146,9 +146,11 @@ def _styles(names: Sequence[str], line: bool, font: str | None) -> list[Style]:
 
 def _solid(background: str) -> tuple[int, int, int]:
     try:
-        red, green, blue = ImageColor.getrgb(background)
-    except ValueError as error:
+        colour = ImageColor.getrgb(background)
+    except ValueError:
+        colour = ()
+    if len(colour) != 3:
         raise ValueError(
             f"Emoji.background must be a solid colour such as white or '#ffcc00', got {background!r}"
-        ) from error
-    return red, green, blue
+        )
+    return colour
