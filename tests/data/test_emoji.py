@@ -232,8 +232,25 @@ def test_looking_at_the_set_imports_neither_torch_nor_its_packages():
 
 
 @pytest.mark.slow
+def test_every_layer_of_lines_is_grey_and_all_but_one_have_strokes(monkeypatch):
+    drawn = emoji_styles._rendered
+    greys, style = [], OpenMoji()
+
+    def looked_at(svg, canvas):
+        found = drawn(svg, canvas)
+        greys.append(np.ptp(found, axis=2).max() == 0)
+        return found
+
+    monkeypatch.setattr(emoji_styles, "_rendered", looked_at)
+    blank = [name for name, p in PICTOGRAMS.items() if style.line(p, 16).min() > 200]
+    assert blank == ["1f195"]
+    assert len(greys) == 3764
+    assert all(greys)
+
+
+@pytest.mark.slow
 def test_every_picture_shows_something():
     for split in SPLITS:
-        for example in Emoji(size=16).examples(split):
+        for example in Emoji(size=16, background="magenta").examples(split):
             assert example.image.shape == (16, 16, 3), example.key
             assert np.ptp(example.image) > 40, example.key
