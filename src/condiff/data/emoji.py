@@ -57,7 +57,7 @@ class Emoji(Source):
 
     def fingerprint(self, memo_dir: Path | None = None) -> str:
         self.check()
-        content = {style.name: style.content(self._shown(style)) for style in self.styles}
+        content = {style.name: style.content(self._shown[style.name]) for style in self.styles}
         names = [file_digest(self._table), versions([NAMES])]
         settings = [self.size, self.canvas.background, self.with_lines, self.share, self.seed]
         return digest([content, names, settings])
@@ -97,12 +97,14 @@ class Emoji(Source):
         return [
             (f"{style.name}-{pictogram.pair}", pictogram, style)
             for style in self.styles
-            for pictogram in self._shown(style)
+            for pictogram in self._shown[style.name]
             if (pictogram.family in self._held_out) == (split == "held_out")
         ]
 
-    def _shown(self, style: Style) -> list[Pictogram]:
-        return [pictogram for pictogram in self._pictograms if style.has(pictogram)]
+    @cached_property
+    def _shown(self) -> dict[str, list[Pictogram]]:
+        """By style."""
+        return {style.name: [*filter(style.has, self._pictograms)] for style in self.styles}
 
     @cached_property
     def _pictograms(self) -> list[Pictogram]:
