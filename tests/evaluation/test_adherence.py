@@ -100,7 +100,7 @@ def test_shares_and_intervals_are_those_of_the_samples_that_were_asked():
 def test_what_no_caption_says_has_no_share():
     metric = measured(["a red circle"] * 2, on("white", RED), on("black", RED))
     assert [*found(metric)] == ["", "_count", "_colour", "_shape"]
-    assert tuple(f"_{name}" for name in ATTRIBUTES) == Adherence.part_names[1:]
+    assert tuple(f"_{name}" for name in ATTRIBUTES) == Adherence.part_names[3:]
 
 
 def test_real_pictures_adhere_to_their_captions_and_to_no_others():

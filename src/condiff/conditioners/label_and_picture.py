@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
+from condiff.conditioners.conditioner import DROP, Lacking, Uniform
 from condiff.conditioners.label import ClassLabel
 from condiff.diffusion.condition import Condition
 
@@ -28,10 +28,13 @@ class LabelAndPicture(ClassLabel):
         null = Condition(label=label.null.label, concat=torch.zeros_like(picture)) if label.null else None
         return Condition(label=label.label, concat=picture, null=null)
 
-    def drop(self, cond: Condition, u: Tensor, share: float) -> Condition:
-        """One draw u, [B] in [0, 1), for both: a ``share`` lacks the class, one both, one the picture.
+    def dropped(self, batch: Mapping[str, Any], uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
+        """One draw for both: a ``share`` lacks the class, one both, one the picture.
 
-        In this order along u, as InstructPix2Pix's published training does it.
+        In this order along the draw, as InstructPix2Pix's published training does it.
         """
-        kept = cond.where(u >= 2 * share, cond.without("label"))
-        return kept.where((u < share) | (u >= 3 * share), kept.without("concat"))
+        cond, u = self(batch), uniform(DROP)
+        no_label, no_picture = u < 2 * share, (u >= share) & (u < 3 * share)
+        kept = cond.where(~no_label, cond.without("label"))
+        kept = kept.where(~no_picture, kept.without("concat"))
+        return kept, {"label": no_label, "picture": no_picture}

@@ -21,7 +21,7 @@ class Unconditional(ClassLabel):
         super().__init__(num_classes, with_null=False)
 
     @property
-    def num_labels(self) -> int:
+    def num_labels(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return 0
 
     def __call__(self, batch: Mapping[str, Any]) -> Condition:

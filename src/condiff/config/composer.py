@@ -66,7 +66,7 @@ class Composer:
     def plain(self, cfg: DictConfig) -> dict[str, Any]:
         """The study as plain values, every interpolation resolved; a required value stays ``???``."""
         study = {key: self._value(cfg, key, str(key), MAX_DEPTH) for key in cfg if key != "hydra"}
-        return {str(key): value for key, value in study.items() if value is not _UNRESOLVED}
+        return _settled({str(key): value for key, value in study.items() if value is not _UNRESOLVED})
 
     def _base(self, groups: tuple[str, ...], mode: RunMode) -> DictConfig | None:
         key = (str(mode), *groups)
@@ -204,6 +204,14 @@ def _own_logging(key: str) -> dict[str, Any]:
     """The logging configs that come with Hydra; logging imports whatever another one names."""
     folder = Path(str(hydra.__file__)).parent / "conf" / "hydra" / key
     return {path.stem: OmegaConf.load(path) for path in folder.glob("*.yaml")}
+
+
+def _settled(study: dict[str, Any]) -> dict[str, Any]:
+    """Without the one key of a guidance that any of them takes, where it says nothing."""
+    guidance = study.get("guidance")
+    if isinstance(guidance, dict) and guidance.get("negative", "") is None:
+        study["guidance"] = {key: value for key, value in guidance.items() if key != "negative"} or None
+    return study
 
 
 def _first_line(error: BaseException) -> str:

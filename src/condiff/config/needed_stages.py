@@ -5,17 +5,20 @@ from typing import Any
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, at, attribute, words
 from condiff.config.signatures import TargetError, signature_of
+from condiff.config.text_rules import reads_text
 
 _MEASURING = ("metrics", "evaluation", "statistics")
 JUDGED = ("judge", "extractor")  # what a metric looks through: its own, or the study's judge
 
 
 def with_needed_stages(cfg: Config) -> Any:
-    """The stages of a study, with a guidance's second model, the judge of its metrics, the data of both."""
+    """The stages of a study, with encoded captions, a guidance's second model, the judge of its metrics."""
     stages, named = cfg.get("stages"), words(cfg.get("stages"))
     needed = []
     if "samples" in named:
         needed += [attribute(node, "needs_stage") for _, node in objects(at(cfg, "guidance"), "guidance")]
+    if "denoiser" in named and reads_text(cfg):
+        needed += ["texts"]
     if any(stage in named for stage in _MEASURING):
         needed += ["data", "judge"] if any(map(is_judged, at(cfg, "metrics").values())) else []
     if {"evaluation", "statistics"} & {*named} and cfg.get("reference") == "data":

@@ -33,6 +33,13 @@ from condiff.config.network_rules import (
     size_can_be_halved,
 )
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.text_rules import (
+    captions_are_encoded_for_text,
+    metrics_are_told_what_they_read,
+    negative_leads_away,
+    several_are_dropped_in_turn,
+    text_is_attended_to,
+)
 
 Rule = Callable[[Config], Iterator[str]]
 
@@ -190,28 +197,15 @@ def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
             yield f"{key}: has no effect here, only with {_TASKS[key]}; leave it out"
 
 
-def metrics_have_what_they_look_at(cfg: Config) -> Iterator[str]:
-    """A judge is trained on the data that are measured, and pairs come with a study of edits."""
-    stages, edits = words(cfg.get("stages")), attribute(at(cfg, "conditioner"), "needs_source")
-    known = {"sources", "targets"} if edits else {"targets"} if "reconstructions" in stages else set()
+def judges_look_at_their_own(cfg: Config) -> Iterator[str]:
+    """A judge is trained on the data that are measured."""
+    stages = words(cfg.get("stages"))
     others = cfg.get("reference") not in (None, "data") and {"evaluation", "statistics"} & {*stages}
     for name, node in at(cfg, "metrics").items():
         if others and is_judged(node):
             yield (
                 f"metrics.{name}: looks through a judge, which is trained on the data, and these are not the"
                 " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
-            )
-        if isinstance(node, dict) and attribute(node, "needs_text") and "metrics" in stages:
-            yield (
-                f"metrics.{name}: reads captions, which samples of a study do not have; use task=evaluate of"
-                " a folder with metadata.jsonl, or metrics=judged"
-            )
-        sides = [argument(node, side) for side in ("fake", "real")] if isinstance(node, dict) else []
-        paired = " and ".join(side for side in ("sources", "targets") if side in sides and side not in known)
-        if paired and "metrics" in stages:
-            yield (
-                f"metrics.{name}: compares {paired}, which only a study of edits has; use"
-                " experiment=instruct_pix2pix, or metrics=judged"
             )
 
 
@@ -291,7 +285,12 @@ RULES: tuple[Rule, ...] = (
     samples_are_enough,
     extrapolations_have_more_samples_than_features,
     pictures_are_for_an_evaluation,
-    metrics_have_what_they_look_at,
+    judges_look_at_their_own,
+    metrics_are_told_what_they_read,
+    text_is_attended_to,
+    captions_are_encoded_for_text,
+    several_are_dropped_in_turn,
+    negative_leads_away,
     names_are_earned,
     logger_is_understood,
     devices_have_work,

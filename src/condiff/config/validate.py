@@ -12,6 +12,7 @@ from condiff.config.signatures import Signature, TargetError, signature_of
 from condiff.config.values import MisfitError, fit, is_plain
 from condiff.errors import ConfigError
 
+_NEGATIVE = "guidance.negative"  # what samples are led away from in words, whichever the guidance
 CHECK = "check"  # the stage that counts what the stages of a study would take
 
 
@@ -113,6 +114,8 @@ class _Check:
 
     def argument(self, key: Any, value: Any, signature: Signature, path: str) -> Any:
         known, below = signature.parameters, _below(path, key)
+        if below == _NEGATIVE:
+            return self.value(value, str | list[str] | None, below)
         if key == "_target_":
             return value
         if key == "_partial_":

@@ -26,24 +26,26 @@ class Adherence(EachSample):
 
     An attribute counts where a caption says it, and is right where every thing that is asked for has it. What
     is asked for is paired with what is found so that most agrees; a thing too many makes the count wrong.
+    Captions of things that no training picture shows are told apart from those of seen ones.
     """
 
     needs_text = True
     one_size = True  # pictures of several sizes do not come in the order of their captions
     higher_is_better = True
     part_names: ClassVar = (
-        "", "_count", "_colour", "_shape", "_size", "_place", "_relation", "_background",
+        "", "_seen", "_unseen", "_count", "_colour", "_shape", "_size", "_place", "_relation", "_background",
     )  # fmt: skip
     right: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[Scene] = []
+        self.unseen: set[str] = set()
         self.protocol = "samples, all shapes as the caption says by image analysis"
         self.add_state("right", [], dist_reduce_fx="cat")
 
-    def tell(self, captions: Sequence[str]) -> None:
-        self.asked = [parse(caption) for caption in captions]
+    def tell(self, captions: Sequence[str], unseen: Sequence[str] = ()) -> None:
+        self.asked, self.unseen = [parse(caption) for caption in captions], {*unseen}
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ class Adherence(EachSample):
     def parts(self) -> Iterator[tuple[str, Tensor, Interval | None]]:
         """An attribute that no caption says has no share."""
         yield "", type(self).compute(self), self.interval()
-        for name, right in self._each().items():
+        for name, right in {**self._by_seen(), **self._each()}.items():
             yield f"_{name}", right.double().mean(), wilson(int(right.sum()), len(right))
 
     def caveat(self) -> str:
@@ -85,6 +87,13 @@ class Adherence(EachSample):
 
     def per_sample(self) -> Tensor:
         return self.in_turn(self._all_right())
+
+    def _by_seen(self) -> dict[str, Tensor]:
+        """Which are all right: of samples whose captions name only what training showed, and of others."""
+        new = [any(thing.kind in self.unseen for thing in scene.things) for scene in self.asked]
+        is_new, right = torch.tensor(new)[gathered(self.place).cpu()], self._all_right()
+        split = {"seen": right[~is_new.to(right.device)], "unseen": right[is_new.to(right.device)]}
+        return {name: some for name, some in split.items() if len(some)} if any(new) else {}
 
     def _all_right(self) -> Tensor:
         """[N] bool"""

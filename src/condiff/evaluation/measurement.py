@@ -57,8 +57,11 @@ class Measurement(Metric):
     def update(self, side: str, images: Tensor, label: Tensor | None) -> None:
         """Take in images, [B, C, H, W] in [-1, 1], of one of its sets, with their labels, [B]."""
 
-    def tell(self, captions: Sequence[str]) -> None:
-        """Say what all samples were to show, in their order, before it sees them."""
+    def tell(self, captions: Sequence[str], unseen: Sequence[str] = ()) -> None:
+        """Say what all samples were to show, in their order, before it sees them.
+
+        ``unseen`` are things in captions that no training picture shows.
+        """
         raise NotImplementedError
 
     @property

@@ -1,6 +1,6 @@
 """Plain conditional diffusion: DDPM, latent classifier-free guidance and rectified flow are all this."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -24,7 +24,9 @@ class Conditioner(Protocol):
 
     def __call__(self, batch: Mapping[str, Any]) -> Condition: ...
 
-    def drop(self, cond: Condition, u: Tensor, share: float) -> Condition: ...
+    def dropped(
+        self, batch: Mapping[str, Any], uniform: Callable[[str], Tensor], share: float
+    ) -> tuple[Condition, dict[str, Tensor]]: ...
 
 
 class Diffusion(Method):
@@ -66,16 +68,17 @@ class Diffusion(Method):
     def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
         x0 = clean(batch, draws, self.space)
         t = self.times(draws, self.denoiser.process)
-        error, m = self.denoiser.loss(x0, draws.normal("eps", *x0.shape[1:]), t, self.condition(batch, draws))
+        cond, lacking = self.condition(batch, draws)
+        error, m = self.denoiser.loss(x0, draws.normal("eps", *x0.shape[1:]), t, cond)
         weighted = self.weight(m, self.denoiser.parameterization) * error
         self.by_noise = m.angle.detach().flatten(), weighted.detach().flatten()
         balance = self.times.balance
         loss = weighted if balance is None else balance.to(weighted) * weighted.flatten()
-        return {"loss": loss.mean(), "error": error.detach().mean()}
+        dropped = {f"dropped_{name}": which.float().mean() for name, which in lacking.items()}
+        return {"loss": loss.mean(), "error": error.detach().mean(), **dropped}
 
-    def condition(self, batch: Mapping[str, Any], draws: Draws) -> Condition:
-        """The batch's condition, with a ``drop_condition`` share of the samples not asked for."""
-        cond = self.conditioner(batch)
+    def condition(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Condition, dict[str, Tensor]]:
+        """The batch's condition, a ``drop_condition`` share of it not asked for, and what who is not told."""
         if self.drop_condition == 0:
-            return cond
-        return self.conditioner.drop(cond, draws.uniform("drop_condition"), self.drop_condition)
+            return self.conditioner(batch), {}
+        return self.conditioner.dropped(batch, draws.uniform, self.drop_condition)

@@ -76,10 +76,12 @@ class UNet(nn.Module):
 class CrossAttentionUNet(nn.Module):
     """Backbone: a U-Net that attends to tokens (diffusers ``UNet2DConditionModel``).
 
-    A study of labels alone gets one learned token for each label.
+    A study of labels alone gets one learned token for each label. Tokens of text are as wide as their encoder
+    makes them, ``text_width``, and a label's token is then as wide as they are.
     """
 
     needs_condition: ClassVar[bool] = True
+    attends: ClassVar[bool] = True  # to tokens, such as those of a text
 
     @checked
     def __init__(
@@ -96,9 +98,11 @@ class CrossAttentionUNet(nn.Module):
         dropout: Probability = 0.0,
         learned_variance: bool = False,
         concat_channels: Natural = 0,
+        text_width: Natural = 0,
     ) -> None:
         super().__init__()
         check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
+        token_width = text_width or token_width
         self.label_tokens = nn.Embedding(num_labels, token_width) if num_labels else None
         self.net = UNet2DConditionModel(
             sample_size=size,

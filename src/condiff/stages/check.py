@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from condiff.conditioners.label import ClassLabel
+from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
 from condiff.config.nodes import at, class_of
 from condiff.data.source import DataInfo
@@ -26,6 +26,7 @@ from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.methods.settings import Training
 from condiff.reports.checked import CHECKED
+from condiff.stages.asked import built_guidance
 from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
 from condiff.stages.parameters import parameters_of
@@ -180,7 +181,7 @@ def _sampling(
         denoisers.get("weaker"),
     )
     sampler = build(cfg["sampler"], "sampler")
-    sampler(build(cfg["guidance"], "guidance")(models), x, cond, _Unheard(0, [0]))
+    sampler(built_guidance(cfg["guidance"])(models), x, cond, _Unheard(0, [0]))
     return {
         "steps": sampler.steps,
         "sampler": class_of(cfg["sampler"]),
@@ -213,9 +214,9 @@ class _Unheard(SampleNoise):
         return torch.empty(1, *shape, device=META)
 
 
-def _asked(conditioner: ClassLabel, shape: list[int]) -> Condition:
+def _asked(conditioner: Conditioner, shape: list[int]) -> Condition:
     label, source = torch.zeros(1, dtype=torch.int64), torch.empty(1, *shape)
-    return conditioner({"label": label, "source": source}).to(META)
+    return conditioner.example({"label": label, "source": source, "text": [""]}).to(META)
 
 
 def _middle(process: Process) -> Marginal:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from condiff.conditioners.label import ClassLabel
+from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
@@ -16,19 +16,20 @@ from condiff.diffusion.variational import Likelihood, VariationalBound, density,
 from condiff.files import read_json, write_json
 from condiff.stages.latents import load_space
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
+from condiff.stages.texts import built_conditioner
 from condiff.stages.training import fit, kept_weights, load_file_into, load_weights
 from condiff.stages.untrained import is_given, take
 
 SHAPE = "shape.json"
 # A denoiser, what encodes its condition, and the shape [C, H, W] of x0.
-Trained = tuple[NetworkDenoiser, ClassLabel, list[int]]
+Trained = tuple[NetworkDenoiser, Conditioner, list[int]]
 
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     source = inputs.get("latents", inputs["data"])
     data = ShardDataset(source.path, "train")
     shape, own = shape_of(data), _own(cfg)
-    conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path))
+    conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path), inputs.get("texts"))
     denoiser = built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels)
     write_json(out / SHAPE, shape)
     if is_given(own["network"]):
@@ -56,10 +57,12 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
 
 
 @lru_cache(KEPT)
-def load_denoiser(artifact: Artifact, data: Artifact, step: int | None = None) -> Trained:
+def load_denoiser(
+    artifact: Artifact, data: Artifact, texts: Artifact | None = None, step: int | None = None
+) -> Trained:
     """In evaluation mode, with the weights of the end or those kept at a step."""
     cfg, shape = artifact.manifest["config"], read_json(artifact.path / SHAPE)
-    conditioner = build_conditioner(cfg, DataInfo.read(data.path))
+    conditioner = build_conditioner(cfg, DataInfo.read(data.path), texts)
     denoiser = built_denoiser(cfg, conditioner, shape)
     if step is None:
         load_weights(denoiser.network, artifact.path)
@@ -68,13 +71,13 @@ def load_denoiser(artifact: Artifact, data: Artifact, step: int | None = None) -
     return denoiser.eval(), conditioner, shape
 
 
-def build_conditioner(cfg: Config, info: DataInfo) -> ClassLabel:
-    with_null = cfg["method"]["drop_condition"] > 0
-    return build(cfg["conditioner"], "conditioner", num_classes=max(1, info.num_classes), with_null=with_null)
+def build_conditioner(cfg: Config, info: DataInfo, texts: Artifact | None = None) -> Conditioner:
+    """The condition of a denoiser; it has a null where that is trained, too."""
+    return built_conditioner(cfg, info, cfg["method"]["drop_condition"] > 0, texts)
 
 
 def built_denoiser(
-    cfg: Config, conditioner: ClassLabel, shape: list[int], likelihood: Likelihood = levels
+    cfg: Config, conditioner: Conditioner, shape: list[int], likelihood: Likelihood = levels
 ) -> NetworkDenoiser:
     """A denoiser as its training starts: the one place where network, process and parameterization meet."""
     network = built_network(cfg, conditioner, shape)
@@ -83,18 +86,18 @@ def built_denoiser(
     return NetworkDenoiser(network, process, parameterization, VariationalBound(likelihood=likelihood))
 
 
-def built_network(cfg: Config, conditioner: ClassLabel, shape: list[int]) -> nn.Module:
+def built_network(cfg: Config, conditioner: Conditioner, shape: list[int]) -> nn.Module:
     """The network of a denoiser as its training starts, for x0 of this shape, [C, H, W]."""
     torch.manual_seed(cfg["seed"])
     channels, size, _ = shape
-    stacked = conditioner.concat_channels(channels)
+    wired = {"concat_channels": conditioner.concat_channels(channels), "text_width": conditioner.token_width}
     return build(
         _own(cfg)["network"],
         network_path(cfg),
         channels=channels,
         size=size,
         num_labels=conditioner.num_labels,
-        **({"concat_channels": stacked} if stacked else {}),
+        **{name: value for name, value in wired.items() if value},
     )
 
 

@@ -1,17 +1,22 @@
 """Weights that a config gives to a network, which is then used as it is; no torch."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from condiff.autoencoders.published import fetched, found
 from condiff.config.given_rules import PLACES
+from condiff.config.kinds import objects
 from condiff.config.network_rules import size_can_be_halved
-from condiff.config.nodes import at
+from condiff.config.nodes import argument, at, attribute
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError
+from condiff.pretrained import model_folder
 from condiff.stages.outside import content
 from condiff.stages.stage import Config
+
+_AUTOENCODER = f"{'.'.join(PLACES['autoencoder'])}.weights"
 
 
 def weights_are_there(cfg: Config) -> None:
@@ -28,7 +33,9 @@ def weights_are_there(cfg: Config) -> None:
     ]
     if "autoencoder" in (cfg["check"] or cfg["stages"]):
         for weights in _named(cfg, "autoencoder"):
-            missing += _lines(fetched, weights)
+            missing += _lines(partial(fetched, weights), _AUTOENCODER)
+    if "texts" in cfg["stages"]:
+        missing += [line for path, node in _encoders(cfg) for line in _lines(partial(_folder, node), path)]
     if missing:
         raise ConfigError(*missing)
 
@@ -38,7 +45,7 @@ def first_stage_fits(cfg: Config, info: DataInfo) -> None:
     if "autoencoder" not in cfg["stages"]:
         return
     for weights in _named(cfg, "autoencoder"):
-        wrong = _lines(lambda weights: found(weights).fit(info.channels), weights)
+        wrong = _lines(partial(_fit, weights, info.channels), _AUTOENCODER)
         if not wrong:
             own = {"network": {"downsampling": found(weights).downsampling}}
             data = {**cfg["data"], "size": info.size}
@@ -50,6 +57,11 @@ def first_stage_fits(cfg: Config, info: DataInfo) -> None:
 def of_autoencoder(cfg: Config, cache: Path) -> str | None:
     """The files of the autoencoder that is given; None where it is trained."""
     return content([str(file) for weights in _named(cfg, "autoencoder") for file in _files(weights)], cache)
+
+
+def of_texts(cfg: Config, cache: Path) -> str | None:
+    """The files of the encoders of text."""
+    return content([_there(node) for _, node in _encoders(cfg)], cache)
 
 
 def of_denoiser(cfg: Config, cache: Path) -> str | None:
@@ -73,12 +85,36 @@ def _files(weights: str) -> list[Path]:
         return [Path(weights)]
 
 
-def _lines(look: Callable[[str], Any], weights: str) -> list[str]:
-    """What is wrong with an autoencoder, told under its key."""
+def _encoders(cfg: Config) -> list[tuple[str, Config]]:
+    every = objects(cfg["conditioner"], "conditioner")
+    return [(path, node) for path, node in every if path.rpartition(".")[2] == "encoder"]
+
+
+def _fit(weights: str, channels: int) -> None:
+    found(weights).fit(channels)
+
+
+def _folder(node: Config, download: bool = True) -> Path:
+    """Of an encoder of text; ValueError where it is not there, nor to be downloaded as it asks for."""
+    model, path = argument(node, "model"), argument(node, "path")
+    fetch = download and bool(argument(node, "download"))
+    return model_folder(attribute(node, "package"), model or "", path, fetch)
+
+
+def _there(node: Config) -> str:
+    """Where its files are; where they are not, which is told elsewhere, its name."""
     try:
-        look(weights)
+        return str(_folder(node, download=False))
+    except ValueError:
+        return str(argument(node, "path") or argument(node, "model"))
+
+
+def _lines(look: Callable[[], Any], path: str) -> list[str]:
+    """What is wrong with what is given, told under its key."""
+    try:
+        look()
     except ValueError as error:
-        return [f"{'.'.join(PLACES['autoencoder'])}.weights: {error}"]
+        return [f"{path}: {error}"]
     return []
 
 

@@ -22,6 +22,7 @@ from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.files import digest, write_json, written_whole
 from condiff.progress import track
+from condiff.stages.asked import captions_of
 from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics
@@ -44,6 +45,7 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     ranks, metrics = runtime.ranks, ready(cfg, inputs, runtime)
     made = next(inputs[stage] for stage in MADE if stage in inputs).path / PICTURES_MADE
     share = ranks.share(num_pictures(made))
+    tell(metrics, load_asked(made), inputs["data"])
     take_in_samples(metrics, load_share(made, share), share, runtime)
     entries, values = entries_of(metrics, ranks), per_sample_of(metrics, ranks)
     if ranks.leads:
@@ -89,6 +91,15 @@ def take_in_real(
     recall(metrics, data.key, runtime.statistics, ranks)
     take_in(metrics, {side: partial(_real, data, side, place, ranks) for side in SPLITS}, ranks)
     keep(metrics, data.key, runtime.statistics, ranks)
+
+
+def tell(metrics: Mapping[str, Measurement], stored: Mapping[str, Tensor], data: Artifact) -> None:
+    """Say to the metrics that ask for it what all samples are to show in words."""
+    captions = captions_of(stored)
+    for name, metric in metrics.items():
+        if metric.needs_text:
+            with told_of(name):
+                metric.tell(captions or [], DataInfo.read(data.path).unseen)
 
 
 def take_in_samples(
@@ -163,7 +174,7 @@ def per_sample_of(metrics: Mapping[str, Measurement], ranks: Ranks | None = None
 def write_per_sample(path: Path, values: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
     """The file of these values, which says by a hash what the samples were to show; none without values."""
     asked = sha256()
-    for name in ("label", "source"):
+    for name in ("label", "source", "text"):
         if name in stored:
             asked.update(stored[name].cpu().contiguous().numpy().tobytes())
     if values:

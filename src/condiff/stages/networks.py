@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from condiff.conditioners.label import ClassLabel
+from condiff.conditioners.conditioner import Conditioner
 from condiff.stages.classifier import built_classifier
 from condiff.stages.denoiser import built_network
 from condiff.stages.stage import Config
 
 
 def makers(
-    cfg: Config, stages: Collection[str], conditioner: ClassLabel, shape: list[int], num_classes: int
+    cfg: Config, stages: Collection[str], conditioner: Conditioner, shape: list[int], num_classes: int
 ) -> dict[str, Callable[[], Any]]:
     """What makes the network of each of these stages that has one, for x0 of this shape, [C, H, W]."""
     own = {key: part for key, part in cfg.items() if key != "weaker"}

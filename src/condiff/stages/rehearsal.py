@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from condiff.conditioners.label import ClassLabel
+from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
 from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
+from condiff.stages.asked import built_guidance
 from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
 from condiff.stages.untrained import fill
@@ -50,11 +51,11 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
     sampler = build(cfg["sampler"], "sampler")
     shortened = build({**cfg["sampler"], "steps": min(sampler.steps, STEPS)}, "sampler")
     label, source = torch.arange(2) % max(1, info.num_classes), torch.zeros(2, *shape)
-    cond = conditioner({"label": label, "source": source}).to(place)
+    cond = conditioner.example({"label": label, "source": source, "text": ["", ""]}).to(place)
     rng = SampleNoise(0, range(2), place)
     with _told_under("guidance"):
         models = Models(denoisers["denoiser"], log_p, denoisers.get("weaker"))
-        guided = build(cfg["guidance"], "guidance")(models)
+        guided = built_guidance(cfg["guidance"])(models)
     with _told_under("sampler"), _only_shapes() if place == META else nullcontext():
         shortened(guided, rng.normal(*shape), cond, rng)
     with _told_under("sampler"):
@@ -62,7 +63,7 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
 
 
 def _networks(
-    cfg: Config, conditioner: ClassLabel, shape: list[int], num_classes: int
+    cfg: Config, conditioner: Conditioner, shape: list[int], num_classes: int
 ) -> tuple[dict[str, Any], torch.device]:
     """Those of the study, by stage, with the weights they are given, and where they are."""
     makes = makers(cfg, cfg["stages"], conditioner, shape, num_classes)

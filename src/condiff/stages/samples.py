@@ -9,12 +9,12 @@ from torch import Tensor
 
 from condiff.callbacks.ranks import Alone, Ranks
 from condiff.config.build import build
-from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
 from condiff.progress import bar
+from condiff.stages.asked import asked, built_guidance, condition_of
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.classifier import load_classifier
 from condiff.stages.denoiser import Trained, load_denoiser
@@ -27,7 +27,7 @@ from condiff.stages.stage import PICTURES_MADE, Artifact, Config, Runtime
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
-    trained = load_denoiser(inputs["denoiser"], inputs["data"], cfg["checkpoint"])
+    trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"), cfg["checkpoint"])
     ranks = runtime.ranks
     size = runtime.sample_batch
     steps = -(-len(ranks.share(cfg["num_samples"])) // size) * build(cfg["sampler"], "sampler").steps
@@ -56,7 +56,7 @@ def drawn(
     Each of the ``ranks`` draws its share, ``size`` at a time, and the one that leads is given all of them.
     """
     ranks, total = ranks or Alone(), cfg["num_samples"]
-    wanted = asked(total, inputs["data"], trained[1].needs_source)
+    wanted = asked(total, inputs["data"], trained[1])
     images = drawn_of(cfg, inputs, trained, place, wanted, ranks.share(total), say, size)
     return {"image": ranks.gathered(images, total), **wanted}
 
@@ -73,7 +73,7 @@ def drawn_of(
 ) -> Tensor:
     """The images, [n, C, H, W] in [-1, 1], of a share of what is ``wanted``, which may be none."""
     denoiser, conditioner, shape = trained
-    guided = build(cfg["guidance"], "guidance")(_models(denoiser, inputs, place))
+    guided = built_guidance(cfg["guidance"])(_models(denoiser, inputs, place))
     sampler, (encode, decode) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
     info = DataInfo.read(inputs["data"].path)
     images = [torch.empty(0, info.channels, info.size, info.size)]
@@ -83,22 +83,10 @@ def drawn_of(
         rng = SampleNoise(cfg["seed"], some, place, torch.float32)
         if "source" in part:
             part["source"] = encode(part["source"])
-        x0 = sampler(guided, rng.normal(*shape), conditioner(part), rng, lambda _: say())
+        cond = condition_of(conditioner, part, some.start, cfg["guidance"])
+        x0 = sampler(guided, rng.normal(*shape), cond, rng, lambda _: say())
         images.append(decode(x0).cpu())
     return torch.cat(images)
-
-
-def asked(num_samples: int, data: Artifact, of_pictures: bool) -> dict[str, Tensor]:
-    """What each sample is to show: ``label``, [N], the classes in turn; or the held-out pictures in turn.
-
-    Of these, ``source``, [N, C, H, W] in [-1, 1], is what to change, ``label`` how, ``target`` the answer.
-    """
-    if not of_pictures:
-        return {"label": torch.arange(num_samples) % max(1, DataInfo.read(data.path).num_classes)}
-    held_out = ShardDataset(data.path, "held_out")
-    rows = [(0, place, place % len(held_out)) for place in range(num_samples)]
-    batch = held_out.__getitems__(rows)
-    return {"label": batch["label"], "source": batch["source"], "target": batch["image"]}
 
 
 def _models(denoiser: NetworkDenoiser, inputs: Mapping[str, Artifact], place: torch.device) -> Models:

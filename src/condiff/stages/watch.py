@@ -17,12 +17,13 @@ from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.evaluation.measurement import Measurement
 from condiff.reports.grid import grid
+from condiff.stages.asked import asked
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
-from condiff.stages.metrics import entries_of, metrics_of, take_in_real, take_in_samples
+from condiff.stages.metrics import entries_of, metrics_of, take_in_real, take_in_samples, tell
 from condiff.stages.pictures import as_stored, to_uint8
 from condiff.stages.report import guided
-from condiff.stages.samples import asked, drawn, drawn_of
+from condiff.stages.samples import drawn, drawn_of
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import Drawing
 
@@ -52,16 +53,17 @@ class Watch:
             averaged = NetworkDenoiser(network, denoiser.process, denoiser.parameterization)
             metrics = copy.deepcopy(self._ready())
             total, ranks = self.cfg["num_samples"], self.runtime.ranks
-            part, share = self._drawn((averaged, conditioner, shape), total), ranks.share(total)
+            wanted, share = asked(total, self.done["data"], conditioner), ranks.share(total)
+            part = self._drawn((averaged, conditioner, shape), wanted, share)
+            tell(metrics, wanted, self.done["data"])
             take_in_samples(metrics, as_stored(part), share, self.runtime)
             return {name: entry["value"] for name, entry in entries_of(metrics, ranks).items()}
 
         return measure
 
-    def _drawn(self, trained: Trained, total: int) -> dict[str, Tensor]:
-        """This rank's share of the samples, and of what each is to show."""
+    def _drawn(self, trained: Trained, wanted: Mapping[str, Tensor], share: range) -> dict[str, Tensor]:
+        """A rank's share of the samples, and of what each is to show."""
         ranks, size = self.runtime.ranks, self.runtime.sample_batch
-        share, wanted = ranks.share(total), asked(total, self.done["data"], trained[1].needs_source)
         images = drawn_of(self.cfg, self.done, trained, self.place, wanted, share, ranks.alive, size)
         return {"image": images, **{name: rows[share.start : share.stop] for name, rows in wanted.items()}}
 

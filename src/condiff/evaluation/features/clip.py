@@ -8,8 +8,8 @@ from torch import Tensor
 
 from condiff.evaluation.features.frozen import FrozenFeatures
 from condiff.evaluation.features.preprocess import Bicubic, Preprocess
-from condiff.evaluation.features.pretrained import content, folder_of, library, loaded, read
 from condiff.evaluation.features.standardized import CLIP, standardized
+from condiff.pretrained import content, folder_of, library, loaded, read
 
 
 class Clip(FrozenFeatures):
@@ -40,7 +40,7 @@ class Clip(FrozenFeatures):
     @torch.no_grad()
     def texts(self, captions: Sequence[str]) -> Tensor:
         """[N, feature_dim], on the device of the last pictures; a caption is cut at the model's length."""
-        tokenizer = library("transformers").AutoTokenizer
+        tokenizer = library("transformers", "features").AutoTokenizer
         found = read(
             lambda: tokenizer.from_pretrained(self.folder, local_files_only=True), "a tokenizer", self.folder
         )

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from condiff.evaluation.features.frozen import FrozenFeatures
 from condiff.evaluation.features.preprocess import Bicubic, Preprocess
-from condiff.evaluation.features.pretrained import content, folder_of, loaded
 from condiff.evaluation.features.standardized import IMAGENET, standardized
+from condiff.pretrained import content, folder_of, loaded
 from condiff.ranges import Count, checked
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,7 +11,7 @@ from safetensors import SafetensorError
 
 from condiff.files import file_digest
 
-_EXTRA = "pip install 'condiff[features]'"
+INSIDE = "text_encoder"  # where a pipeline's folder has its text encoder
 _FILES = ("*.json", "*.txt", "*.safetensors")  # no pickle is ever read, nor code
 
 
@@ -22,7 +23,7 @@ def folder_of(model: str, path: str | None, download: bool) -> Path:
         if missing:
             raise ValueError(f"{folder} is no folder of a model: it has no {missing[0]}")
         return folder
-    hub = library("huggingface_hub")
+    hub = library("huggingface_hub", "features")
     try:
         return Path(hub.snapshot_download(model, local_files_only=not download, allow_patterns=_FILES))
     except (OSError, ValueError, RuntimeError) as error:
@@ -35,7 +36,7 @@ def folder_of(model: str, path: str | None, download: bool) -> Path:
 
 def loaded(model_class: str, folder: Path) -> Any:
     """A model of a class of transformers with the weights of a folder; ValueError where they do not fit."""
-    transformers = library("transformers")
+    transformers = library("transformers", "features")
     transformers.utils.logging.disable_progress_bar()
     make = getattr(transformers, model_class).from_pretrained
     options = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
@@ -59,12 +60,32 @@ def content(folder: Path) -> str:
     return ".".join(file_digest(file)[:16] for file in sorted(folder.glob("*.safetensors")))
 
 
-def library(name: str) -> ModuleType:
-    """An optional library, imported when something is built with it."""
+def library(name: str, extra: str) -> ModuleType:
+    """An optional library, imported when something is built with it; ``extra`` is what installs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ValueError(f"needs the package {name}; {_EXTRA}") from error
+        raise ValueError(_lacks(name, extra)) from error
+
+
+def model_folder(package: str | None, model: str, path: str | None, download: bool = False) -> Path:
+    """Where a text encoder lies: in a folder, or in that of a pipeline; in a package; in the hub's cache.
+
+    ValueError where it is in none of them.
+    """
+    if path is not None:
+        inside = Path(path).expanduser() / INSIDE
+        return folder_of(model, str(inside) if inside.is_dir() else path, download)
+    if package is None:
+        return folder_of(model, path, download)
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise ValueError(_lacks(package, "text"))
+    return Path(found.origin).parent / "model"
+
+
+def _lacks(name: str, extra: str) -> str:
+    return f"needs the package {name}; pip install 'condiff[{extra}]'"
 
 
 def _first_line(error: Exception) -> str:

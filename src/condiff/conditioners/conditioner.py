@@ -1,0 +1,56 @@
+"""What every conditioner is: from a batch to its condition, and what it is to ask for less."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from condiff.diffusion.condition import Condition
+
+Uniform = Callable[[str], Tensor]  # a stream of draws by its name, [B] in [0, 1)
+Lacking = dict[str, Tensor]  # by what a condition is made of, which samples are not told it, [B] bool
+DROP = "drop_condition"  # the stream that a condition is dropped by
+
+
+class Conditioner(ABC):
+    """Encodes what samples are conditioned on; its null is what "not asked for" is, in training as in use."""
+
+    gives: ClassVar[tuple[str, ...]]  # fields of the condition
+    needs_source: ClassVar[bool] = False  # whether it reads the picture that an example was made from
+    needs_text: ClassVar[bool] = False  # whether it reads captions
+    most_dropped: ClassVar[float] = 1.0  # the largest share that ``dropped`` can be asked for
+
+    num_labels: int = 0  # rows of an embedding table that holds every label and the null
+    token_width: int = 0  # of what it gives to be attended to
+
+    @abstractmethod
+    def __call__(self, batch: Mapping[str, Any]) -> Condition: ...
+
+    @abstractmethod
+    def dropped(self, batch: Mapping[str, Any], uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
+        """The condition, a share of it not asked for, and of what each sample is not told."""
+
+    def concat_channels(self, channels: int) -> int:
+        """How many channels it stacks under x_t, which has ``channels``."""
+        return 0
+
+    def example(self, batch: Mapping[str, Any]) -> Condition:
+        """A condition of the right shapes, for which nothing large is loaded."""
+        return self(batch)
+
+    def encode(self, texts: Collection[str], folder: Path, place: torch.device | str) -> None:
+        """Leave in a folder what it needs to know of these texts, found out on a device."""
+        return
+
+    def recall(self, folder: Path) -> None:
+        """Take what it left in a folder."""
+        return
+
+
+def without(cond: Condition, uniform: Uniform, share: float, name: str) -> tuple[Condition, Lacking]:
+    """The condition, nothing asked for in a share of the samples."""
+    lacking = uniform(DROP) < share
+    return cond.where(~lacking, cond.without()), {name: lacking}

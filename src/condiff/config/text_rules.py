@@ -1,0 +1,86 @@
+"""Whether a study has what its condition, its guidance and its metrics read: captions, pictures."""
+
+from collections.abc import Iterator
+
+from condiff.config.kinds import objects
+from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+
+
+def reads_text(cfg: Config) -> bool:
+    """Whether the condition of a study, or a part of it, is made of captions."""
+    return any(attribute(node, "needs_text") for _, node in objects(at(cfg, "conditioner"), ""))
+
+
+def text_is_attended_to(cfg: Config) -> Iterator[str]:
+    """Tokens of text need a network with attention to them."""
+    for path in ("network", "weaker.network"):
+        node = at(cfg, *path.split("."))
+        if reads_text(cfg) and "_target_" in node and not attribute(node, "attends"):
+            yield (
+                f"{path}: {class_of(node)} cannot attend to text, which conditioner"
+                f" {class_of(at(cfg, 'conditioner'))} gives; use network=unet_cross_attention, or"
+                " conditioner=label"
+            )
+
+
+def captions_are_encoded_for_text(cfg: Config) -> Iterator[str]:
+    """The stage that encodes captions comes by itself with a condition that reads them, and with no other."""
+    if "texts" in words(cfg.get("stages")) and not reads_text(cfg):
+        yield (
+            "stages: texts has no captions to encode where conditioner is"
+            f" {class_of(at(cfg, 'conditioner'))}; leave it out, or use conditioner=text"
+        )
+
+
+def several_are_dropped_in_turn(cfg: Config) -> Iterator[str]:
+    """Where parts are dropped one at a time, all of those shares and one more must fit into the whole."""
+    drop = argument(at(cfg, "method"), "drop_condition")
+    for path, node in objects(at(cfg, "conditioner"), "conditioner"):
+        parts = at(node, "parts")
+        if argument(node, "dropout") != "exclusive" or not parts or not isinstance(drop, int | float):
+            continue
+        most = 1 / (len(parts) + 1)
+        if drop > most:
+            yield (
+                f"method.drop_condition: must be at most {most:.3g} with {path}.dropout=exclusive and"
+                f" {len(parts)} parts, got {drop:g}"
+            )
+
+
+def negative_leads_away(cfg: Config) -> Iterator[str]:
+    """A negative text is what a guidance by the null leads away from, where there is text and guidance."""
+    guidance = at(cfg, "guidance")
+    negative = guidance.get("negative")
+    if not negative:
+        return
+    if not reads_text(cfg):
+        yield (
+            f"guidance.negative: has no effect where conditioner is {class_of(at(cfg, 'conditioner'))}, which"
+            " reads no text; use conditioner=text, or guidance=negative guidance.label=K"
+        )
+    if not any(attribute(node, "needs_null") for _, node in objects(guidance, "guidance")):
+        yield (
+            f"guidance.negative: has no effect with {class_of(guidance)}, which does not lead away from what is"
+            " not asked for; use guidance=cfg"
+        )
+
+
+def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
+    """Captions come with a study of text, and sources and answers with a study of edits."""
+    stages, edits = words(cfg.get("stages")), attribute(at(cfg, "conditioner"), "needs_source")
+    known = {"sources", "targets"} if edits else {"targets"} if "reconstructions" in stages else set()
+    for name, node in at(cfg, "metrics").items():
+        if not isinstance(node, dict) or "metrics" not in stages:
+            continue
+        if attribute(node, "needs_text") and not reads_text(cfg):
+            yield (
+                f"metrics.{name}: reads captions, which samples of this study do not have; use"
+                " conditioner=text, task=evaluate of a folder with metadata.jsonl, or metrics=judged"
+            )
+        sides = [argument(node, side) for side in ("fake", "real")]
+        paired = " and ".join(side for side in ("sources", "targets") if side in sides and side not in known)
+        if paired:
+            yield (
+                f"metrics.{name}: compares {paired}, which only a study of edits has; use"
+                " experiment=instruct_pix2pix, or metrics=judged"
+            )

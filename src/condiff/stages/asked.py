@@ -1,0 +1,79 @@
+"""What samples are asked to show, and what they are led away from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condiff.conditioners.conditioner import Conditioner
+from condiff.config.build import build
+from condiff.data.dataset import ShardDataset
+from condiff.data.source import DataInfo
+from condiff.diffusion.condition import Condition
+from condiff.diffusion.guidance import Guidance
+from condiff.stages.stage import Artifact, Config
+
+NEGATIVE = "negative"  # of a guidance: in the place of "not asked for", whatever its rule
+_OF_TEXT = ("tokens", "token_mask", "pooled")
+
+
+def asked(num_samples: int, data: Artifact, conditioner: Conditioner) -> dict[str, Tensor]:
+    """What each sample is to show: ``label``, [N], the classes in turn; or what held-out pictures do.
+
+    Of these, ``text``, [N, L] uint8, are captions, which ``captions_of`` reads; ``source``, [N, C, H, W]
+    in [-1, 1], is what to change, ``label`` how, and ``target`` the answer.
+    """
+    if not conditioner.needs_source and not conditioner.needs_text:
+        return {"label": torch.arange(num_samples) % max(1, DataInfo.read(data.path).num_classes)}
+    held_out = ShardDataset(data.path, "held_out")
+    rows = [(0, place, place % len(held_out)) for place in range(num_samples)]
+    batch = held_out.__getitems__(rows)
+    found = {"label": batch["label"] if "label" in batch else torch.zeros(num_samples, dtype=torch.int64)}
+    if conditioner.needs_text:
+        found["text"] = as_bytes(batch["text"])
+    if conditioner.needs_source:
+        found |= {"source": batch["source"], "target": batch["image"]}
+    return found
+
+
+def as_bytes(texts: Sequence[str]) -> Tensor:
+    """[N, L] uint8: each text in UTF-8, filled up with zeros."""
+    coded = [text.replace("\0", "").encode() for text in texts]
+    longest = max([1, *map(len, coded)])
+    whole = b"".join(one.ljust(longest, b"\0") for one in coded)
+    return torch.frombuffer(bytearray(whole), dtype=torch.uint8).view(len(coded), longest)
+
+
+def captions_of(stored: Mapping[str, Tensor]) -> list[str] | None:
+    """The texts of samples, of all or of a share; None where they have none."""
+    if "text" not in stored:
+        return None
+    return [bytes(row.tolist()).rstrip(b"\0").decode() for row in stored["text"]]
+
+
+def condition_of(
+    conditioner: Conditioner, part: Mapping[str, Tensor], first: int, guidance: Config
+) -> Condition:
+    """The condition of some samples, of which the first has this place among all.
+
+    Where the guidance has a ``negative`` text, what they are led away from is that in the place of the null:
+    one for all, or of several the one at a sample's place in turn.
+    """
+    given: dict[str, Any] = {**part}
+    texts = captions_of(part)
+    if texts is not None:
+        given["text"] = texts
+    cond = conditioner(given)
+    negative = guidance.get(NEGATIVE)
+    if not negative or cond.null is None:
+        return cond
+    each = [negative] if isinstance(negative, str) else negative
+    num = len(part["label"])
+    other = conditioner({**given, "text": [each[(first + k) % len(each)] for k in range(num)]})
+    return replace(cond, null=replace(cond.null, **{name: getattr(other, name) for name in _OF_TEXT}))
+
+
+def built_guidance(node: Config) -> Guidance:
+    return build({key: value for key, value in node.items() if key != NEGATIVE}, "guidance")

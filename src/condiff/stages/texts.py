@@ -1,0 +1,37 @@
+"""Encode every caption once, before anything is trained on them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from condiff.conditioners.conditioner import Conditioner
+from condiff.config.build import build
+from condiff.data.dataset import ShardDataset
+from condiff.data.source import SPLITS, DataInfo
+from condiff.stages.device import device
+from condiff.stages.stage import Artifact, Config, Runtime
+
+
+def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """What the conditioner needs to know of the captions of all pictures, and of the empty one, its null.
+
+    A caption is found again by its own words, so it can be given to no other picture. What is dropped is
+    drawn after this, anew in every step.
+    """
+    info, texts = DataInfo.read(inputs["data"].path), []
+    for split in SPLITS:
+        data = ShardDataset(inputs["data"].path, split, held_bytes=0)
+        texts += [data.text(row) for row in range(len(data))]
+    conditioner = built_conditioner(cfg, info, with_null=True)
+    conditioner.encode(texts, out, device(runtime))
+
+
+def built_conditioner(
+    cfg: Config, info: DataInfo, with_null: bool, texts: Artifact | None = None
+) -> Conditioner:
+    """A conditioner that knows the captions of an artifact, if there is one."""
+    conditioner = build(
+        cfg["conditioner"], "conditioner", num_classes=max(1, info.num_classes), with_null=with_null
+    )
+    if texts is not None:
+        conditioner.recall(texts.path)
+    return conditioner
