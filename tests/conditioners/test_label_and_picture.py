@@ -11,9 +11,12 @@ N = 60_000
 def dropped(u, share):
     """Which samples lack their class, and which their picture."""
     conditioner = LabelAndPicture(num_classes=4, with_null=True)
-    cond = conditioner({"label": torch.zeros(len(u)).long(), "source": torch.ones(len(u), 1, 2, 2)})
-    kept = conditioner.drop(cond, u, share)
-    return kept.label == 4, (kept.concat == 0).flatten(1).all(1)
+    batch = {"label": torch.zeros(len(u)).long(), "source": torch.ones(len(u), 1, 2, 2)}
+    kept, lacking = conditioner.dropped(batch, lambda _: u, share)
+    found = kept.label == 4, (kept.concat == 0).flatten(1).all(1)
+    assert torch.equal(lacking["label"], found[0])
+    assert torch.equal(lacking["picture"], found[1])
+    return found
 
 
 def test_one_draw_drops_the_class_alone_both_and_the_picture_alone():

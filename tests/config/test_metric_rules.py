@@ -209,8 +209,8 @@ def test_captions_are_read_where_there_are_some():
 
     (line,) = about(adherence, "samples", "metrics")
     assert line == (
-        "metrics.a: reads captions, which samples of a study do not have; use task=evaluate of a folder with"
-        " metadata.jsonl, or metrics=judged"
+        "metrics.a: reads captions, which samples of this study do not have; use conditioner=text,"
+        " task=evaluate of a folder with metadata.jsonl, or metrics=judged"
     )
     assert about(adherence, "evaluation") == []
     assert about(of("evaluation.adherence", "Avoidance", negative="red"), "samples", "metrics") == []

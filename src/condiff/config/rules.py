@@ -39,6 +39,7 @@ from condiff.config.text_rules import (
     negative_leads_away,
     several_are_dropped_in_turn,
     text_is_attended_to,
+    what_is_asked_is_heard,
 )
 
 Rule = Callable[[Config], Iterator[str]]
@@ -291,6 +292,7 @@ RULES: tuple[Rule, ...] = (
     captions_are_encoded_for_text,
     several_are_dropped_in_turn,
     negative_leads_away,
+    what_is_asked_is_heard,
     names_are_earned,
     logger_is_understood,
     devices_have_work,

@@ -135,6 +135,8 @@ class Run:
     trainer: Wired | None = None
     weaker: Weaker | None = None
     classifier: Model | None = None
+    text: str | list[str] | None = None  # what samples show, in turn; null: held-out captions
+    label: Natural | list[Natural] | None = None  # the same in classes; null: all of them
     guidance: Wired | None = None
     sampler: Wired | None = None
     checkpoint: Count | None = None  # one of the steps in trainer.keep to sample from; null is the end

@@ -60,9 +60,34 @@ def negative_leads_away(cfg: Config) -> Iterator[str]:
         )
     if not any(attribute(node, "needs_null") for _, node in objects(guidance, "guidance")):
         yield (
-            f"guidance.negative: has no effect with {class_of(guidance)}, which does not lead away from what is"
-            " not asked for; use guidance=cfg"
+            f"guidance.negative: has no effect with {class_of(guidance)}, which leads away from nothing that"
+            " is not asked for; use guidance=cfg"
         )
+
+
+def what_is_asked_is_heard(cfg: Config) -> Iterator[str]:
+    """A text or a class for samples is for a condition that reads it, and for a study that draws some."""
+    conditioner, stages = at(cfg, "conditioner"), words(cfg.get("stages"))
+    reads = {"text": reads_text(cfg), "label": reads_label(cfg)}
+    for key, is_read in reads.items():
+        given, name = cfg.get(key), class_of(conditioner)
+        if given is None:
+            continue
+        if "samples" not in stages:
+            yield f"{key}: has no effect here, where nothing is drawn; leave it out"
+        elif given == []:
+            yield f"{key}: must name at least one, got []; null asks for what held-out pictures show"
+        elif "_target_" in conditioner and not is_read:
+            yield f"{key}: has no effect where conditioner is {name}, which does not read it; {_ASK[key]}"
+
+
+_ASK = {"text": "use label=K, or conditioner=text", "label": "use text='...', or conditioner=label"}
+
+
+def reads_label(cfg: Config) -> bool:
+    """Whether the condition of a study, or a part of it, is made of classes."""
+    parts = [node for _, node in objects(at(cfg, "conditioner"), "")]
+    return any("label" in (attribute(node, "gives") or ()) for node in parts)
 
 
 def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Pictures of coloured shapes with captions that can be read back from them; drawn from a seed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from condiff.data.source import SPLITS, DataInfo, Example, Source, Split
 from condiff.files import digest
-from condiff.ranges import Count, Fraction, Natural, Range, checked
+from condiff.ranges import Count, Fraction, Natural, Probability, Range, checked
 from condiff.scenes.captions import wordings
 from condiff.scenes.drawing import GAP, MARGIN, RADII, REACH, SIDE, coverage, painted
 from condiff.scenes.scene import BACKGROUNDS, COLOURS, KINDS, PLACES, RELATIONS, SIZES, Scene, Thing
@@ -24,7 +24,8 @@ class Shapes(Source):
 
     Each picture belongs to (seed, split, place in the split), whatever else is drawn. The first
     ``unseen_kinds`` pairs of colour and shape of ``KINDS`` never occur in training; every other held-out
-    picture has one of them as its first thing, and the others have none.
+    picture has one of them as its first thing, and the others have none. A caption leaves a
+    ``share_unsaid`` of backgrounds, places and sizes open.
     """
 
     @checked
@@ -36,8 +37,9 @@ class Shapes(Source):
         share_of_two: Fraction = 0.5,
         unseen_kinds: Annotated[int, Range(low=0, high=20)] = 5,
         seed: Natural = 0,
+        share_unsaid: Probability = 0.0,
     ) -> None:
-        self.size, self.seed, self.share_of_two = size, seed, share_of_two
+        self.size, self.seed, self.share_of_two, self.share_unsaid = size, seed, share_of_two, share_unsaid
         self.counts: dict[Split, int] = {"train": num_train, "held_out": num_held_out}
         self.unseen, self.seen = KINDS[:unseen_kinds], KINDS[unseen_kinds:]
 
@@ -45,7 +47,7 @@ class Shapes(Source):
         """There is nothing to be missing."""
 
     def fingerprint(self, memo_dir: Path | None = None) -> str:
-        return digest([self.size, self.seed, self.share_of_two, self.counts, self.unseen])
+        return digest([self.size, self.seed, self.share_of_two, self.share_unsaid, self.counts, self.unseen])
 
     def info(self) -> DataInfo:
         num_train, num_held_out = self.counts["train"], self.counts["held_out"]
@@ -71,9 +73,22 @@ class Shapes(Source):
         scene = self._scene(rng, unseen=split == "held_out" and index % 2 == 0 and bool(self.unseen))
         image = _drawn(scene, self.size, rng)
         facts = {**scene.facts(), "unseen": any(thing.kind in self.unseen for thing in scene.things)}
-        said = wordings(scene)
+        said = wordings(self._told(scene, rng) if self.share_unsaid else scene)
         text = said[rng.integers(len(said))]
         return Example(f"{split}-{index:07d}", image, KINDS.index(scene.things[0].kind), text, facts=facts)
+
+    def _told(self, scene: Scene, rng: np.random.Generator) -> Scene:
+        """What a caption tells of a scene: the background, the place and each size may be left open."""
+        is_said = rng.random(4) >= self.share_unsaid
+        things = [
+            thing if said else replace(thing, size=None)
+            for thing, said in zip(scene.things, is_said[2:], strict=False)
+        ]
+        background, place = (
+            value if said else None
+            for value, said in zip((scene.background, scene.place), is_said[:2], strict=True)
+        )
+        return replace(scene, things=tuple(things), background=background, place=place)
 
     def _scene(self, rng: np.random.Generator, unseen: bool) -> Scene:
         background = _one(rng, list(BACKGROUNDS))

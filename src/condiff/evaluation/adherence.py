@@ -82,7 +82,8 @@ class Adherence(EachSample):
             yield f"_{name}", right.double().mean(), wilson(int(right.sum()), len(right))
 
     def caveat(self) -> str:
-        some = {name: len(right) for name, right in self._each().items() if len(right) < self.count}
+        parts = {**self._by_seen(), **self._each()}
+        some = {name: len(right) for name, right in parts.items() if len(right) < self.count}
         return ", ".join(f"{name} asked of {count}" for name, count in some.items())
 
     def per_sample(self) -> Tensor:
@@ -90,8 +91,9 @@ class Adherence(EachSample):
 
     def _by_seen(self) -> dict[str, Tensor]:
         """Which are all right: of samples whose captions name only what training showed, and of others."""
+        right = self._all_right()
         new = [any(thing.kind in self.unseen for thing in scene.things) for scene in self.asked]
-        is_new, right = torch.tensor(new)[gathered(self.place).cpu()], self._all_right()
+        is_new = torch.tensor(new)[gathered(self.place).cpu()]
         split = {"seen": right[~is_new.to(right.device)], "unseen": right[is_new.to(right.device)]}
         return {name: some for name, some in split.items() if len(some)} if any(new) else {}
 

@@ -1,6 +1,6 @@
 """What samples are asked to show, and what they are led away from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,23 +19,35 @@ NEGATIVE = "negative"  # of a guidance: in the place of "not asked for", whateve
 _OF_TEXT = ("tokens", "token_mask", "pooled")
 
 
-def asked(num_samples: int, data: Artifact, conditioner: Conditioner) -> dict[str, Tensor]:
+def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Tensor]:
     """What each sample is to show: ``label``, [N], the classes in turn; or what held-out pictures do.
 
-    Of these, ``text``, [N, L] uint8, are captions, which ``captions_of`` reads; ``source``, [N, C, H, W]
-    in [-1, 1], is what to change, ``label`` how, and ``target`` the answer.
+    Of these, ``text``, [N, L] uint8, are captions, which ``captions_of`` reads; ``source``, [N, C, H, W] in
+    [-1, 1], is what to change, ``label`` how, and ``target`` the answer. What the config names as ``text``
+    or ``label`` is asked for in their place, a list in turn.
     """
-    if not conditioner.needs_source and not conditioner.needs_text:
-        return {"label": torch.arange(num_samples) % max(1, DataInfo.read(data.path).num_classes)}
-    held_out = ShardDataset(data.path, "held_out")
-    rows = [(0, place, place % len(held_out)) for place in range(num_samples)]
-    batch = held_out.__getitems__(rows)
-    found = {"label": batch["label"] if "label" in batch else torch.zeros(num_samples, dtype=torch.int64)}
-    if conditioner.needs_text:
-        found["text"] = as_bytes(batch["text"])
-    if conditioner.needs_source:
-        found |= {"source": batch["source"], "target": batch["image"]}
+    num, found = cfg["num_samples"], {}
+    if conditioner.needs_source or conditioner.needs_text:
+        held_out = ShardDataset(data.path, "held_out")
+        batch = held_out.__getitems__([(0, place, place % len(held_out)) for place in range(num)])
+        found["label"] = batch["label"] if "label" in batch else torch.zeros(num, dtype=torch.int64)
+        if conditioner.needs_text:
+            found["text"] = as_bytes(batch["text"])
+        if conditioner.needs_source:
+            found |= {"source": batch["source"], "target": batch["image"]}
+    else:
+        found["label"] = torch.arange(num) % max(1, DataInfo.read(data.path).num_classes)
+    if cfg["label"] is not None:
+        found["label"] = torch.tensor(in_turn(cfg["label"], range(num)))
+    if cfg["text"] is not None:
+        found["text"] = as_bytes(in_turn(cfg["text"], range(num)))
     return found
+
+
+def in_turn(given: Any, places: Iterable[int]) -> list[Any]:
+    """What is given for samples at some places: one for all, or of several the next one each."""
+    each = given if isinstance(given, list) else [given]
+    return [each[place % len(each)] for place in places]
 
 
 def as_bytes(texts: Sequence[str]) -> Tensor:
@@ -69,9 +81,8 @@ def condition_of(
     negative = guidance.get(NEGATIVE)
     if not negative or cond.null is None:
         return cond
-    each = [negative] if isinstance(negative, str) else negative
-    num = len(part["label"])
-    other = conditioner({**given, "text": [each[(first + k) % len(each)] for k in range(num)]})
+    places = range(first, first + len(part["label"]))
+    other = conditioner({**given, "text": in_turn(negative, places)})
     return replace(cond, null=replace(cond.null, **{name: getattr(other, name) for name in _OF_TEXT}))
 
 

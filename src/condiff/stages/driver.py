@@ -16,6 +16,7 @@ from condiff.config.build import build
 from condiff.config.kinds import objects
 from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
+from condiff.config.text_rules import reads_label, reads_text
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError, DataError
 from condiff.files import copy_whole, digest, read_json, write_json, written_whole
@@ -175,7 +176,12 @@ def _planned(cfg: Config) -> tuple[Cache, list[Step]]:
 
 def fits(cfg: Config, info: DataInfo) -> None:
     """Refuse data that the stages of a study cannot work with; DataError or ConfigError."""
-    if not info.num_classes and {"judge", "denoiser"} & {*cfg["stages"]}:
+    if cfg["conditioner"] and reads_text(cfg) and not info.has_text:
+        raise ConfigError(
+            f"conditioner: {class_of(cfg['conditioner'])} needs captions, and data is {class_of(cfg['data'])},"
+            " which has none; use data=shapes, a folder with metadata.jsonl, or conditioner=label"
+        )
+    if not info.num_classes and ("judge" in cfg["stages"] or reads_label(cfg)):
         raise DataError(f"data: has no labels, which this study needs; {info.source}")
     if info.num_held_out < 2:
         raise DataError(
@@ -227,12 +233,14 @@ def _pictures_are_there(cfg: Config) -> None:
 
 
 def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:
-    """A guidance by other classes than a sample's own names classes that the data has."""
+    """Samples, and a guidance by other classes than a sample's own, are of classes that the data has."""
+    named = [("label", cfg["label"])]
+    for path, node in objects(cfg["guidance"], "guidance"):
+        named += [(f"{path}.{key}", node.get(key)) for key in ("label", "labels")]
     wrong = [
-        f"{path}.{key}: must be in 0..{num_classes - 1}, the classes of the data, got {label}"
-        for path, node in objects(cfg["guidance"], "guidance")
-        for key in ("label", "labels")
-        for label in (node[key] if isinstance(node.get(key), list) else [node.get(key)])
+        f"{key}: must be in 0..{num_classes - 1}, the classes of the data, got {label}"
+        for key, given in named
+        for label in (given if isinstance(given, list) else [given])
         if label is not None and label >= num_classes
     ]
     if wrong:

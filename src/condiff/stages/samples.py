@@ -56,7 +56,7 @@ def drawn(
     Each of the ``ranks`` draws its share, ``size`` at a time, and the one that leads is given all of them.
     """
     ranks, total = ranks or Alone(), cfg["num_samples"]
-    wanted = asked(total, inputs["data"], trained[1])
+    wanted = asked(cfg, inputs["data"], trained[1])
     images = drawn_of(cfg, inputs, trained, place, wanted, ranks.share(total), say, size)
     return {"image": ranks.gathered(images, total), **wanted}
 

@@ -71,7 +71,7 @@ STAGES = (
         "condiff.stages.samples:draw",
         needs=("data", "denoiser"),
         takes=("autoencoder", "latents", "texts", "weaker", "classifier"),
-        reads=("seed", "num_samples", "guidance", "sampler", "checkpoint"),
+        reads=("seed", "num_samples", "text", "label", "guidance", "sampler", "checkpoint"),
         is_shared=True,
     ),
     Stage(

@@ -53,7 +53,7 @@ class Watch:
             averaged = NetworkDenoiser(network, denoiser.process, denoiser.parameterization)
             metrics = copy.deepcopy(self._ready())
             total, ranks = self.cfg["num_samples"], self.runtime.ranks
-            wanted, share = asked(total, self.done["data"], conditioner), ranks.share(total)
+            wanted, share = asked(self.cfg, self.done["data"], conditioner), ranks.share(total)
             part = self._drawn((averaged, conditioner, shape), wanted, share)
             tell(metrics, wanted, self.done["data"])
             take_in_samples(metrics, as_stored(part), share, self.runtime)
