@@ -77,7 +77,7 @@ class CrossAttentionUNet(nn.Module):
     """Backbone: a U-Net that attends to tokens (diffusers ``UNet2DConditionModel``).
 
     A study of labels alone gets one learned token for each label. Tokens of text are as wide as their encoder
-    makes them, ``text_width``, and a label's token is then as wide as they are.
+    makes them, ``text_width``, and a label's token is then as wide as they are. ``patch`` is as for ``UNet``.
     """
 
     needs_condition: ClassVar[bool] = True
@@ -99,15 +99,17 @@ class CrossAttentionUNet(nn.Module):
         learned_variance: bool = False,
         concat_channels: Natural = 0,
         text_width: Natural = 0,
+        patch: Count = 1,
     ) -> None:
         super().__init__()
-        check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size)
+        check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size, patch)
+        self.patch = patch
         token_width = text_width or token_width
         self.label_tokens = nn.Embedding(num_labels, token_width) if num_labels else None
         self.net = UNet2DConditionModel(
-            sample_size=size,
-            in_channels=channels + concat_channels,
-            out_channels=_answered(channels, learned_variance),
+            sample_size=size // patch,
+            in_channels=(channels + concat_channels) * patch**2,
+            out_channels=_answered(channels, learned_variance) * patch**2,
             block_out_channels=tuple(widths),
             layers_per_block=blocks,
             down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attention),
@@ -119,13 +121,13 @@ class CrossAttentionUNet(nn.Module):
             cross_attention_dim=token_width,
             dropout=dropout,
         )
-        unheard(self.net.conv_in, concat_channels)
+        unheard(self.net.conv_in, concat_channels * patch**2)
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
         tokens, mask = self._tokens(cond)
-        time = 1000 * m.angle.flatten()
-        return self.net(_stacked(x, cond), time, tokens, encoder_attention_mask=mask).sample
+        time, folded = 1000 * m.angle.flatten(), pixel_unshuffle(_stacked(x, cond), self.patch)
+        return pixel_shuffle(self.net(folded, time, tokens, encoder_attention_mask=mask).sample, self.patch)
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
         """The same network with some of its self-attention perturbed."""
