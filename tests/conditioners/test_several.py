@@ -32,7 +32,7 @@ def batch(n=4):
 
 
 def rates(dropout, **parts):
-    """Over ten steps, the share of samples that lack each part, and all; by what the condition says of them."""
+    """Over ten steps, the share of samples that lack each part, and all, as the condition says it."""
     conditioner, lacking = several(dropout, **parts), {}
     for step in range(10):
         cond, told = conditioner.dropped(batch(N), Draws(0, step, N, slice(None)).uniform, SHARE)

@@ -1,5 +1,7 @@
 """Captions as a condition: what is encoded, what counts of it, and what "not asked for" is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -126,7 +128,7 @@ def test_minilm_gives_a_caption_the_same_encoding_whatever_stands_beside_it(mini
 
 def test_minilm_knows_real_words(minilm):
     dog, puppy, boat = (one.pooled for one in minilm(["a happy dog", "a cheerful puppy", "a boat at sea"]))
-    assert float(dog @ puppy) > 0.6 > 0.3 > float(dog @ boat)
+    assert float(dog @ puppy) > 2 * float(dog @ boat)
     assert minilm.num_cut(["word " * 30, "word"]) == 1
 
 
@@ -141,16 +143,10 @@ def test_tokens_that_do_not_count_never_change_what_a_network_answers():
     x = torch.randn(2, 2, 8, 8)
     with torch.no_grad():
         plain = network(x, m, cond)
-        torch.testing.assert_close(network(x, m, replaced(cond, tokens=changed)), plain)
+        torch.testing.assert_close(network(x, m, replace(cond, tokens=changed)), plain)
         counted = cond.tokens.clone()
         counted[:, 1] = 7.0
-        assert not torch.allclose(network(x, m, replaced(cond, tokens=counted)), plain, atol=1e-4)
-
-
-def replaced(cond, **fields):
-    from dataclasses import replace
-
-    return replace(cond, **fields)
+        assert not torch.allclose(network(x, m, replace(cond, tokens=counted)), plain, atol=1e-4)
 
 
 def words(folder, *, end=True):

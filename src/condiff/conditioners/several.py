@@ -40,6 +40,8 @@ class Several(Conditioner):
             name: make(num_classes=num_classes, with_null=with_null) for name, make in parts.items()
         }
         self.dropout = dropout
+        self.needs_text = any(part.needs_text for part in self.parts.values())  # pyright: ignore[reportAttributeAccessIssue]
+        self.needs_source = any(part.needs_source for part in self.parts.values())  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def num_labels(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -1,6 +1,6 @@
 """What samples are asked to show, and what they are led away from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.guidance import Guidance
+from condiff.stages.captions import TEXT, as_bytes, captions_of
 from condiff.stages.stage import Artifact, Config
 
 NEGATIVE = "negative"  # of a guidance: in the place of "not asked for", whatever its rule
@@ -32,7 +33,7 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
         batch = held_out.__getitems__([(0, place, place % len(held_out)) for place in range(num)])
         found["label"] = batch["label"] if "label" in batch else torch.zeros(num, dtype=torch.int64)
         if conditioner.needs_text:
-            found["text"] = as_bytes(batch["text"])
+            found[TEXT] = torch.from_numpy(as_bytes(batch["text"]))
         if conditioner.needs_source:
             found |= {"source": batch["source"], "target": batch["image"]}
     else:
@@ -40,7 +41,7 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
     if cfg["label"] is not None:
         found["label"] = torch.tensor(in_turn(cfg["label"], range(num)))
     if cfg["text"] is not None:
-        found["text"] = as_bytes(in_turn(cfg["text"], range(num)))
+        found[TEXT] = torch.from_numpy(as_bytes(in_turn(cfg["text"], range(num))))
     return found
 
 
@@ -48,21 +49,6 @@ def in_turn(given: Any, places: Iterable[int]) -> list[Any]:
     """What is given for samples at some places: one for all, or of several the next one each."""
     each = given if isinstance(given, list) else [given]
     return [each[place % len(each)] for place in places]
-
-
-def as_bytes(texts: Sequence[str]) -> Tensor:
-    """[N, L] uint8: each text in UTF-8, filled up with zeros."""
-    coded = [text.replace("\0", "").encode() for text in texts]
-    longest = max([1, *map(len, coded)])
-    whole = b"".join(one.ljust(longest, b"\0") for one in coded)
-    return torch.frombuffer(bytearray(whole), dtype=torch.uint8).view(len(coded), longest)
-
-
-def captions_of(stored: Mapping[str, Tensor]) -> list[str] | None:
-    """The texts of samples, of all or of a share; None where they have none."""
-    if "text" not in stored:
-        return None
-    return [bytes(row.tolist()).rstrip(b"\0").decode() for row in stored["text"]]
 
 
 def condition_of(

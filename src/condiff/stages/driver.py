@@ -179,7 +179,8 @@ def fits(cfg: Config, info: DataInfo) -> None:
     if cfg["conditioner"] and reads_text(cfg) and not info.has_text:
         raise ConfigError(
             f"conditioner: {class_of(cfg['conditioner'])} needs captions, and data is"
-            f" {class_of(cfg['data'])}, which has none; use data=shapes, a folder with metadata.jsonl, or conditioner=label"
+            f" {class_of(cfg['data'])}, which has none; use data=shapes, a folder with metadata.jsonl, or"
+            " conditioner=label"
         )
     if not info.num_classes and ("judge" in cfg["stages"] or reads_label(cfg)):
         raise DataError(f"data: has no labels, which this study needs; {info.source}")

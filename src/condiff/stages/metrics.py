@@ -22,7 +22,7 @@ from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.files import digest, write_json, written_whole
 from condiff.progress import track
-from condiff.stages.asked import captions_of
+from condiff.stages.captions import captions_of
 from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics

@@ -10,13 +10,16 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from condiff.config.nodes import argument, attribute, class_of
+from condiff.config.text_rules import reads_text
 from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.files import read_json
+from condiff.reports.captioned import captioned
 from condiff.reports.checked import CHECKED, check_told
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
+from condiff.stages.captions import captions_of
 from condiff.stages.environment import environment
 from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
@@ -30,6 +33,7 @@ _WORDS = {
     "samples": {"source": "what to change", "image": "samples", "target": "the true answer"},
     "reconstructions": {"target": "held-out real", "image": "reconstructed"},
 }
+MOST_CAPTIONED, CAPTIONED_COLUMNS = 20, 5  # pictures with their captions
 SHOWN = 64  # pixels that a small picture is enlarged to
 
 
@@ -59,7 +63,10 @@ def samples_panels(done: Mapping[str, Artifact]) -> list[Panel]:
     info = DataInfo.read(done["data"].path)
     stage = next(stage for stage in MADE if stage in done)
     stored = load_file(done[stage].path / PICTURES_MADE)
-    words = _WORDS[stage]
+    words, captions = _WORDS[stage], captions_of(stored)
+    if captions is not None and "source" not in stored:
+        some = np.moveaxis(stored["image"][:MOST_CAPTIONED], 1, -1)
+        return [Panel(words["image"], captioned(some, captions[:MOST_CAPTIONED], CAPTIONED_COLUMNS))]
     return [
         Panel(text, _by_class(np.moveaxis(stored[name], 1, -1), stored["label"], info))
         for name, text in words.items()
@@ -137,6 +144,9 @@ def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
     if len(panels) > 1:
         caption = "Each row one class: what was to be done. None of these pictures was trained on."
         return [Figure("Samples beside their sources", caption, panels)]
+    if reads_text(done["denoiser"].manifest["config"]):
+        caption = "The first samples, each above the caption that it was asked to show."
+        return [Figure("Samples by caption", caption, panels)]
     info, shards = DataInfo.read(done["data"].path), Shards.open(done["data"].path, "held_out")
     real = np.stack([_pixels(shards.read(i, "png")) for i in range(len(shards.keys))])
     label = np.array(shards.labels) if info.num_classes else np.zeros(len(real), dtype=np.int64)

@@ -10,8 +10,10 @@ from safetensors import SafetensorError, safe_open
 
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError
+from condiff.reports.captioned import EMPTY
 from condiff.reports.comparison import Comparison, Pictures, evenly
 from condiff.reports.runs import SEED, Run
+from condiff.stages.captions import TEXT, captions_of
 from condiff.stages.run_folders import samples_of
 
 ROWS = 10  # samples of each setting
@@ -86,15 +88,15 @@ class _Picked:
     @classmethod
     def of(cls, seed: Any, files: Mapping[int, Path], comparison: Comparison) -> "_Picked":
         """Some settings, and of those the ones that were asked for the same."""
-        labels = {place: _labels(files[place]) for place in _some(sorted(files), comparison)}
-        shortest = min(map(len, labels.values()))
-        first = next(iter(labels.values()))[:shortest]
-        alike = [place for place, own in labels.items() if np.array_equal(own[:shortest], first)]
-        rows, file = _chosen(first), files[alike[0]]
+        asked = {place: _asked(files[place]) for place in _some(sorted(files), comparison)}
+        shortest = min(len(labels) for labels, _ in asked.values())
+        first, texts = next(iter(asked.values()))
+        alike = [place for place, own in asked.items() if _same(own, (first, texts), shortest)]
+        rows, file = _chosen(first[:shortest]), files[alike[0]]
         beside = {text: _only(file, name, rows) for name, text in _BESIDE.items()}
         return cls(
             seed,
-            _names(comparison, file, first[rows]),
+            _names(comparison, file, first[rows]) if texts is None else [texts[row] or EMPTY for row in rows],
             {place: _pictures(files[place], rows) for place in alike},
             {text: images for text, images in beside.items() if images is not None},
         )
@@ -118,9 +120,19 @@ def _some(places: Sequence[int], comparison: Comparison) -> list[int]:
     return sorted([*kept, *(rest[k] for k in evenly(len(rest), MOST_COLUMNS - len(kept)))])
 
 
-def _labels(path: Path) -> np.ndarray:
+_Asked = tuple[np.ndarray, list[str] | None]  # classes, [N], and texts where there are any
+
+
+def _asked(path: Path) -> _Asked:
     with safe_open(path, framework="numpy") as file:
-        return file.get_tensor("label")
+        there = {name: file.get_tensor(name) for name in file.keys() if name in ("label", TEXT)}  # noqa: SIM118
+    return there["label"], captions_of(there)
+
+
+def _same(one: _Asked, other: _Asked, count: int) -> bool:
+    """Whether the first samples were asked to show the same."""
+    texts = [None if own is None else own[:count] for _, own in (one, other)]
+    return texts[0] == texts[1] and np.array_equal(one[0][:count], other[0][:count])
 
 
 def _chosen(labels: np.ndarray) -> list[int]:
