@@ -133,6 +133,30 @@ def test_things_stand_where_they_are_said_to_apart_and_wholly_in_the_picture(siz
             assert max(along, key=lambda name: along[name]) == example.facts["relation"]
 
 
+def test_captions_leave_a_share_open_and_pictures_and_facts_are_the_same_as_without():
+    told, open_ = some(), some(share_unsaid=0.3)
+    for one, other in zip(told, open_, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert one.facts == other.facts
+    scenes = [parse(example.text) for example in open_]
+    alone = [scene for scene in scenes if len(scene.things) == 1]
+    sizes = [thing.size for scene in scenes for thing in scene.things]
+    for said in (
+        [scene.background for scene in scenes],
+        [scene.place for scene in alone],
+        sizes,
+    ):
+        share = sum(word is None for word in said) / len(said)
+        assert abs(share - 0.3) < 4 * (0.3 * 0.7 / len(said)) ** 0.5
+    for scene, example in zip(scenes, open_, strict=True):
+        facts = example.facts
+        assert scene.relation == facts.get("relation")
+        assert scene.background in (None, facts["background"])
+        for thing, fact in zip(scene.things, facts["things"], strict=True):
+            assert (thing.colour, thing.shape) == (fact["colour"], fact["shape"])
+            assert thing.size in (None, fact["size"])
+
+
 def test_sizes_are_told_apart_by_area():
     area = {"small": [], "large": []}
     for example in some(share_of_two=0.0):

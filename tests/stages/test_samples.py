@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 from condiff.autoencoders.space import LatentSpace
+from condiff.conditioners.label import ClassLabel
+from condiff.conditioners.label_and_picture import LabelAndPicture
 from condiff.data.edits import Edits
 from condiff.data.prepare import prepare
 from condiff.diffusion.process import CosineVP
 from condiff.errors import told
 from condiff.stages import classifier, samples
+from condiff.stages.asked import asked
 from condiff.stages.latents import encoded_source
 from condiff.stages.stage import Artifact, Runtime
 
@@ -51,14 +54,19 @@ def test_a_picture_to_edit_is_the_mode_of_its_latent_neither_drawn_nor_normalise
 def test_samples_of_pictures_are_asked_of_the_held_out_ones_in_turn(tmp_path):
     edits = Edits(size=28, held_out_per_class=1)
     prepare(edits, tmp_path)
-    found = samples.asked(25, Artifact("data", tmp_path, {}), of_pictures=True)
+    data, nothing = Artifact("data", tmp_path, {}), {"text": None, "label": None}
+    conditioner = LabelAndPicture(num_classes=6, with_null=True)
+    found = asked({"num_samples": 25, **nothing}, data, conditioner)
     examples = list(edits.examples("held_out"))
     assert found["label"].tolist() == [examples[i % 20].label for i in range(25)]
     for name in ("source", "target"):
         assert torch.equal(found[name][20:], found[name][:5])
     assert torch.equal(found["target"][found["label"] == 0], found["source"][found["label"] == 0])
-    plain = samples.asked(12, Artifact("data", tmp_path, {}), of_pictures=False)
+    conditioner = ClassLabel(num_classes=6, with_null=True)
+    plain = asked({"num_samples": 12, **nothing}, data, conditioner)
     assert plain["label"].tolist() == [*range(6)] * 2
+    some = asked({"num_samples": 5, **nothing, "label": [4, 2]}, data, conditioner)
+    assert some["label"].tolist() == [4, 2, 4, 2, 4]
 
 
 def test_a_classifier_is_measured_from_data_to_noise(monkeypatch):

@@ -104,7 +104,7 @@ class MiniLM(TextEncoder):
     width: int = 384  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @checked
-    def __init__(self, length: Count = 32, path: str | None = None) -> None:
+    def __init__(self, length: Count = 24, path: str | None = None) -> None:
         self.length, self.path = length, path
 
     def load(self) -> Any:

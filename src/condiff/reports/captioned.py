@@ -1,7 +1,6 @@
 """Pictures with what they were to show written below each."""
 
 from collections.abc import Sequence
-from textwrap import wrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -42,7 +41,21 @@ def captioned(images: np.ndarray, captions: Sequence[str], columns: int) -> Imag
 
 
 def _wrapped(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    text = " ".join(printable(caption).split()) or EMPTY
-    letters = max(8, int(width / max(1.0, font.getlength(text) / len(text))))
-    lines = wrap(text, letters)
-    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1]} …"]
+    """In lines that fit below a picture of this width."""
+    lines = [""]
+    for word in " ".join(printable(caption).split()).split() or [EMPTY]:
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    cut = lines[:MOST_LINES]
+    if len(lines) > MOST_LINES:
+        cut[-1] = f"{cut[-1]} …"
+    return [_shortened(line, font, width) for line in cut]
+
+
+def _shortened(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    while font.getlength(line) > width:
+        line = f"{line.rstrip('… ')[:-1]}…"
+    return line

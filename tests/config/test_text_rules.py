@@ -1,0 +1,70 @@
+"""What a study of text must have, and what has no effect without one, told before anything runs."""
+
+import pytest
+from choices import CONF
+
+from condiff.config.compose import check
+from condiff.errors import ConfigError
+from condiff.stages.study import STAGES
+
+TEXT = ("experiment=cfg_latent_text", "logger.wandb=off")
+LABEL = ("experiment=cfg_latent", "logger.wandb=off")
+
+
+def told(*argv: str) -> tuple[str, ...]:
+    try:
+        check([*argv], CONF, [stage.name for stage in STAGES])
+    except ConfigError as error:
+        return error.lines
+    return ()
+
+
+def of(*argv: str):
+    (cfg,) = check([*argv], CONF, [stage.name for stage in STAGES]) or [{}]
+    return cfg
+
+
+def test_a_condition_of_captions_brings_the_stage_that_encodes_them():
+    assert "texts" in of(*LABEL, "data=shapes", "conditioner=text", "network=unet_cross_attention")["stages"]
+    assert "texts" in of(*TEXT, "conditioner=label_and_text")["stages"]
+    assert "texts" not in of(*LABEL)["stages"]
+    (line,) = told(*LABEL, "stages=[data,texts,autoencoder,latents,denoiser,samples,metrics]")
+    assert line.startswith("stages: texts has no captions to encode where conditioner is ClassLabel")
+
+
+def test_text_needs_a_network_that_attends_to_it():
+    (line,) = told(*TEXT, "network=unet")
+    assert line.startswith(
+        "network: UNet cannot attend to text, which conditioner Text gives; use network=unet_"
+    )
+    lines = told(*TEXT, "network=unet", "conditioner=label_and_text")
+    assert any(line.startswith("network: UNet cannot attend to text") for line in lines)
+
+
+EXCLUSIVE = ("conditioner=label_and_text", "conditioner.dropout=exclusive", "method.drop_condition=0.4")
+WRONG = [
+    ((*LABEL, "guidance.negative=red"), "guidance.negative: has no effect where conditioner is ClassLabel"),
+    ((*TEXT, "guidance=none", "guidance.negative=a"), "guidance.negative: has no effect with NoGuidance"),
+    ((*TEXT, "guidance.negative=3"), "guidance.negative: must be "),
+    ((*LABEL, "text=red"), "text: has no effect where conditioner is ClassLabel"),
+    ((*TEXT, "label=3"), "label: has no effect where conditioner is Text"),
+    ((*TEXT, "text=[]"), "text: must name at least one, got []"),
+    ((*LABEL, "label=-1"), "label: must be"),
+    ((*TEXT, *EXCLUSIVE), "method.drop_condition: must be at most 0.333 with conditioner.dropout=exclusive"),
+]
+
+
+@pytest.mark.parametrize(("argv", "begins"), WRONG)
+def test_what_cannot_be_or_has_no_effect_is_one_line(argv, begins):
+    (line,) = told(*argv)
+    assert line.startswith(begins)
+
+
+def test_a_negative_text_is_a_key_of_every_guidance_and_is_no_part_of_one_that_has_none():
+    for rule in ("cfg", "cfg_interval", "cfg_rescale", "apg"):
+        assert of(*TEXT, f"guidance={rule}", "guidance.negative=a red circle")["guidance"]["negative"] == (
+            "a red circle"
+        )
+        assert "negative" not in of(*TEXT, f"guidance={rule}")["guidance"]
+    assert of(*TEXT, "guidance.negative=[red,blue]")["guidance"]["negative"] == ["red", "blue"]
+    assert "negative" not in of(*TEXT, "guidance.negative=null")["guidance"]
