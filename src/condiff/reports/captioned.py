@@ -56,6 +56,6 @@ def _wrapped(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, w
 
 
 def _shortened(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    while font.getlength(line) > width:
+    while len(line) > 1 and font.getlength(line) > width:
         line = f"{line.rstrip('… ')[:-1]}…"
     return line
