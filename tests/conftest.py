@@ -1,4 +1,4 @@
-"""Workers that share a machine (`pytest -n 2`) share its cores, a thread each; set before torch is imported."""
+"""Workers that share a machine share its cores: a thread each, said before torch is imported."""
 
 import os
 

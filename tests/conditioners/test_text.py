@@ -40,6 +40,9 @@ class Spelt(TextEncoder):
         found = [torch.tensor([[float(ord(letter)), 1.0] for letter in f"<{text}>"]) for text in texts]
         return [Encoding(tokens[: self.length], tokens.sum(0)) for tokens in found]
 
+    def num_cut(self, texts):
+        return sum(len(text) + 2 > self.length for text in texts)
+
     def load(self):
         raise AssertionError("nothing to load")
 
@@ -95,6 +98,12 @@ def test_what_was_encoded_before_is_read_back_by_its_words_and_not_encoded_again
         assert torch.equal(getattr(read, name), getattr(asked(spelt(), "blue", "red"), name))
     assert letters(asked(after, "new").tokens, asked(after, "new").token_mask) == ["<new>"]
     assert after.encoder.asked == ["new"]
+
+
+def test_captions_that_are_too_long_are_told(tmp_path, caplog):
+    spelt().encode(["red", "a longer caption"], tmp_path, "cpu")
+    (said,) = caplog.messages
+    assert said.startswith("1 of 3 captions have more than 12 tokens")
 
 
 def test_a_caption_is_rounded_alike_whether_it_was_kept_or_is_new(tmp_path):

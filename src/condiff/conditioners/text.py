@@ -1,5 +1,6 @@
 """Captions as a condition, through a frozen encoder."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from condiff.diffusion.condition import Condition
 from condiff.progress import track
 from condiff.ranges import Count, checked
 
+log = logging.getLogger(__name__)
 NULL = ""  # what the encoder makes of it is what "not asked for" is
 STEM = "texts"  # of the files of their encodings
 _CHUNK = 512
@@ -60,6 +62,13 @@ class Text(Conditioner):
         for start in track(range(0, len(every), _CHUNK), -(-len(every) // _CHUNK), "captions"):
             self._learn(every[start : start + _CHUNK], place)
         self.known.write(folder / STEM)
+        cut = self.encoder.num_cut(every)
+        if cut:
+            log.warning(
+                "%d of %d captions have more than %d tokens; what is beyond them is not heard:"
+                " conditioner's encoder.length",
+                cut, len(every), self.encoder.length,
+            )  # fmt: skip
 
     def recall(self, folder: Path) -> None:
         self.known.load(folder / STEM)

@@ -1,0 +1,52 @@
+"""A study of captions from data to a page, and words that its samples are led away from."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+from safetensors.numpy import load_file
+
+from condiff.data.shapes import Shapes
+from condiff.stages.captions import captions_of
+
+TEXT = (
+    *("data=shapes", "data.size=32", "data.num_train=48", "data.num_held_out=12", "data.share_unsaid=0.1"),
+    *("conditioner=text", "network=unet_cross_attention", "metrics=shapes", "guidance.scale=3"),
+)
+
+
+def file_of(folder, stage, name):
+    return Path(json.loads((folder / "stages.json").read_text())[stage]["path"]) / name
+
+
+def test_captions_are_asked_for_measured_and_shown_and_a_negative_changes_what_is_drawn(study):
+    plain = study(*TEXT)
+    held_out = [
+        one.text for one in Shapes(num_train=48, num_held_out=12, share_unsaid=0.1).examples("held_out")
+    ]
+    stored = load_file(file_of(plain, "samples", "samples.safetensors"))
+    assert captions_of(stored) == [*held_out, *held_out[:8]]
+    metrics = json.loads((plain / "metrics.json").read_text())
+    assert {"adherence", "adherence_seen", "adherence_unseen", "adherence_colour"} <= {*metrics}
+    assert "Samples by caption" in (plain / "report.html").read_text()
+    assert Image.open(plain / "samples.png").width > 5 * 128
+    rows = [json.loads(line) for line in (plain / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= row["dropped_text"] <= 1 for row in rows if row["stage"] == "denoiser")
+    negative = study(*TEXT, "guidance.negative=on black", folder="negative")
+    other = load_file(file_of(negative, "samples", "samples.safetensors"))
+    assert captions_of(other) == captions_of(stored)
+    assert (other["image"] != stored["image"]).any()
+    named = study(*TEXT, "text=[a red circle,a blue cross]", folder="named")
+    said = load_file(file_of(named, "samples", "samples.safetensors"))
+    assert captions_of(said)[:3] == ["a red circle", "a blue cross", "a red circle"]
+    asked = [file_of(folder, "metrics", "per_sample.safetensors") for folder in (plain, negative, named)]
+    hashes = [_metadata(path)["asked"] for path in asked]
+    assert hashes[0] == hashes[1] != hashes[2]
+    statuses = json.loads((negative / "stages.json").read_text())
+    assert [name for name, stage in statuses.items() if stage["status"] != "cached"] == ["samples", "metrics"]
+
+
+def _metadata(path):
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(size))["__metadata__"]
