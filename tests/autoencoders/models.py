@@ -27,12 +27,18 @@ KINDS = tuple(MAKES)
 
 
 @torch.no_grad()
+def randomized(model):
+    """None of its parameters is 0 or 1 as it began."""
+    for parameter in model.parameters():
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+@torch.no_grad()
 def saved(folder, kind="kl", channels=3, seed=0):
     """The model, and a folder with it: [B, channels, H, W] to latents of half the size."""
     torch.manual_seed(seed)
-    model = MAKES[kind](channels).eval()
-    for parameter in model.parameters():
-        parameter.add_(0.05 * torch.randn_like(parameter))
+    model = randomized(MAKES[kind](channels).eval())
     if kind == "vq":
         model.quantize.embedding.weight.normal_()
     model.save_pretrained(folder)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from autoencoders.models import saved
 
-from condiff.autoencoders import hub
+from condiff import hub
 from condiff.autoencoders.pretrained import Pretrained
 from condiff.autoencoders.published import fetched, found
 

@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from condiff.autoencoders.codebook import LearnedCodebook
 from condiff.autoencoders.diffusers_models import DiffusersKL, DiffusersTiny, DiffusersVQ
-from condiff.autoencoders.published import CONFIG, Published, found
+from condiff.autoencoders.original import original_name
+from condiff.autoencoders.published import Published, found
 from condiff.autoencoders.published_settings import attention
 from condiff.autoencoders.published_weights import published, taken
 from condiff.autoencoders.space import Autoencoder
 from condiff.files import write_json
+from condiff.model_folders import CONFIG
 from condiff.ranges import Count, checked
+from condiff.single_file import FIRST_STAGE, part, prefix_in
+from condiff.weight_files import misfit, read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,8 @@ class Pretrained(Autoencoder):
     Where it is for pictures of three channels and the data have one, it is given three that are alike, and
     the mean of the three that it answers is the picture.
 
-    weights: a folder, or owner/name of a model on the hub, which must lie in its local cache by now.
+    weights: a folder, or owner/name of a model on the hub, which must lie in its local cache by now; or a
+        single file of latent diffusion's or Stable Diffusion's authors, of which it is the first stage.
     """
 
     @checked
@@ -74,33 +78,37 @@ def built(published: Published) -> DiffusersKL | DiffusersVQ | DiffusersTiny:
 
 def fill(network: nn.Module, model: Published, key: str) -> None:
     """Give a network the weights of a published model; ValueError where a tensor does not fit."""
-    tensors, wanted = _read(model, key), published(network.state_dict())
-    lacking = [f"lacks {name}" for name in wanted if name not in tensors]
-    more = [f"has nothing to do with {name}" for name in tensors if name not in wanted]
-    other = [
-        f"has {name} as {list(tensors[name].shape)}, not {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    wrong = [*lacking, *more, *other]
+    wanted = published(network.state_dict())
+    tensors = _original(model, wanted, key) if model.is_original else _read(model, key)
+    wrong = misfit(wanted, tensors)
     if wrong:
+        said = "tensors" if model.is_original else CONFIG
         raise ValueError(
-            f"{key}.weights: {model.weights[0]} does not fit the {model.kind} of its {CONFIG}: it {wrong[0]}"
-            f"{f', and {len(wrong) - 1} more' if len(wrong) > 1 else ''}; the two must be of one model"
+            f"{key}.weights: {model.weights[0]} does not fit the {model.kind} of its {said}: {wrong};"
+            " the two must be of one model"
         )
     network.load_state_dict({**network.state_dict(), **taken(tensors)}, strict=True)
 
 
 def _read(model: Published, key: str) -> dict[str, Tensor]:
     """Tensors by the names that diffusers gives them now."""
-    tensors: dict[str, Tensor] = {}
-    for path in model.weights:
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"{key}.weights: {path} is damaged ({error}); copy it again") from error
-    return published(taken(tensors))
+    return published(taken(read_tensors(model.weights, key)))
+
+
+def _original(model: Published, wanted: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    """Tensors of latent diffusion's own file by diffusers' names, and by their own what has none there.
+
+    A linear layer of ours may be a convolution of size 1 there.
+    """
+    (file,) = model.weights
+    names = {original_name(name, len(model.settings["block_out_channels"])): name for name in wanted}
+    there, prefix = part(file, FIRST_STAGE), prefix_in(file, FIRST_STAGE)
+    given = read_tensors([file], key, [prefix + name for name in there])
+    tensors = {names.get(name, name): given[prefix + name] for name in there}
+    return {
+        name: tensor.flatten(1) if name in wanted and tensor.ndim == 4 and wanted[name].ndim == 2 else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _shape(settings: Mapping[str, Any]) -> dict[str, Any]:

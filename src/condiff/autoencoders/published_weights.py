@@ -1,15 +1,13 @@
-"""Names of tensors: those of diffusers' files, and ours. They differ in the codebook alone.
-
-Files from before diffusers 0.15 have other names in the attention, too.
-"""
+"""Names of tensors: those of diffusers' files, and ours. They differ in the codebook alone."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
+from condiff.weight_files import current
+
 _CODES, _PUBLISHED_CODES = "codebook.vectors", "quantize.embedding.weight"
 _OWN = ("codebook.usage",)  # ours alone: how often codes were chosen, which a training goes on with
-_OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -27,8 +25,4 @@ def taken(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _own_name(name: str) -> str:
-    if name == _PUBLISHED_CODES:
-        return _CODES
-    layer, _, kind = name.rpartition(".")
-    above, _, last = layer.rpartition(".")
-    return f"{above}.{_OLD[last]}.{kind}" if ".attentions." in name and last in _OLD else name
+    return _CODES if name == _PUBLISHED_CODES else current(name)

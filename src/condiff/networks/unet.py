@@ -125,7 +125,7 @@ class CrossAttentionUNet(nn.Module):
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
-        tokens, mask = self._tokens(cond)
+        tokens, mask = attended(self.label_tokens, cond, type(self).__name__)
         time, folded = 1000 * m.angle.flatten(), pixel_unshuffle(_stacked(x, cond), self.patch)
         return pixel_shuffle(self.net(folded, time, tokens, encoder_attention_mask=mask).sample, self.patch)
 
@@ -133,16 +133,17 @@ class CrossAttentionUNet(nn.Module):
         """The same network with some of its self-attention perturbed."""
         return PerturbedSelfAttention(self, layers)
 
-    def _tokens(self, cond: Condition) -> tuple[Tensor, Tensor | None]:
-        """What is attended to, [B, L, D], and which of it counts, [B, L]: the label's token always does."""
-        if self.label_tokens is None or cond.label is None:
-            if cond.tokens is None:
-                raise ValueError("CrossAttentionUNet needs tokens or labels to attend to, and got neither")
-            return cond.tokens, cond.token_mask
-        own, mask = self.label_tokens(cond.label)[:, None], cond.token_mask
+
+def attended(label_tokens: nn.Module | None, cond: Condition, network: str) -> tuple[Tensor, Tensor | None]:
+    """What a network attends to, [B, L, D], and which of it counts, [B, L]: a label's token always does."""
+    if label_tokens is None or cond.label is None:
         if cond.tokens is None:
-            return own, None
-        return torch.cat([cond.tokens, own], dim=1), None if mask is None else pad(mask, (0, 1), value=True)
+            raise ValueError(f"{network} needs tokens or labels to attend to, and got neither")
+        return cond.tokens, cond.token_mask
+    own, mask = label_tokens(cond.label)[:, None], cond.token_mask
+    if cond.tokens is None:
+        return own, None
+    return torch.cat([cond.tokens, own], dim=1), None if mask is None else pad(mask, (0, 1), value=True)
 
 
 def unheard(conv: nn.Conv2d, channels: int) -> None:

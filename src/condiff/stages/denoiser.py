@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
+from condiff.config.nodes import attribute
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
@@ -34,6 +36,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     write_json(out / SHAPE, shape)
     if is_given(own["network"]):
         take(denoiser.network, own["network"], network_path(cfg), runtime, out)
+        if runtime.ranks.leads and attribute(own["network"], "takes_folder"):
+            cast(Any, denoiser.network).leave(out)
         return
     method = build(
         cfg["method"],
@@ -61,7 +65,7 @@ def load_denoiser(
     artifact: Artifact, data: Artifact, texts: Artifact | None = None, step: int | None = None
 ) -> Trained:
     """In evaluation mode, with the weights of the end or those kept at a step."""
-    cfg, shape = artifact.manifest["config"], read_json(artifact.path / SHAPE)
+    cfg, shape = _as_left(artifact), read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path), texts)
     denoiser = built_denoiser(cfg, conditioner, shape)
     if step is None:
@@ -69,6 +73,17 @@ def load_denoiser(
     else:
         load_file_into(denoiser.network, kept_weights(artifact.path, step))
     return denoiser.eval(), conditioner, shape
+
+
+def _as_left(artifact: Artifact) -> Config:
+    """Its config, in which a network that was given in a folder is read from the artifact alone."""
+    cfg: dict[str, Any] = {**artifact.manifest["config"]}
+    place = "weaker" if network_path(cfg) == "weaker.network" else None
+    node = cfg[place]["network"] if place else cfg["network"]
+    if is_given(node) and attribute(node, "takes_folder"):
+        node = {**node, "weights": str(artifact.path)}
+        cfg = {**cfg, place: {**cfg[place], "network": node}} if place else {**cfg, "network": node}
+    return cfg
 
 
 def build_conditioner(cfg: Config, info: DataInfo, texts: Artifact | None = None) -> Conditioner:

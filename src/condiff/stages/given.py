@@ -10,8 +10,11 @@ from condiff.config.given_rules import PLACES
 from condiff.config.kinds import objects
 from condiff.config.network_rules import size_can_be_halved
 from condiff.config.nodes import argument, at, attribute
+from condiff.config.schedulers import other_than
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError
+from condiff.model_folders import CONFIG, read_config
+from condiff.networks.pretrained_settings import SCHEDULER, U_NETS, read_settings
 from condiff.pretrained import model_folder
 from condiff.stages.outside import content
 from condiff.stages.stage import Config
@@ -22,18 +25,19 @@ _AUTOENCODER = f"{'.'.join(PLACES['autoencoder'])}.weights"
 def weights_are_there(cfg: Config) -> None:
     """ConfigError for each file of weights that is named and not there.
 
-    An autoencoder on the hub that is not in its local cache is downloaded.
+    A model on the hub that is not in its local cache is downloaded.
     """
-    missing = [
-        f"{'.'.join(keys)}.weights: {file} is no file; give one in the layout of ADM's published ones,"
-        " or null to train"
-        for stage, keys in PLACES.items()
-        for file in _named(cfg, stage)
-        if stage != "autoencoder" and stage in cfg["stages"] and not Path(file).expanduser().is_file()
-    ]
-    if "autoencoder" in (cfg["check"] or cfg["stages"]):
-        for weights in _named(cfg, "autoencoder"):
-            missing += _lines(partial(fetched, weights), _AUTOENCODER)
+    stages, missing = cfg["check"] or cfg["stages"], []
+    for stage, keys in PLACES.items():
+        path = f"{'.'.join(keys)}.weights"
+        for weights in _named(cfg, stage) if stage in stages else ():
+            if stage == "autoencoder":
+                missing += _lines(partial(fetched, weights), path)
+            elif attribute(at(cfg, *keys), "takes_folder"):
+                missing += _lines(partial(_u_net, weights), path) or _schedule(cfg, weights)
+            elif stage in cfg["stages"] and not Path(weights).expanduser().is_file():
+                layout = attribute(at(cfg, *keys), "layout") or "the layout of ADM's published ones"
+                missing.append(f"{path}: {weights} is no file; give one in {layout}, or null to train")
     if "texts" in cfg["stages"]:
         missing += [line for path, node in _encoders(cfg) for line in _lines(partial(_folder, node), path)]
     if missing:
@@ -66,11 +70,11 @@ def of_texts(cfg: Config, cache: Path) -> str | None:
 
 def of_denoiser(cfg: Config, cache: Path) -> str | None:
     """The weights that it is given; None where it is trained."""
-    return content([*_named(cfg, "denoiser")], cache)
+    return content(_of_network(cfg, "denoiser"), cache)
 
 
 def of_weaker(cfg: Config, cache: Path) -> str | None:
-    return content([*_named(cfg, "weaker")], cache)
+    return content(_of_network(cfg, "weaker"), cache)
 
 
 def of_classifier(cfg: Config, cache: Path) -> str | None:
@@ -83,6 +87,33 @@ def _files(weights: str) -> list[Path]:
         return found(weights).files
     except ValueError:
         return [Path(weights)]
+
+
+def _of_network(cfg: Config, stage: str) -> list[str]:
+    """The files that the network of a stage is given; where they are not understood, their name."""
+    if not attribute(at(cfg, *PLACES[stage]), "takes_folder"):
+        return [*_named(cfg, stage)]
+    try:
+        found = [U_NETS.found(weights) for weights in _named(cfg, stage)]
+    except ValueError:
+        return [*_named(cfg, stage)]
+    return [str(file) for files in found for file in (files.folder / CONFIG, *files.weights)]
+
+
+def _u_net(weights: str) -> None:
+    """Fetch a U-Net that is not there; ValueError where it is not understood."""
+    U_NETS.fetch(weights)
+    files = U_NETS.found(weights)
+    read_settings(files.config, str(files.folder / CONFIG))
+
+
+def _schedule(cfg: Config, weights: str) -> list[str]:
+    """What the scheduler of the U-Net's pipeline has otherwise than the config."""
+    folder = U_NETS.found(weights).folder
+    file = folder.parent / SCHEDULER
+    return (
+        [*other_than(cfg, read_config(file), str(file))] if folder.name == "unet" and file.is_file() else []
+    )
 
 
 def _encoders(cfg: Config) -> list[tuple[str, Config]]:

@@ -1,0 +1,84 @@
+"""Single files of latent diffusion and Stable Diffusion, in their authors' layout; no torch.
+
+One file has every part of a model, each under a prefix, beside the tables of its schedule (Rombach 2022's
+code). Only safetensors are read.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+U_NET, AVERAGED = "model.diffusion_model.", "model_ema."
+FIRST_STAGE, CONDITION = "first_stage_model.", "cond_stage_model."
+_PREFIXES = (U_NET, AVERAGED, FIRST_STAGE, CONDITION)
+# Of the schedule and the loss, which a config says here.
+_TABLES = {
+    *("betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "logvar", "lvlb_weights"),
+    *("sqrt_one_minus_alphas_cumprod", "log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod"),
+    *("sqrt_recipm1_alphas_cumprod", "posterior_variance", "posterior_log_variance_clipped"),
+    *("posterior_mean_coef1", "posterior_mean_coef2", "scale_factor"),
+}
+_OF_TRAINING = "loss."  # in the file of a first stage alone: what it was trained against
+_PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+_CONVERT = (
+    "python -c \"import torch, safetensors.torch as s; w = torch.load('FILE', 'cpu', weights_only=False);"
+    " s.save_file({k: v.contiguous() for k, v in w['state_dict'].items() if torch.is_tensor(v)},"
+    " 'NEW.safetensors')\""
+)
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def named(weights: str) -> Path | None:
+    """The file that ``weights`` names, if it is one; ValueError where it may hold code."""
+    file = Path(weights).expanduser()
+    if not file.is_file():
+        return None
+    if file.suffix in _PICKLED:
+        raise ValueError(
+            f"{file} is a pickle, which can hold code and is never read; if you trust it, convert it"
+            f" elsewhere, with: {_CONVERT.replace('FILE', file.name)}"
+        )
+    return file if file.suffix == ".safetensors" else None
+
+
+def part(file: Path, prefix: str) -> Shapes:
+    """The shapes of one part by name, less its prefix; ValueError where there is something unknown besides.
+
+    A first stage may be the whole file, too, as its authors published it alone.
+    """
+    shapes = shapes_of(file)
+    if prefix == FIRST_STAGE and "encoder.conv_in.weight" in shapes:
+        return {name: shape for name, shape in shapes.items() if not name.startswith(_OF_TRAINING)}
+    foreign = [name for name in shapes if name not in _TABLES and not name.startswith(_PREFIXES)]
+    if foreign:
+        raise ValueError(
+            f"{file} has {_some(foreign)}, which no single file of latent diffusion or Stable Diffusion 1"
+            " has; give one of those, or a folder of diffusers"
+        )
+    return {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+
+
+def prefix_in(file: Path, prefix: str) -> str:
+    """The prefix that a part has in a file: none where it is all of it."""
+    return "" if prefix == FIRST_STAGE and "encoder.conv_in.weight" in shapes_of(file) else prefix
+
+
+def shapes_of(file: Path) -> Shapes:
+    """Of all tensors of a file; ValueError where it is damaged."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{file} is damaged, or no file of safetensors ({error}); copy it again") from error
+
+
+def averaged(name: str) -> str:
+    """The name of the moving average of a parameter of the U-Net, without its prefix."""
+    return AVERAGED + f"diffusion_model.{name}".replace(".", "")
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *others = names
+    return f"{first} and {len(others)} more" if others else first
