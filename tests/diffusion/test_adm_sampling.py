@@ -125,7 +125,7 @@ def reference(
     before = np.append(1, alpha_bar[:-1])
     beta = 1 - alpha_bar / before
     small = beta * (1 - before) / (1 - alpha_bar)
-    null, x = torch.full((B,), -1), drawn[0].numpy() * np.sqrt(1 - whole[-1])
+    null, x = torch.full((B,), -1), drawn[0].numpy()
     for k in range(len(kept) - 1, -1, -1):
         step = torch.full((B, 1, 1, 1), float(kept[k])).double()
         eps, place = noise_of(torch.from_numpy(x), step, null if free is None else LABELS)

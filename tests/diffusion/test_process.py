@@ -87,9 +87,11 @@ def test_x_t_is_alpha_x0_plus_sigma_eps(process):
 
 
 @every_process
-def test_prior_has_the_noise_of_t_max(process):
+def test_prior_has_the_noise_of_t_max_or_is_the_chains(process):
+    """p(x_T) = N(0, I) of a chain (Ho 2020, sec. 2), as Stable Diffusion's pipeline starts, too."""
     noise = torch.randn(2, 1, 2, 2)
-    torch.testing.assert_close(process.prior(noise), process.at(torch.tensor([process.t_max])).sigma * noise)
+    sigma = 1.0 if hasattr(process, "num_steps") else process.at(torch.tensor([process.t_max])).sigma
+    torch.testing.assert_close(process.prior(noise), sigma * noise)
 
 
 def test_angle_is_the_time_of_the_cosine_process_and_ends_at_one_without_signal():

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from condiff.autoencoders.codebook import LearnedCodebook
@@ -13,10 +14,10 @@ from condiff.autoencoders.original import original_name
 from condiff.autoencoders.published import Published, found
 from condiff.autoencoders.published_settings import attention
 from condiff.autoencoders.published_weights import published, taken
-from condiff.autoencoders.space import Autoencoder
+from condiff.autoencoders.space import Autoencoder, LatentSpace
 from condiff.files import write_json
 from condiff.model_folders import CONFIG
-from condiff.ranges import Count, checked
+from condiff.ranges import Count, Positive, checked
 from condiff.single_file import FIRST_STAGE, part, prefix_in
 from condiff.weight_files import misfit, read_tensors
 
@@ -31,10 +32,14 @@ class Pretrained(Autoencoder):
 
     weights: a folder, or owner/name of a model on the hub, which must lie in its local cache by now; or a
         single file of latent diffusion's or Stable Diffusion's authors, of which it is the first stage.
+    scale, shift: latents are ``scale (z - shift)``, as a denoiser that is given, too, was trained on; with a
+        scale of None they are normalised as measured.
     """
 
     @checked
-    def __init__(self, channels: Count, weights: str) -> None:
+    def __init__(
+        self, channels: Count, weights: str, scale: Positive | None = None, shift: float = 0.0
+    ) -> None:
         super().__init__()
         try:
             self.published = found(weights)
@@ -42,7 +47,9 @@ class Pretrained(Autoencoder):
         except ValueError as error:
             raise ValueError(f"Pretrained.weights: {error}") from error
         self.inner = built(self.published).requires_grad_(False)
-        self.channels = channels
+        self.channels, self.scale, self.shift = channels, scale, shift
+        if scale is None and shift:
+            raise ValueError("Pretrained.shift: has no effect without a scale; leave it out, or give both")
         self.latent_channels, self.downsampling = self.inner.latent_channels, self.inner.downsampling
 
     def encode(self, images: Tensor) -> Tensor:
@@ -55,6 +62,12 @@ class Pretrained(Autoencoder):
     @property
     def last(self) -> Tensor:
         return self.inner.last
+
+    def stated(self) -> LatentSpace | None:
+        if self.scale is None:
+            return None
+        every = torch.ones(self.latent_channels)
+        return LatentSpace(self.shift * every, every / self.scale)
 
     def fill(self, key: str) -> None:
         """Take in the published weights, strictly; ``key`` is where the config has this network."""

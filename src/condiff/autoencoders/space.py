@@ -31,6 +31,10 @@ class Autoencoder(nn.Module, ABC):
         """Write beside its weights what its shape is read from, where that is not the config of a study."""
         return
 
+    def stated(self) -> "LatentSpace | None":
+        """How its latents are normalised where that is stated; None where it is measured over the data."""
+        return None
+
     @property
     @abstractmethod
     def last(self) -> Tensor:

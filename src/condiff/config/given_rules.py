@@ -79,6 +79,19 @@ def first_stage_is_trained_or_given(cfg: Config) -> Iterator[str]:
             )
 
 
+def latents_are_those_of_the_training(cfg: Config) -> Iterator[str]:
+    """A denoiser that is given was trained on latents of a stated scale, not of one measured here."""
+    network, first = at(cfg, "network"), at(cfg, "autoencoder", "network")
+    if network.get("weights") is None or not {"denoiser", "latents"} <= {*words(cfg.get("stages"))}:
+        return
+    if argument(first, "scale") is None:
+        yield (
+            "autoencoder.network.scale: is null, which is as measured, and network.weights was trained on"
+            " latents of a stated one; give it with autoencoder=pretrained autoencoder.network.scale=0.18215"
+            " (Stable Diffusion 1) or 1 (LDM with a codebook)"
+        )
+
+
 def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:
     """A line for each setting, its key and how it was written, of a training that no study has."""
     for stage, parts in _TRAINED.items():

@@ -11,6 +11,7 @@ from condiff.config.device_rules import devices_have_work
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
     given_weights_are_not_trained,
+    latents_are_those_of_the_training,
     network_is_told_its_step,
 )
 from condiff.config.guidance_rules import (
@@ -269,6 +270,7 @@ RULES: tuple[Rule, ...] = (
     learned_variance_is_learned,
     network_is_told_its_step,
     given_weights_are_not_trained,
+    latents_are_those_of_the_training,
     first_stage_is_trained_or_given,
     one_thing_is_measured,
     adversary_begins,

@@ -199,6 +199,13 @@ class DiscreteVP(Process):
         n = (torch.searchsorted(-table, -log_alpha_bar, right=True) - 1).clamp(0, self.num_steps - 1)
         return ((n + (log_alpha_bar - table[n]) / (table[n + 1] - table[n])) / self.num_steps).to(level.dtype)
 
+    def prior(self, noise: Tensor) -> Tensor:
+        """p(x_T) = N(0, I) (Ho 2020, sec. 2), whose variance x_T has, too, where that of x0 is 1.
+
+        Of sigma at t_max alone, the scaled linear betas have 0.9977.
+        """
+        return noise
+
     def training_time(self, u: Tensor) -> Tensor:
         return (u * self.num_steps).ceil().clamp(1, self.num_steps) / self.num_steps
 

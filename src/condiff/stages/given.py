@@ -38,6 +38,7 @@ def weights_are_there(cfg: Config) -> None:
             elif stage in cfg["stages"] and not Path(weights).expanduser().is_file():
                 layout = attribute(at(cfg, *keys), "layout") or "the layout of ADM's published ones"
                 missing.append(f"{path}: {weights} is no file; give one in {layout}, or null to train")
+    missing = missing or _scale(cfg)
     if "texts" in cfg["stages"]:
         missing += [line for path, node in _encoders(cfg) for line in _lines(partial(_folder, node), path)]
     if missing:
@@ -114,6 +115,21 @@ def _schedule(cfg: Config, weights: str) -> list[str]:
     return (
         [*other_than(cfg, read_config(file), str(file))] if folder.name == "unet" and file.is_file() else []
     )
+
+
+def _scale(cfg: Config) -> list[str]:
+    """What the config of a first stage says of its latents' scale otherwise, where a denoiser is given."""
+    weights = {stage: [*_named(cfg, stage)] for stage in ("autoencoder", "denoiser")}
+    if not {"latents", "denoiser"} <= {*cfg["stages"]} or not all(weights.values()):
+        return []
+    published, node = found(weights["autoencoder"][0]), at(cfg, *PLACES["autoencoder"])
+    file = published.folder / CONFIG
+    return [
+        f"autoencoder.network.{name}: must be {said:g} as {theirs} of {file}, got {own:g}"
+        for name, theirs in (("scale", "scaling_factor"), ("shift", "shift_factor"))
+        for own, said in [(argument(node, name), published.config.get(theirs))]
+        if isinstance(said, int | float) and own is not None and said != own
+    ]
 
 
 def _encoders(cfg: Config) -> list[tuple[str, Config]]:

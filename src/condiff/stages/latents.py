@@ -26,7 +26,7 @@ _MOMENTS = {"npy", "mirror.npy"}  # of pictures as they are, and left for right
 
 @torch.no_grad()
 def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """Shards of moments, and the mean and standard deviation of each channel of a latent.
+    """Shards of moments, and the mean and standard deviation of each channel of a latent, or what is stated.
 
     Ranks encode a share of every part, and the one that leads writes them in the order of the pictures: the
     shards, and what is measured over them, are the same however many there are.
@@ -47,7 +47,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
                     seen.add(drawn_once(whole[name], rows.start))
                 _write(writer, data, rows, whole)
     if ranks.leads:
-        save_weights(out / SPACE, seen.space().state_dict())
+        save_weights(out / SPACE, (autoencoder.stated() or seen.space()).state_dict())
 
 
 def _parts(total: int, most: int) -> list[range]:

@@ -1,0 +1,133 @@
+"""A Stable Diffusion that others have trained, by one path: our samples are those of diffusers' pipeline."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny_stable_diffusion as tiny
+import torch
+from choices import CONF
+from safetensors.torch import load_file
+
+from condiff.config.compose import check, read_command, register
+from condiff.diffusion.randomness import SampleNoise
+from condiff.errors import ConfigError
+from condiff.interrupts import Interrupts
+from condiff.stages.asked import asked, captions_of
+from condiff.stages.denoiser import load_denoiser
+from condiff.stages.driver import run_study
+from condiff.stages.given import weights_are_there
+from condiff.stages.samples import drawn
+from condiff.stages.stage import Artifact
+from condiff.stages.study import STAGES
+
+NAMES = [stage.name for stage in STAGES]
+NUM, STEPS, SCALE = 4, 5, 7.5
+SMALL = (
+    *("data.size=32", "data.num_train=16", "data.num_held_out=16", f"num_samples={NUM}"),
+    *(f"sampler.steps={STEPS}", f"autoencoder.network.scale={tiny.SCALE}", "logger.wandb=off"),
+    *("runtime.accelerator=cpu", f"conditioner.encoder.length={tiny.LENGTH}"),
+)
+
+
+def words(folder, *overrides):
+    given = f"autoencoder.network.weights={folder / 'model'}"
+    return ["experiment=sd/pretrained", *SMALL, given, f"runtime.cache={folder / 'cache'}", *overrides]
+
+
+def configured(folder, *overrides):
+    register()
+    (cfg,) = check(words(folder, *overrides), CONF, NAMES) or []
+    return cfg
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The pipeline, its folder, and the artifacts of a study on it."""
+    folder = tmp_path_factory.mktemp("sd")
+    pipeline = tiny.saved(folder / "model")
+    run_study(configured(folder), folder / "run", Interrupts())
+    stages = json.loads((folder / "run" / "stages.json").read_text())
+    inputs = {}
+    for name, stage in stages.items():
+        manifest = json.loads((Path(stage["path"]) / "manifest.json").read_text())
+        inputs[name] = Artifact(stage["key"], Path(stage["path"]), manifest)
+    return pipeline, folder, inputs
+
+
+def ours(folder, inputs, *overrides):
+    """In [0, 1]; and the captions that were asked for."""
+    cfg = configured(folder, *overrides)
+    trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])
+    found = drawn(cfg, inputs, trained, torch.device("cpu"))
+    return found["image"].clamp(-1, 1) / 2 + 0.5, captions_of(found)
+
+
+def theirs(pipeline, captions, negative=None, scale=SCALE):
+    noise = SampleNoise(0, range(len(captions))).normal(4, 8, 8)
+    return pipeline(
+        captions,
+        negative_prompt=negative,
+        num_inference_steps=STEPS,
+        guidance_scale=scale,
+        latents=noise,
+        output_type="pt",
+    ).images
+
+
+@pytest.mark.parametrize("negative", [None, "blurry"])
+def test_samples_are_those_of_the_pipeline_for_the_same_noise(negative, made):
+    pipeline, folder, inputs = made
+    told = [] if negative is None else [f"guidance.negative={negative}"]
+    images, captions = ours(folder, inputs, *told)
+    expected = theirs(pipeline, captions, negative and [negative] * NUM)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
+    assert expected.std() > 0.05  # not grey: the pictures are something to compare
+    other = theirs(pipeline, captions, None if negative else ["blurry"] * NUM)
+    assert (images - other).abs().max() > 1e-3
+
+
+def test_each_sample_may_be_led_away_from_words_of_its_own(made):
+    pipeline, folder, inputs = made
+    negative = ["blurry", "two small things"] * (NUM // 2)
+    images, captions = ours(folder, inputs, "guidance.negative=[blurry,two small things]")
+    torch.testing.assert_close(images, theirs(pipeline, captions, negative), rtol=0, atol=1e-4)
+
+
+def test_the_plain_model_is_that_of_the_pipeline_without_guidance(made):
+    pipeline, folder, inputs = made
+    images, captions = ours(folder, inputs, "guidance.scale=1")
+    torch.testing.assert_close(images, theirs(pipeline, captions, scale=1.0), rtol=0, atol=1e-4)
+
+
+def test_nothing_is_trained_and_latents_have_the_stated_scale(made):
+    _, folder, inputs = made
+    log = (folder / "run" / "run.log").read_text()
+    assert log.count("nothing is trained") == 2
+    space = inputs["latents"].path / "space.safetensors"
+    assert torch.allclose(load_file(space)["std"], torch.tensor(1 / tiny.SCALE))
+    assert not load_file(space)["mean"].any()
+    wanted = asked(NUM, inputs["data"], load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])[1])
+    assert len({*captions_of(wanted)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("autoencoder.network.scale=0.2", "autoencoder.network.scale: must be 0.4 as scaling_factor of"),
+        ("objective=v", "objective.parameterization: must be that of"),
+        ("process.beta_start=0.001", "process: must be that of"),
+    ],
+)
+def test_what_the_pipeline_was_not_trained_with_is_told(override, said, made):
+    _, folder, _ = made
+    with pytest.raises(ConfigError) as told:
+        weights_are_there(configured(folder, override))
+    (line,) = told.value.lines
+    assert line.startswith(said)
+
+
+def test_a_given_denoiser_needs_the_scale_of_its_latents(tmp_path):
+    with pytest.raises(ConfigError) as told:
+        read_command(words(tmp_path, "autoencoder.network.scale=null"), CONF, NAMES)
+    assert [line for line in told.value.lines if line.startswith("autoencoder.network.scale: is null")]
