@@ -32,7 +32,7 @@ SMALL = (
 
 def words(folder, *overrides):
     given = f"autoencoder.network.weights={folder / 'model'}"
-    return ["experiment=sd/pretrained", *SMALL, given, f"runtime.cache={folder / 'cache'}", *overrides]
+    return ["experiment=stable_diffusion", *SMALL, given, f"runtime.cache={folder / 'cache'}", *overrides]
 
 
 def configured(folder, *overrides):

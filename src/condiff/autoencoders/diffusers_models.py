@@ -5,6 +5,7 @@ alone normalises.
 """
 
 from abc import ABC
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.vae import Decoder, DecoderTiny, Encoder, EncoderTiny
@@ -48,6 +49,8 @@ class DiffusersLevels(Autoencoder, ABC):
             raise ValueError(f"{name}.widths must be multiples of norm_groups={norm_groups}, got {widths}")
         self.channels, self.latent_channels = channels, latent_channels
         self.downsampling = 2 ** (len(widths) - 1)
+        self.blocks, self.norm_groups, self.middle_attention = blocks, norm_groups, middle_attention
+        self.widths, self.attention = widths, attention
         down = ["AttnDownEncoderBlock2D" if attends else "DownEncoderBlock2D" for attends in attention]
         up = ["AttnUpDecoderBlock2D" if attends else "UpDecoderBlock2D" for attends in attention[::-1]]
         self.encoder = Encoder(
@@ -102,6 +105,28 @@ class DiffusersKL(DiffusersLevels):
         self.post_quant_conv = (
             nn.Conv2d(latent_channels, latent_channels, 1) if post_quant_conv else nn.Identity()
         )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Of the ``AutoencoderKL`` that it is in diffusers, but for what is said of latents."""
+        down, up = (
+            ("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+            ("UpDecoderBlock2D", "AttnUpDecoderBlock2D"),
+        )
+        return {
+            "in_channels": self.channels,
+            "out_channels": self.channels,
+            "down_block_types": [down[attends] for attends in self.attention],
+            "up_block_types": [up[attends] for attends in self.attention[::-1]],
+            "block_out_channels": [*self.widths],
+            "layers_per_block": self.blocks,
+            "norm_num_groups": self.norm_groups,
+            "latent_channels": self.latent_channels,
+            "mid_block_add_attention": self.middle_attention,
+        }
+
+    def exportable(self) -> Autoencoder | None:
+        return self
 
     def encode(self, images: Tensor) -> Tensor:
         mean, log_variance = self.quant_conv(self.encoder(images)).chunk(2, dim=1)

@@ -69,6 +69,9 @@ class Pretrained(Autoencoder):
         every = torch.ones(self.latent_channels)
         return LatentSpace(self.shift * every, every / self.scale)
 
+    def exportable(self) -> Autoencoder | None:
+        return self.inner.exportable() if self.channels == self.inner.channels else None
+
     def fill(self, key: str) -> None:
         """Take in the published weights, strictly; ``key`` is where the config has this network."""
         fill(self.inner, self.published, key)

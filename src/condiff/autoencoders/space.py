@@ -35,6 +35,10 @@ class Autoencoder(nn.Module, ABC):
         """How its latents are normalised where that is stated; None where it is measured over the data."""
         return None
 
+    def exportable(self) -> "Autoencoder | None":
+        """The ``DiffusersKL`` that it is to diffusers; None where it is none."""
+        return None
+
     @property
     @abstractmethod
     def last(self) -> Tensor:

@@ -17,7 +17,9 @@ _OTHER = {
     "weaker": "weaker=narrow",
     "classifier": "classifier=half_unet",
 }
-_COMPARED = ("runs", "name", "question", "stages", "task", "runtime", "logger")
+_ALWAYS = ("name", "question", "stages", "task", "runtime", "logger")
+# Tasks that read what runs have left and nothing else of a config, by their only stage.
+_READING = {"comparison": ("compare", ("runs", *_ALWAYS)), "export": ("export", ("from", *_ALWAYS))}
 _TRAINED = {
     "denoiser": ("trainer", "optimizer", "objective.times", "objective.weight"),
     "weaker": ("weaker.trainer",),
@@ -105,12 +107,14 @@ def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Co
 
 
 def not_compared(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:
-    """A line for each setting, its key and how it was written, that a page over runs does not read."""
-    if any(words(cfg.get("stages")) != ["comparison"] for cfg in studies):
+    """A line for each setting, its key and how it was written, that a task over runs does not read."""
+    stages = {*(tuple(words(cfg.get("stages"))) for cfg in studies)}
+    if len(stages) != 1 or not (only := stages.pop()) or only[0] not in _READING or len(only) > 1:
         return
+    task, read = _READING[only[0]]
     for key, text in settings:
-        if key.split(".")[0] not in _COMPARED and not key.startswith("hydra"):
+        if key.split(".")[0] not in read and not key.startswith("hydra"):
             yield (
-                f"{text}: has no effect on task=compare, which reads {', '.join(_COMPARED)}; leave it out,"
+                f"{text}: has no effect on task={task}, which reads {', '.join(read)}; leave it out,"
                 " or give it to the runs"
             )

@@ -190,7 +190,12 @@ def grid_fits_the_process(cfg: Config) -> Iterator[str]:
 def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
     """What is measured, against what, and what is compared is asked of those tasks, and of nothing else."""
     stages = words(cfg.get("stages"))
-    given_for = {"images": ["evaluation"], "reference": ["evaluation", "statistics"], "runs": ["comparison"]}
+    given_for = {
+        "images": ["evaluation"],
+        "reference": ["evaluation", "statistics"],
+        "runs": ["comparison"],
+        "from": ["export"],
+    }
     for key, tasks in given_for.items():
         is_asked, given = any(task in stages for task in tasks), cfg.get(key)
         if is_asked and given is None:
@@ -211,8 +216,18 @@ def judges_look_at_their_own(cfg: Config) -> Iterator[str]:
             )
 
 
-_TASKS = {"images": "task=evaluate", "reference": "task=evaluate or statistics", "runs": "task=compare"}
-_GIVEN = {"images": "a folder or an .npz", "reference": "a folder or an .npz", "runs": "run folders"}
+_TASKS = {
+    "images": "task=evaluate",
+    "reference": "task=evaluate or statistics",
+    "runs": "task=compare",
+    "from": "task=export",
+}
+_GIVEN = {
+    "images": "a folder or an .npz",
+    "reference": "a folder or an .npz",
+    "runs": "run folders",
+    "from": "a run folder",
+}
 
 
 def samples_are_enough(cfg: Config) -> Iterator[str]:

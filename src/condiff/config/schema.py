@@ -145,6 +145,7 @@ class Run:
     check: list[str] | None = None  # task=check: [], which becomes the stages that would have run
     recipe: Recipe | None = None
     runs: list[str] | str | None = None  # what task=compare compares: folders, or patterns of them
+    from_: str | None = None  # ``from``: the finished run that task=export makes a pipeline of
     metrics: dict[str, Wired | int] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)
     logger: Logger = field(default_factory=Logger)
@@ -160,7 +161,8 @@ class Key:
 
 def keys_of(part: type) -> dict[str, Key]:
     hints = get_type_hints(part, include_extras=True)
-    return {f.name: Key(hints[f.name], _default(f)) for f in fields(part)}
+    # from is a word of the language, so it is from_ in Run
+    return {f.name.rstrip("_"): Key(hints[f.name], _default(f)) for f in fields(part)}
 
 
 def defaults() -> dict[str, Any]:

@@ -35,7 +35,7 @@ from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
 from condiff.stages.outside import DATA
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
-from condiff.stages.run_folders import find_runs
+from condiff.stages.run_folders import PIPELINE, artifacts_of, find_runs
 from condiff.stages.run_log import log_failure, open_log
 from condiff.stages.stage import MADE, Artifact, Runtime
 from condiff.stages.study import Step, plan, run
@@ -206,6 +206,8 @@ def can_be_measured(cfg: Config, seen: set[str]) -> None:
     """
     if cfg["runs"] is not None:
         find_runs(cfg["runs"])
+    if cfg["from"] is not None:
+        artifacts_of(cfg["from"], "from")
     ahead = {step.stage.name for step in _planned(cfg)[1] if step.status != "cached"}
     looked: dict[str, Any] = {}
     if ahead & {*MEASURING}:
@@ -277,6 +279,9 @@ def _leave(
     for file in sorted(done["statistics"].path.glob("*.npz")) if "statistics" in done else ():
         shutil.copyfile(file, folder / file.name)
         print(f"statistics: {folder / file.name}")
+    if "export" in done:
+        copy_whole(done["export"].path, folder, (PIPELINE,))
+        print(f"pipeline: {folder / PIPELINE}")
     if "comparison" in done:
         copy_whole(done["comparison"].path, folder, ("figures", "results.csv", PAGE))
     if "check" in done:

@@ -45,6 +45,11 @@ def of_runs(cfg: Config, cache: Path) -> str:
     return digest([[str(folder) for folder in folders], left, there, unfinished(folders), script()])
 
 
+def of_run(cfg: Config, cache: Path) -> str | None:
+    """What a run has left in its folder."""
+    return content(files_of(Path(cfg["from"]).expanduser()), cache)
+
+
 def content(names: list[Any], cache: Path) -> str | None:
     """A hash of all files that are named, or lie in a folder that is; None without any."""
     if not names:

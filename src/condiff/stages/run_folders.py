@@ -12,9 +12,10 @@ from condiff.errors import DataError
 from condiff.files import read_json
 from condiff.reports.redact import redact
 from condiff.reports.runs import Run, metric_names
-from condiff.stages.stage import LOG, MADE, PER_SAMPLE, PICTURES_MADE
+from condiff.stages.stage import LOG, MADE, PER_SAMPLE, PICTURES_MADE, Artifact
 
-METRICS, LEDGER = "metrics.json", "sweep.json"
+METRICS, LEDGER, MANIFEST = "metrics.json", "sweep.json", "manifest.json"
+PIPELINE = "pipeline"  # of an export: a folder of diffusers
 
 
 def find_runs(given: str | Sequence[str]) -> list[Path]:
@@ -59,6 +60,22 @@ def read_run(folder: Path) -> Run:
     if not all(isinstance(part, dict) for part in (run.config, run.metrics, run.stages)):
         raise DataError(f"{folder}: is not the folder of a finished run; run it again")
     return run
+
+
+def artifacts_of(given: str, key: str) -> dict[str, Artifact]:
+    """What the stages of a finished run have made, by their names; DataError where it is there no more."""
+    folder, found = Path(given).expanduser(), {}
+    if not (folder / "stages.json").is_file():
+        raise DataError(
+            f"{key}: {_why_none(given) if not folder.is_dir() else f'{given} has no stages.json'};"
+            " give the folder of a finished run"
+        )
+    for name, stage in read_run(folder).stages.items():
+        path = Path(str(stage["path"]))
+        if not (path / MANIFEST).is_file():
+            raise DataError(f"{key}: {path}, the {name} of {given}, is there no more; run the study again")
+        found[name] = Artifact(str(stage["key"]), path, read_json(path / MANIFEST))
+    return found
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

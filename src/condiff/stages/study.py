@@ -128,6 +128,12 @@ STAGES = (
         reads=("name", "question", "runs"),
         source="condiff.stages.outside:of_runs",
     ),
+    Stage(
+        "export",
+        "condiff.stages.export:export",
+        reads=("from",),
+        source="condiff.stages.outside:of_run",
+    ),
 )
 
 

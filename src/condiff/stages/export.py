@@ -1,0 +1,112 @@
+"""A trained study of text as a folder of diffusers, which its StableDiffusionPipeline runs."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+from condiff.autoencoders.diffusers_models import DiffusersKL
+from condiff.autoencoders.exported import exported
+from condiff.config.nodes import argument, at, attribute, class_of
+from condiff.config.schedulers import BETAS, TARGETS, scheduler_of
+from condiff.errors import ConfigError
+from condiff.stages.autoencoder import load_autoencoder
+from condiff.stages.denoiser import load_denoiser
+from condiff.stages.latents import load_space
+from condiff.stages.run_folders import PIPELINE, artifacts_of, read_run
+from condiff.stages.stage import Artifact, Config, Runtime
+
+log = logging.getLogger(__name__)
+_SPACINGS = {"Leading": "leading", "UniformTime": "trailing", "Linspace": "linspace"}
+
+
+def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """``pipeline``, of the weights that the run samples with; ConfigError with a line for what has no words
+    in diffusers.
+    """
+    given = cfg["from"]
+    run, made = read_run(Path(given).expanduser()), artifacts_of(given, "from")
+    wrong = [*unsaid(run.config, made)]
+    if wrong:
+        raise ConfigError(*(f"from: {given} cannot be exported: {line}" for line in wrong))
+    step = run.config.get("checkpoint")
+    denoiser, conditioner, _ = load_denoiser(made["denoiser"], made["data"], made.get("texts"), step)
+    network, encoder = cast(Any, denoiser.network), cast(Any, conditioner).encoder
+    encoder.tokenizer.model_max_length = encoder.length
+    pipeline = StableDiffusionPipeline(
+        vae=_first_stage(made),
+        text_encoder=encoder.network,
+        tokenizer=encoder.tokenizer,
+        unet=network.net,
+        scheduler=cast(Any, _scheduler(run.config)),
+        safety_checker=cast(Any, None),
+        feature_extractor=cast(Any, None),
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(out / PIPELINE)
+    log.info("as in the run: %s", _as_in_the_run(run.config))
+
+
+def unsaid(cfg: Config, made: Mapping[str, Artifact]) -> Iterator[str]:
+    """What of a run no StableDiffusionPipeline can be told, a sentence each."""
+    network, conditioner = at(cfg, "network"), at(cfg, "conditioner")
+    if not {"denoiser", "latents"} <= made.keys():
+        yield "it has no denoiser on latents, which a pipeline of text needs; give a run of such a study"
+        return
+    encoder = at(conditioner, "encoder")
+    if class_of(encoder) != "ClipText":
+        what = f"{class_of(conditioner)} through {class_of(encoder)}" if encoder else class_of(conditioner)
+        yield (
+            f"its conditioner is {what}, and a pipeline has a text encoder of CLIP; no pipeline of diffusers"
+            " tells a U-Net of labels; use conditioner=text_clip"
+        )
+    if not attribute(network, "needs_chain") or not attribute(network, "attends"):
+        yield (
+            f"its network, {class_of(network)}, is told the noise level, and a pipeline tells the step of a"
+            " chain; use network=ldm_small, ldm_f8 or stable_diffusion_1"
+        )
+    if scheduler_of(cfg) is None:
+        yield (
+            f"its process is {class_of(at(cfg, 'process'))} and its target"
+            f" {class_of(at(cfg, 'objective', 'parameterization'))}, and a pipeline knows {', '.join(BETAS)}"
+            f" and {', '.join(TARGETS)}; use process=scaled_linear and objective=eps"
+        )
+    if load_autoencoder(made["autoencoder"], made["data"]).exportable() is None:
+        yield (
+            f"its first stage, {class_of(at(cfg, 'autoencoder', 'network'))}, is no AutoencoderKL of"
+            " diffusers for pictures of these channels; use autoencoder=kl, kl_f8 or pretrained"
+        )
+
+
+def _first_stage(made: Mapping[str, Artifact]) -> AutoencoderKL:
+    module = load_autoencoder(made["autoencoder"], made["data"]).exportable()
+    assert isinstance(module, DiffusersKL)
+    config, state = exported(module, load_space(made["latents"]))
+    own = cast(AutoencoderKL, AutoencoderKL.from_config(config))
+    own.load_state_dict(state, strict=True)
+    return own.eval()
+
+
+def _scheduler(cfg: Config) -> DDIMScheduler:
+    """DDIM on the steps that the run samples at, its last one to the data; StableDiffusionPipeline would set
+    an offset other than 1 to 1.
+    """
+    settings = scheduler_of(cfg)
+    assert settings is not None
+    spacing = _SPACINGS.get(class_of(at(cfg, "sampler", "grid")), "leading")
+    return DDIMScheduler(
+        **settings,
+        timestep_spacing=cast(Any, spacing),
+        steps_offset=1,
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+def _as_in_the_run(cfg: Config) -> str:
+    steps, scale = argument(at(cfg, "sampler"), "steps"), argument(at(cfg, "guidance"), "scale")
+    return f"num_inference_steps={steps}, guidance_scale={1.0 if scale is None else scale:g}, eta=0 (DDIM)"
