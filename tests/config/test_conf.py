@@ -20,6 +20,7 @@ STUDIES = [
     for path in sorted((CONF / "experiment").glob("**/*.yaml"))
 ]
 RECIPES = [name for name in STUDIES if "/" in name]
+GIVEN = {"stable_diffusion": ["autoencoder.network.weights=model"]}
 CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name != "experiment"]
 
 
@@ -51,7 +52,8 @@ def test_what_a_page_over_runs_does_not_read_is_told(text):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_can_run(name):
-    own = ["data.path=shards"] if name in RECIPES else []  # what only the user can know
+    # what only the user can know
+    own = ["data.path=shards"] if name in RECIPES else GIVEN.get(name, [])
     runs = check([f"experiment={name}", *own], CONF) or []
     assert runs
     assert all(cfg["name"] == name.replace("/", "_") for cfg in runs)

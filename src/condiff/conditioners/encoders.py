@@ -15,6 +15,9 @@ from condiff.pretrained import INSIDE, library, loaded, model_folder, read
 from condiff.ranges import Count, checked
 
 _BATCH = 256
+CLIP_WIDTHS = {
+    "openai/clip-vit-large-patch14": 768
+}  # known where the model is not there: a check needs no more
 
 
 class TextEncoder(ABC):
@@ -140,7 +143,8 @@ class ClipText(TextEncoder):
 
     @cached_property
     def width(self) -> int:
-        return _text_config(self.folder)["hidden_size"]
+        known = None if self.path else CLIP_WIDTHS.get(self.model)
+        return known or _text_config(self.folder)["hidden_size"]
 
     def load(self) -> Any:
         return loaded("CLIPTextModel", self.folder)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
-from condiff.config.nodes import at, class_of
+from condiff.config.nodes import at, attribute, class_of
 from condiff.data.source import DataInfo
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
@@ -87,10 +87,12 @@ def _info(cfg: Config) -> DataInfo:
         source = build(node, "data")
         source.check()
         return source.info()
-    lacking = [key for key in ("size", "num_classes") if node.get(key) is None]
+    told = attribute(cfg["conditioner"], "gives") if cfg["conditioner"] else ()
+    asked = ("size", "num_classes") if "label" in (told or ("label",)) else ("size",)
+    lacking = [key for key in asked if node.get(key) is None]
     if lacking:
         raise ConfigError(*(f"data.{key}: is null; give it, or data.path, to count" for key in lacking))
-    classes = node["num_classes"]
+    classes = node.get("num_classes") or 0
     names = [str(k) for k in range(classes)]
     return DataInfo(classes, names, 3, node["size"], 0, 0, False, "pictures that are not there", [])
 
