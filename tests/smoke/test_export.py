@@ -14,7 +14,7 @@ from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError, DataError
 from condiff.files import read_json
 from condiff.interrupts import Interrupts
-from condiff.stages.asked import captions_of
+from condiff.stages.captions import captions_of
 from condiff.stages.denoiser import load_denoiser
 from condiff.stages.driver import can_be_measured, run_study
 from condiff.stages.run_folders import artifacts_of
@@ -25,7 +25,7 @@ from tests.smoke.conftest import TINY
 NAMES = [stage.name for stage in STAGES]
 NUM, STEPS, SCALE = 4, 4, 3.0
 STUDY = (
-    *("experiment=cfg_latent_text", "stages=[data,autoencoder,latents,denoiser,samples]"),
+    *("experiment=cfg_latent", "data=shapes", "stages=[data,autoencoder,latents,denoiser,samples]"),
     *("data.num_train=24", "data.num_held_out=8", f"num_samples={NUM}", "logger.wandb=off"),
     *("autoencoder=pretrained", "conditioner=text_clip", f"conditioner.encoder.length={tiny.LENGTH}"),
     *("network=ldm_small", "process=scaled_linear", "objective=v", "sampler=ddim_leading"),
@@ -102,6 +102,7 @@ def test_an_export_has_every_part_and_says_how_the_run_samples(trained):
     assert f"as in the run: num_inference_steps={STEPS}, guidance_scale={SCALE:g}, eta=0 (DDIM)" in log
 
 
+@pytest.mark.slow
 def test_an_export_is_a_model_that_a_study_can_be_given(trained):
     """Back again: its samples from the folder are those of the study that was exported."""
     folder = exported(trained)

@@ -32,7 +32,7 @@ PIXELS = ("stages=[data,denoiser,samples]", "~autoencoder", "network=pretrained"
 LATENT = (
     *("stages=[data,autoencoder,latents,denoiser,samples]", "autoencoder=pretrained", "network=ldm_f4"),
     *("network.width=32", "network.multipliers=[1,2]", "network.attention=[2]", "network.token_width=24"),
-    *("process.beta_start=0.0015", "process.beta_end=0.0195"),
+    *("process.beta_start=0.0015", "process.beta_end=0.0195", "autoencoder.network.scale=1"),
 )
 
 

@@ -108,10 +108,11 @@ def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Co
 
 def not_compared(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:
     """A line for each setting, its key and how it was written, that a task over runs does not read."""
-    stages = {*(tuple(words(cfg.get("stages"))) for cfg in studies)}
-    if len(stages) != 1 or not (only := stages.pop()) or only[0] not in _READING or len(only) > 1:
+    stages = {" ".join(words(cfg.get("stages"))) for cfg in studies}
+    only = stages.pop() if len(stages) == 1 else ""
+    if only not in _READING:
         return
-    task, read = _READING[only[0]]
+    task, read = _READING[only]
     for key, text in settings:
         if key.split(".")[0] not in read and not key.startswith("hydra"):
             yield (
