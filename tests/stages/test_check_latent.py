@@ -13,9 +13,9 @@ from condiff.stages.study import STAGES
 
 NAMES = [stage.name for stage in STAGES]
 # Rombach 2022, tables 10 and 13 to 15; Stable Diffusion 1's model card and v1-inference.yaml; read or from
-# memory, as the recipes say. Batch, steps, rate, share of dropped conditions, scale, steps of sampling; betas;
-# the latent; millions of parameters of the U-Net; of LDM-4, billions of products of a pass (Peebles & Xie 2023,
-# from memory).
+# memory, as the recipes say. Batch, steps, rate, share of dropped conditions, scale, steps of sampling;
+# betas; the latent; millions of parameters of the U-Net; of LDM-4, billions of products of a pass (Peebles &
+# Xie 2023, from memory).
 RECIPES: dict[str, tuple[Any, ...]] = {
     "ldm/imagenet256_f4": (1200, 178_000, 1e-4, 0.1, 1.5, 250, (0.0015, 0.0195), [3, 64, 64], 400.92, 103.6),
     "ldm/cin_kl_f8": (64, 4_800_000, 6.4e-5, 0.0, None, 250, (0.0015, 0.0195), [4, 32, 32], 395, None),

@@ -9,12 +9,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from condiff import single_file
 from condiff.conditioners.encodings import Encoding
 from condiff.files import read_json
 from condiff.pretrained import INSIDE, library, loaded, model_folder, read
 from condiff.ranges import Count, checked
+from condiff.weight_files import misfit, read_tensors
 
 _BATCH = 256
+_IN_FILE = "transformer.text_model."  # before its tensors in a single file of Stable Diffusion 1
+_COUNTED = (f"{_IN_FILE}embeddings.position_ids",)  # 0, 1, 2, ...: no weights
 CLIP_WIDTHS = {
     "openai/clip-vit-large-patch14": 768
 }  # known where the model is not there: a check needs no more
@@ -129,6 +133,7 @@ class ClipText(TextEncoder):
 
     model: its name on the hub, looked up in the local cache only, unless ``download`` is set.
     path: a folder instead, of the model and its tokenizer, or with these in text_encoder/ and tokenizer/.
+    weights: a single file of Stable Diffusion 1 (.safetensors), for another training of the same encoder.
     """
 
     @checked
@@ -138,8 +143,10 @@ class ClipText(TextEncoder):
         path: str | None = None,
         download: bool = False,
         length: Count = 77,
+        weights: str | None = None,
     ) -> None:
         self.model, self.path, self.download, self.length = model, path, download, length
+        self.weights = weights
 
     @cached_property
     def width(self) -> int:
@@ -147,7 +154,10 @@ class ClipText(TextEncoder):
         return known or _text_config(self.folder)["hidden_size"]
 
     def load(self) -> Any:
-        return loaded("CLIPTextModel", self.folder)
+        network = loaded("CLIPTextModel", self.folder)
+        if self.weights is not None:
+            fill_clip(network, self.weights, "conditioner.encoder")
+        return network
 
     def tokens(self, texts: Sequence[str]) -> Any:
         return self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
@@ -157,6 +167,21 @@ class ClipText(TextEncoder):
         found = self.network(input_ids=ids)  # without the mask, as these models were trained
         pairs = zip(found.last_hidden_state.cpu(), found.pooler_output.cpu(), strict=True)
         return [Encoding(*pair) for pair in pairs]
+
+
+def fill_clip(network: Any, weights: str, key: str) -> None:
+    """Give the text side of CLIP the weights of a single file; ValueError where a tensor does not fit."""
+    file = single_file.named(weights)
+    if file is None:
+        raise ValueError(f"{key}.weights: {weights} is no file; give a single file of Stable Diffusion 1")
+    inside = {name: f"{_IN_FILE}{name.removeprefix('text_model.')}" for name in network.state_dict()}
+    there = [name for name in single_file.part(file, single_file.CONDITION) if name not in _COUNTED]
+    given = read_tensors([file], key, [single_file.CONDITION + name for name in there])
+    tensors = {name.removeprefix(single_file.CONDITION): tensor for name, tensor in given.items()}
+    wrong = misfit({inside[name]: tensor for name, tensor in network.state_dict().items()}, tensors)
+    if wrong:
+        raise ValueError(f"{key}.weights: {file} does not fit the text encoder: {wrong}; give its folder")
+    network.load_state_dict({name: tensors[stored] for name, stored in inside.items()}, strict=True)
 
 
 class T5(TextEncoder):

@@ -34,6 +34,7 @@ from condiff.config.network_rules import (
     size_can_be_halved,
 )
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.task_rules import what_a_task_takes_is_given
 from condiff.config.text_rules import (
     captions_are_encoded_for_text,
     metrics_are_told_what_they_read,
@@ -187,23 +188,6 @@ def grid_fits_the_process(cfg: Config) -> Iterator[str]:
         )
 
 
-def pictures_are_for_an_evaluation(cfg: Config) -> Iterator[str]:
-    """What is measured, against what, and what is compared is asked of those tasks, and of nothing else."""
-    stages = words(cfg.get("stages"))
-    given_for = {
-        "images": ["evaluation"],
-        "reference": ["evaluation", "statistics"],
-        "runs": ["comparison"],
-        "from": ["export"],
-    }
-    for key, tasks in given_for.items():
-        is_asked, given = any(task in stages for task in tasks), cfg.get(key)
-        if is_asked and given is None:
-            yield f"{key}: is required; give {_GIVEN[key]}, {key}=..."
-        elif given is not None and not is_asked and given != "???":
-            yield f"{key}: has no effect here, only with {_TASKS[key]}; leave it out"
-
-
 def judges_look_at_their_own(cfg: Config) -> Iterator[str]:
     """A judge is trained on the data that are measured."""
     stages = words(cfg.get("stages"))
@@ -214,20 +198,6 @@ def judges_look_at_their_own(cfg: Config) -> Iterator[str]:
                 f"metrics.{name}: looks through a judge, which is trained on the data, and these are not the"
                 " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
             )
-
-
-_TASKS = {
-    "images": "task=evaluate",
-    "reference": "task=evaluate or statistics",
-    "runs": "task=compare",
-    "from": "task=export",
-}
-_GIVEN = {
-    "images": "a folder or an .npz",
-    "reference": "a folder or an .npz",
-    "runs": "run folders",
-    "from": "a run folder",
-}
 
 
 def samples_are_enough(cfg: Config) -> Iterator[str]:
@@ -302,7 +272,7 @@ RULES: tuple[Rule, ...] = (
     grid_fits_the_process,
     samples_are_enough,
     extrapolations_have_more_samples_than_features,
-    pictures_are_for_an_evaluation,
+    what_a_task_takes_is_given,
     judges_look_at_their_own,
     metrics_are_told_what_they_read,
     text_is_attended_to,

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from condiff import single_file
 from condiff.autoencoders.published import fetched, found
 from condiff.config.given_rules import PLACES
 from condiff.config.kinds import objects
@@ -66,7 +67,9 @@ def of_autoencoder(cfg: Config, cache: Path) -> str | None:
 
 def of_texts(cfg: Config, cache: Path) -> str | None:
     """The files of the encoders of text."""
-    return content([_there(node) for _, node in _encoders(cfg)], cache)
+    every = [node for _, node in _encoders(cfg)]
+    files = [str(node["weights"]) for node in every if node.get("weights") is not None]
+    return content([*map(_there, every), *files], cache)
 
 
 def of_denoiser(cfg: Config, cache: Path) -> str | None:
@@ -145,6 +148,8 @@ def _folder(node: Config, download: bool = True) -> Path:
     """Of an encoder of text; ValueError where it is not there, nor to be downloaded as it asks for."""
     model, path = argument(node, "model"), argument(node, "path")
     fetch = download and bool(argument(node, "download"))
+    if node.get("weights") is not None and single_file.named(node["weights"]) is None:
+        raise ValueError(f"{node['weights']} is no file; give a single file of Stable Diffusion 1 as weights")
     return model_folder(attribute(node, "package"), model or "", path, fetch)
 
 
