@@ -10,6 +10,7 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from condiff import hub
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import ScaledLinear
 from condiff.networks.pretrained import Pretrained
@@ -195,3 +196,18 @@ def test_every_setting_of_diffusers_is_known(make):
     kind, known = type(model).__name__, {key: value for key, value in model.config.items() if key[0] != "_"}
     assert {*FREE[kind], *FIXED[kind], *(IGNORED & {*known})} == {*known}
     assert {key: known[key] for key in FIXED[kind]} == FIXED[kind]
+
+
+def test_of_the_hub_only_what_is_read_is_fetched(monkeypatch, tmp_path):
+    """The U-Net of a pipeline, and the scheduler that says what it was trained on."""
+    there = [
+        *("unet/config.json", f"unet/{WEIGHTS}", "unet/diffusion_pytorch_model.bin", "vae/config.json"),
+        *("scheduler/scheduler_config.json", "model_index.json", "run.py"),
+    ]
+    asked = []
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "download", lambda name, chosen: asked.append((name, chosen(there, name))))
+    U_NETS.fetch("owner/name")
+    assert asked == [
+        ("owner/name", ["unet/config.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json"])
+    ]

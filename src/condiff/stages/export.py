@@ -21,7 +21,7 @@ from condiff.stages.run_folders import PIPELINE, artifacts_of, read_run
 from condiff.stages.stage import Artifact, Config, Runtime
 
 log = logging.getLogger(__name__)
-_SPACINGS = {"Leading": "leading", "UniformTime": "trailing", "Linspace": "linspace"}
+_SPACINGS = {"Leading": "leading", "UniformTime": "trailing"}  # grids that pipelines walk alike
 
 
 def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
@@ -42,7 +42,7 @@ def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
         text_encoder=encoder.network,
         tokenizer=encoder.tokenizer,
         unet=network.net,
-        scheduler=cast(Any, _scheduler(run.config)),
+        scheduler=cast(Any, scheduler(run.config)),
         safety_checker=cast(Any, None),
         feature_extractor=cast(Any, None),
         requires_safety_checker=False,
@@ -91,13 +91,18 @@ def _first_stage(made: Mapping[str, Artifact]) -> AutoencoderKL:
     return own.eval()
 
 
-def _scheduler(cfg: Config) -> DDIMScheduler:
+def scheduler(cfg: Config) -> DDIMScheduler:
     """DDIM on the steps that the run samples at, its last one to the data; StableDiffusionPipeline would set
     an offset other than 1 to 1.
     """
     settings = scheduler_of(cfg)
     assert settings is not None
-    spacing = _SPACINGS.get(class_of(at(cfg, "sampler", "grid")), "leading")
+    grid = class_of(at(cfg, "sampler", "grid"))
+    if grid not in _SPACINGS:
+        log.warning(
+            "sampler.grid: %s is none of a pipeline's; its steps are those of sampler=ddim_leading", grid
+        )
+    spacing = _SPACINGS.get(grid, "leading")
     return DDIMScheduler(
         **settings,
         timestep_spacing=cast(Any, spacing),
