@@ -20,7 +20,9 @@ from condiff.errors import ConfigError
 from condiff.stages.study import STAGES
 
 GUIDANCES, SAMPLERS, PROCESSES = choices("guidance"), choices("sampler"), choices("process")
-OBJECTIVES, NETWORKS = choices("objective"), choices("network")
+OBJECTIVES = choices("objective")
+# those put together from others differ from them in numbers alone
+NETWORKS = {name: node for name, node in choices("network").items() if "_target_" in node}
 NAMES = [stage.name for stage in STAGES]
 (STUDY,) = check(["experiment=cfg_latent", "stages=[data,denoiser,samples]"], CONF, NAMES) or [{}]
 SHAPE, CLASSES = (2, 4, 4), 10
