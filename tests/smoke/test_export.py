@@ -66,7 +66,7 @@ def exported(folder, name="run"):
     return folder / f"{name}_exported" / "pipeline"
 
 
-@pytest.mark.parametrize("negative", [None, "blurry"])
+@pytest.mark.parametrize("negative", [None, pytest.param("blurry", marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_the_pipeline_of_an_export_draws_what_the_study_draws(negative, trained):
     folder = exported(trained)
@@ -121,6 +121,7 @@ def test_an_export_is_a_model_that_a_study_can_be_given(trained):
     torch.testing.assert_close(*images, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_no_pipeline_can_be_told_is_refused_in_a_line_each(tmp_path):
     study = ("stages=[data,autoencoder,latents,denoiser,samples]", "autoencoder.trainer.steps=3")
     run(tmp_path, "run", *TINY, *study, "autoencoder.network.width=16")

@@ -105,6 +105,7 @@ def test_what_the_model_was_not_trained_on_is_told(overrides, said, folder, tmp_
     assert line.startswith(said.format(folder / "scheduler" / "scheduler_config.json"))
 
 
+@pytest.mark.slow
 def test_a_study_runs_on_both_parts_of_one_file(tmp_path):
     """Classes in latents of a codebook, as the published model of ImageNet: everything from one file."""
     network = u_net(num_labels=11, channels=3, heads=1, multipliers=[1, 2], attention=[2])

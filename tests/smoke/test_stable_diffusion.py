@@ -110,20 +110,12 @@ def test_nothing_is_trained_and_latents_have_the_stated_scale(made):
     assert not load_file(space)["mean"].any()
 
 
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("autoencoder.network.scale=0.2", "autoencoder.network.scale: must be 0.4 as scaling_factor of"),
-        ("objective=v", "objective.parameterization: must be that of"),
-        ("process.beta_start=0.001", "process: must be that of"),
-    ],
-)
-def test_what_the_pipeline_was_not_trained_with_is_told(override, said, made):
+def test_a_scale_that_is_not_the_pipelines_is_told(made):
     _, folder, _ = made
     with pytest.raises(ConfigError) as told:
-        weights_are_there(configured(folder, override))
+        weights_are_there(configured(folder, "autoencoder.network.scale=0.2"))
     (line,) = told.value.lines
-    assert line.startswith(said)
+    assert line.startswith("autoencoder.network.scale: must be 0.4 as scaling_factor of")
 
 
 def test_a_given_denoiser_needs_the_scale_of_its_latents(tmp_path):
