@@ -91,10 +91,31 @@ def test_shares_and_intervals_are_those_of_the_samples_that_were_asked():
     assert entries["adherence"]["interval"] == list(wilson(2, 4))
     assert entries["adherence_size"]["interval"] == list(wilson(3, 3))
     assert entries["adherence"]["n"] == 4
-    assert entries["adherence"]["protocol"].endswith(
-        "size asked of 3, place asked of 2, relation asked of 1, background asked of 3"
-    )
+    counts = {name.removeprefix("adherence"): entry["n"] for name, entry in entries.items()}
+    assert counts == {
+        "": 4,
+        "_count": 4,
+        "_colour": 4,
+        "_shape": 4,
+        "_size": 3,
+        "_place": 2,
+        "_relation": 1,
+        "_background": 3,
+    }
     assert metric.per_sample().tolist() == [True, False, True, False]
+
+
+def test_captions_of_what_training_never_showed_are_told_apart():
+    metric = Adherence()
+    metric.tell(["a red circle", "a blue square", "a red circle above a blue square"], ["blue square"])
+    for picture in (on("white", RED), on("white", RED), on("white", RED)):
+        metric.update("samples", as_images([picture]), None)
+    entries = metric.entries("adherence")
+    assert [entries[f"adherence{part}"]["value"] for part in ("", "_seen", "_unseen")] == [1 / 3, 1, 0]
+    assert [entries[f"adherence{part}"]["n"] for part in ("", "_seen", "_unseen")] == [3, 1, 2]
+    assert entries["adherence_unseen"]["interval"] == list(wilson(0, 2))
+    metric = measured(["a red circle"] * 2, *[on("white", RED)] * 2)
+    assert "_seen" not in found(metric)
 
 
 def test_what_no_caption_says_has_no_share():

@@ -78,16 +78,17 @@ class Adherence(EachSample):
     def parts(self) -> Iterator[tuple[str, Tensor, Interval | None]]:
         """An attribute that no caption says has no share."""
         yield "", type(self).compute(self), self.interval()
-        for name, right in {**self._by_seen(), **self._each()}.items():
+        for name, right in self._shares().items():
             yield f"_{name}", right.double().mean(), wilson(int(right.sum()), len(right))
 
-    def caveat(self) -> str:
-        parts = {**self._by_seen(), **self._each()}
-        some = {name: len(right) for name, right in parts.items() if len(right) < self.count}
-        return ", ".join(f"{name} asked of {count}" for name, count in some.items())
+    def count_of(self, part: str) -> int:
+        return len(self._shares()[part[1:]]) if part else self.count
 
     def per_sample(self) -> Tensor:
         return self.in_turn(self._all_right())
+
+    def _shares(self) -> dict[str, Tensor]:
+        return {**self._by_seen(), **self._each()}
 
     def _by_seen(self) -> dict[str, Tensor]:
         """Which are all right: of samples whose captions name only what training showed, and of others."""

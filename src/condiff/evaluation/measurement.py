@@ -69,6 +69,10 @@ class Measurement(Metric):
     def count(self) -> int:
         """How many pictures the number is about."""
 
+    def count_of(self, part: str) -> int:
+        """How many pictures one of its ``parts`` is about, by what that adds to the name."""
+        return self.count
+
     def wanted_real(self) -> tuple[str, FeatureExtractor] | None:
         """The set of real pictures of which it needs no more than the moments of these features."""
         return None
@@ -116,7 +120,7 @@ class Measurement(Metric):
             return {
                 f"{stem}{added}{name[len(stem) :]}": {
                     "value": float(value),
-                    "n": self.count,
+                    "n": self.count_of(added),
                     "protocol": f"{self.protocol}; {note}" if note else self.protocol,
                     "interval": None if interval is None else list(interval),
                 }
