@@ -51,6 +51,34 @@ def test_tokens_and_labels_are_both_attended_to_and_masked_tokens_are_not():
         assert torch.allclose(answer(0.0), answer(5.0), atol=1e-6)
 
 
+@pytest.mark.parametrize(("coordinates", "knows"), [(False, False), (True, True)])
+def test_only_with_coordinates_a_network_knows_places_far_from_the_edge(coordinates, knows):
+    torch.manual_seed(0)
+    net = CrossAttentionUNet(
+        channels=1, num_labels=2, size=32, widths=[16], attention=[False], coordinates=coordinates
+    ).eval()
+    with torch.no_grad():
+        answer = net(torch.ones(1, 1, 32, 32), CosineVP().at(torch.full((1,), 0.5)), labels(1))
+    inner = answer[0, 0, 14:18, 14:18]  # its 12 convolutions do not reach the edge from there
+    assert (float(inner.max() - inner.min()) > 1e-3) == knows
+
+
+def test_pixels_are_folded_for_a_network_that_attends_to_tokens_and_what_is_stacked_begins_unheard():
+    torch.manual_seed(0)
+    net = CrossAttentionUNet(
+        num_labels=2, patch=2, coordinates=True, concat_channels=3, **{**SHAPE, "size": 16}
+    ).eval()
+    assert net.net.conv_in.in_channels == (4 + 3) * 4 + 2
+    x, m = torch.randn(1, 4, 16, 16), CosineVP().at(torch.full((1,), 0.5))
+    with torch.no_grad():
+        answers = [
+            net(x, m, Condition(label=torch.tensor([1]), concat=scale * torch.ones(1, 3, 16, 16)))
+            for scale in (0.0, 5.0)
+        ]
+    assert answers[0].shape == x.shape
+    assert torch.equal(*answers)
+
+
 def test_a_token_network_without_anything_to_attend_to_says_so():
     net = CrossAttentionUNet(num_labels=0, **SHAPE)
     with pytest.raises(ValueError, match="tokens or labels"):

@@ -78,10 +78,13 @@ class CrossAttentionUNet(nn.Module):
 
     A study of labels alone gets one learned token for each label. Tokens of text are as wide as their encoder
     makes them, ``text_width``, and a label's token is then as wide as they are. ``patch`` is as for ``UNet``.
+    With ``coordinates`` it is told where each place is, from -1 to 1 across and down (Liu 2018, from memory):
+    a small network that is to put things where a text says has little else to know that by.
     """
 
     needs_condition: ClassVar[bool] = True
     attends: ClassVar[bool] = True  # to tokens, such as those of a text
+    where: Tensor | None  # [1, 2, H, W]
 
     @checked
     def __init__(
@@ -100,15 +103,19 @@ class CrossAttentionUNet(nn.Module):
         concat_channels: Natural = 0,
         text_width: Natural = 0,
         patch: Count = 1,
+        coordinates: bool = False,
     ) -> None:
         super().__init__()
         check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size, patch)
         self.patch = patch
+        side = torch.linspace(-1, 1, size // patch)
+        where = torch.stack(torch.meshgrid(side, side, indexing="xy"))[None] if coordinates else None
+        self.register_buffer("where", where, persistent=False)
         token_width = text_width or token_width
         self.label_tokens = nn.Embedding(num_labels, token_width) if num_labels else None
         self.net = UNet2DConditionModel(
             sample_size=size // patch,
-            in_channels=(channels + concat_channels) * patch**2,
+            in_channels=(channels + concat_channels) * patch**2 + 2 * coordinates,
             out_channels=_answered(channels, learned_variance) * patch**2,
             block_out_channels=tuple(widths),
             layers_per_block=blocks,
@@ -127,6 +134,9 @@ class CrossAttentionUNet(nn.Module):
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
         tokens, mask = attended(self.label_tokens, cond, type(self).__name__)
         time, folded = 1000 * m.angle.flatten(), pixel_unshuffle(_stacked(x, cond), self.patch)
+        if self.where is not None:  # in front: what ``unheard`` is about comes last
+            where = self.where.to(folded.dtype).expand(len(folded), -1, -1, -1)
+            folded = torch.cat([where, folded], dim=1)
         return pixel_shuffle(self.net(folded, time, tokens, encoder_attention_mask=mask).sample, self.patch)
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:

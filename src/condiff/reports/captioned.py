@@ -24,7 +24,7 @@ def captioned(images: np.ndarray, captions: Sequence[str], columns: int) -> Imag
     scale = max(1, SIDE // images.shape[1])
     font = ImageFont.load_default(FONT_SIZE)
     height, width = (scale * side for side in images.shape[1:3])
-    lines = [_wrapped(caption, font, width) for caption in captions]
+    lines = [_wrapped(caption, font, width - PADDING) for caption in captions]
     line = int(font.getbbox("Ag")[3]) + 2
     cell = height + PADDING + line * max(map(len, lines), default=1) + GAP
     rows = -(-len(images) // columns)
