@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from condiff.config.build import build
 from condiff.config.compose import Command, read_command
+from condiff.config.origins import draws
 from condiff.data.source import DataInfo
 from condiff.errors import told
 from condiff.files import digest
@@ -26,6 +27,7 @@ from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
 from condiff.stages.study import STAGES
+from condiff.stages.taken import refuse_drawing
 from condiff.sweeps.searching import refuse_search
 from condiff.sweeps.sweep import launcher_of, run_sweep
 
@@ -61,11 +63,15 @@ def preflight(command: Command) -> None:
     checked = []
     looked_at: dict[str, DataInfo] = {}
     for cfg in [run.cfg for run in command.runs]:
-        weights_are_there(cfg)
+        if draws(cfg):
+            refuse_drawing(cfg)
+        else:
+            weights_are_there(cfg)
         chosen_loggers(cfg["logger"])  # none of them begins, but one may not be installed
         if not str(command.launcher.get("_target_")).endswith((".Slurm", ".Ray")):  # jobs run elsewhere
             check_devices(cfg["runtime"])
-        info = data_of(cfg, looked_at) if "data" in cfg["stages"] else None
+        is_made = "data" in cfg["stages"] and not draws(cfg)
+        info = data_of(cfg, looked_at) if is_made else None
         if info is not None:
             fits(cfg, info)
         checked.append((cfg, info))

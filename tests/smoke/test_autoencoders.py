@@ -17,7 +17,7 @@ from condiff.errors import ConfigError
 from condiff.interrupts import Interrupts
 from condiff.stages.driver import run_study
 from condiff.stages.study import STAGES
-from condiff.stages.training import load_weights
+from condiff.stages.weights import load_weights
 from condiff.sweeps.sweep import run_sweep
 from tests.smoke.conftest import ROOT
 

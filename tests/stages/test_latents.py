@@ -26,7 +26,7 @@ from condiff.networks.unet import UNet
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.latents import drawn_once, encode, load_space
 from condiff.stages.stage import Artifact, Runtime
-from condiff.stages.training import save_weights
+from condiff.stages.weights import save_weights
 
 N = 40
 

@@ -17,7 +17,8 @@ from condiff.diffusion.importance import SecondMoment
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages import training
 from condiff.stages.stage import LOG, Runtime
-from condiff.stages.training import Drawing, fit, load_weights
+from condiff.stages.training import Drawing, fit
+from condiff.stages.weights import load_weights
 from tests.stages import small
 
 STEPS = 12

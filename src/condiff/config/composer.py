@@ -23,6 +23,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting
+from condiff.config.origins import FROM, continued, draws, not_drawn_with, origin_of
 from condiff.config.repository import GuardedRepository
 from condiff.config.schema import REQUIRED
 from condiff.errors import ConfigError
@@ -53,15 +54,47 @@ class Composer:
         if base is None:
             return None
         cfg = copy.deepcopy(base)
+        try:
+            self._go_on_from(settings, cfg)
+        except ConfigError as error:
+            self.mistakes += error.lines
+            return None
+        was_drawing = draws(cfg)
         for setting in settings:
             if not setting.is_group:
                 self._apply(setting, cfg)
+        if was_drawing and not draws(cfg):
+            self.mistakes.append("n: must be an integer >= 1, got null; 16 is usual")
+            return None
         try:
             self.mistakes += _hydra_misuse(cfg)
         except OmegaConfBaseException as error:
             self.mistakes.append(f"hydra: {_first_line(error)}")
             return None
         return cfg
+
+    def _go_on_from(self, settings: list[Setting], cfg: DictConfig) -> None:
+        """Under the settings, what a task that takes something finished goes on from is as it was."""
+        if not draws(cfg):
+            return
+        unheard = [*not_drawn_with([(setting.key, setting.text) for setting in settings])]
+        if unheard:
+            raise ConfigError(*unheard)
+        given = next((setting for setting in settings if setting.key == FROM), None)
+        if given is None:
+            raise ConfigError(f"{FROM}: is required; give the folder of a finished run, {FROM}=...")
+        name = given.values()[0]  # of a sweep the first: each of its runs comes with its own
+        if not isinstance(name, str) or name == REQUIRED:
+            raise ConfigError(f"{FROM}: must be the folder of a finished run, got {name!r}")
+        try:
+            kept = continued(origin_of(name), {setting.key for setting in settings if setting.is_group})
+        except ConfigError:
+            if given.is_sweep:
+                return
+            raise
+        for key, value in kept.items():
+            if _names(cfg, key):
+                OmegaConf.update(cfg, key, value, merge=False)
 
     def plain(self, cfg: DictConfig) -> dict[str, Any]:
         """The study as plain values, every interpolation resolved; a required value stays ``???``."""

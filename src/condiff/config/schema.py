@@ -145,7 +145,9 @@ class Run:
     check: list[str] | None = None  # task=check: [], which becomes the stages that would have run
     recipe: Recipe | None = None
     runs: list[str] | str | None = None  # what task=compare compares: folders, or patterns of them
-    from_: str | None = None  # ``from``: the finished run that task=export makes a pipeline of
+    from_: str | None = None  # ``from``: the finished run that task=sample draws from, or task=export exports
+    n: Count | None = None  # of task=sample: the number of pictures
+    negative: str | list[str] | None = None  # of task=sample: words that they are led away from
     metrics: dict[str, Wired | int] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)
     logger: Logger = field(default_factory=Logger)

@@ -1,8 +1,9 @@
-"""What tasks take from outside the study: pictures, runs."""
+"""What tasks take from outside the study: pictures, runs, something to draw from."""
 
 from collections.abc import Iterator
 
 from condiff.config.nodes import Config, words
+from condiff.config.origins import draws
 
 
 def what_a_task_takes_is_given(cfg: Config) -> Iterator[str]:
@@ -12,7 +13,7 @@ def what_a_task_takes_is_given(cfg: Config) -> Iterator[str]:
         "images": ["evaluation"],
         "reference": ["evaluation", "statistics"],
         "runs": ["comparison"],
-        "from": ["export"],
+        **({} if draws(cfg) else {"from": ["export"]}),
     }
     for key, tasks in given_for.items():
         is_asked, given = any(task in stages for task in tasks), cfg.get(key)
@@ -20,13 +21,18 @@ def what_a_task_takes_is_given(cfg: Config) -> Iterator[str]:
             yield f"{key}: is required; give {_GIVEN[key]}, {key}=..."
         elif given is not None and not is_asked and given != "???":
             yield f"{key}: has no effect here, only with {_TASKS[key]}; leave it out"
+    others = {} if draws(cfg) and cfg.get("from") is not None else {"n": "num_samples", **_NEGATIVE}
+    for key, own in others.items():
+        if cfg.get(key) is not None:
+            yield f"{key}: has no effect here, only with task=sample; leave it out, or use {own}"
 
 
+_NEGATIVE = {"negative": "guidance.negative"}
 _TASKS = {
     "images": "task=evaluate",
     "reference": "task=evaluate or statistics",
     "runs": "task=compare",
-    "from": "task=export",
+    "from": "task=sample or export",
 }
 _GIVEN = {
     "images": "a folder or an .npz",

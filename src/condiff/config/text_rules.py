@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.origins import draws
 
 
 def reads_text(cfg: Config) -> bool:
@@ -54,9 +55,10 @@ def negative_leads_away(cfg: Config) -> Iterator[str]:
     if not negative:
         return
     if not reads_text(cfg):
+        use = "use" if draws(cfg) else "use conditioner=text, or"
         yield (
             f"guidance.negative: has no effect where conditioner is {class_of(at(cfg, 'conditioner'))}, which"
-            " reads no text; use conditioner=text, or guidance=negative guidance.label=K"
+            f" reads no text; {use} guidance=negative guidance.label=K"
         )
     if not any(attribute(node, "needs_null") for _, node in objects(guidance, "guidance")):
         yield (
@@ -78,10 +80,27 @@ def what_is_asked_is_heard(cfg: Config) -> Iterator[str]:
         elif given == []:
             yield f"{key}: must name at least one, got []; null asks for what held-out pictures show"
         elif "_target_" in conditioner and not is_read:
-            yield f"{key}: has no effect where conditioner is {name}, which does not read it; {_ASK[key]}"
+            why = f"has no effect where conditioner is {name}, which does not read it"
+            yield f"{key}: {why}; {_use(cfg, key)}"
 
 
-_ASK = {"text": "use label=K, or conditioner=text", "label": "use text='...', or conditioner=label"}
+def _use(cfg: Config, key: str) -> str:
+    """What could be asked for instead; of something finished there is no other condition."""
+    word, reads, other = _INSTEAD[key]
+    if draws(cfg):
+        return f"use {word}" if reads(cfg) else "leave it out"
+    return f"use {word}, or {other}"
+
+
+def classes_are_known(cfg: Config, num_classes: int) -> Iterator[str]:
+    """Samples, and a guidance by other classes than a sample's own, are of classes that the data has."""
+    named = [("label", cfg["label"])]
+    for path, node in objects(cfg["guidance"], "guidance"):
+        named += [(f"{path}.{key}", node.get(key)) for key in ("label", "labels")]
+    for key, given in named:
+        for label in given if isinstance(given, list) else [given]:
+            if label is not None and label >= num_classes:
+                yield f"{key}: must be in 0..{num_classes - 1}, the classes of the data, got {label}"
 
 
 def reads_label(cfg: Config) -> bool:
@@ -109,3 +128,10 @@ def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
                 f"metrics.{name}: compares {paired}, which only a study of edits has; use"
                 " experiment=instruct_pix2pix, or metrics=judged"
             )
+
+
+# What reads it, and how a study comes to read what was asked for.
+_INSTEAD = {
+    "text": ("label=K", reads_label, "conditioner=text"),
+    "label": ("text='...'", reads_text, "conditioner=label"),
+}

@@ -6,6 +6,7 @@ from typing import Any, get_args, get_origin
 
 from condiff.config.hints import nearest
 from condiff.config.needed_stages import with_needed_stages
+from condiff.config.origins import FROM, draws, in_words_of_a_study, in_words_of_the_task
 from condiff.config.rules import RULES, unknown_stages
 from condiff.config.schema import FILLED_IN, NESTED, REQUIRED, STUDIES, Run, keys_of
 from condiff.config.signatures import Signature, TargetError, signature_of
@@ -24,12 +25,16 @@ def validate(cfg: Mapping[str, Any], stages: Collection[str] | None = None) -> d
     checked, mistakes = check_parts(cfg)
     if stages is not None:
         mistakes += unknown_stages(checked, stages)
+    if draws(checked) and checked[FROM] is not None:
+        checked = in_words_of_a_study(checked)
     checked["stages"] = with_needed_stages(checked)
     for rule in RULES:
         mistakes += rule(checked)
     if checked["check"] is not None:  # no data are looked at
         mistakes = [line for line in mistakes if not line.startswith("data.path: is required")]
         checked["check"], checked["stages"] = checked["stages"], [CHECK]
+    if draws(checked) and checked[FROM] is not None:
+        mistakes = [in_words_of_the_task(line) for line in mistakes]
     if mistakes:
         raise ConfigError(*dict.fromkeys(mistakes))
     return checked

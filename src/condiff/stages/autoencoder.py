@@ -15,18 +15,18 @@ from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError
 from condiff.files import write_json
-from condiff.methods.autoencoder import kl
-from condiff.methods.first_stage import psnr
 from condiff.stages.device import device
 from condiff.stages.pictures import save_pictures
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
-from condiff.stages.training import fit, load_weights
 from condiff.stages.untrained import is_given, take
+from condiff.stages.weights import load_weights
 
 SHOWN = 10
 
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    from condiff.stages.training import fit  # noqa: PLC0415  lightning, which sampling does without
+
     folder, own = inputs["data"].path, cfg["autoencoder"]
     info = DataInfo.read(folder)
     autoencoder = _built(own, info, cfg["seed"])
@@ -78,6 +78,9 @@ def _built(own: Config, info: DataInfo, seed: int) -> Autoencoder:
 @torch.no_grad()
 def _measure(autoencoder: Autoencoder, held_out: ShardDataset, runtime: Runtime, out: Path) -> None:
     """How well held-out pictures come back, what their latents cost, and some above what they become."""
+    from condiff.methods.autoencoder import kl  # noqa: PLC0415  lightning, as above
+    from condiff.methods.first_stage import psnr  # noqa: PLC0415
+
     autoencoder.eval()
     square, divergence, counts, shown = 0.0, 0.0, torch.zeros(1), []
     for batch in held_out.chunks(runtime.sample_batch):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,17 @@ from condiff.data.source import DataInfo
 from condiff.diffusion.process import Process
 from condiff.diffusion.randomness import SampleNoise
 from condiff.files import read_json, write_json
-from condiff.methods.noisy_classifier import NoisyClassifier
 from condiff.networks.classifier import ImageClassifier
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.denoiser import SHAPE, shape_of
 from condiff.stages.device import device
 from condiff.stages.latents import drawn_once, load_space
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
-from condiff.stages.training import fit, load_weights
 from condiff.stages.untrained import is_given, take
+from condiff.stages.weights import load_weights
+
+if TYPE_CHECKING:
+    from condiff.methods.noisy_classifier import NoisyClassifier
 
 MOST = 5000  # held-out pictures that it is tested on
 LEVELS = 10  # parts of the trajectory at whose middle it is tested
@@ -30,6 +32,8 @@ NAMES = tuple(f"accuracy_noise_{100 * i // LEVELS:02d}_{100 * (i + 1) // LEVELS:
 
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    from condiff.stages.training import fit  # noqa: PLC0415  lightning, which sampling does without
+
     data = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
     shape, node = shape_of(data), cfg["classifier"]["network"]
     classes, process = DataInfo.read(inputs["data"].path).num_classes, build(cfg["process"], "process")
@@ -71,7 +75,7 @@ def built_classifier(cfg: Config, shape: list[int], num_classes: int) -> ImageCl
 
 def _method(
     cfg: Config, classifier: ImageClassifier, process: Process, inputs: Mapping[str, Artifact]
-) -> NoisyClassifier:
+) -> "NoisyClassifier":
     own = cfg["classifier"]
     return build(
         own["method"],

@@ -19,8 +19,8 @@ from condiff.files import read_json, write_json
 from condiff.stages.latents import load_space
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.texts import built_conditioner
-from condiff.stages.training import fit, kept_weights, load_file_into, load_weights
 from condiff.stages.untrained import is_given, take
+from condiff.stages.weights import kept_weights, load_file_into, load_weights
 
 SHAPE = "shape.json"
 # A denoiser, what encodes its condition, and the shape [C, H, W] of x0.
@@ -28,6 +28,8 @@ Trained = tuple[NetworkDenoiser, Conditioner, list[int]]
 
 
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    from condiff.stages.training import fit  # noqa: PLC0415  lightning, which sampling does without
+
     source = inputs.get("latents", inputs["data"])
     data = ShardDataset(source.path, "train")
     shape, own = shape_of(data), _own(cfg)

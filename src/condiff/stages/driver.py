@@ -16,7 +16,8 @@ from condiff.config.build import build
 from condiff.config.kinds import objects
 from condiff.config.needed_stages import JUDGED
 from condiff.config.nodes import attribute, class_of
-from condiff.config.text_rules import reads_label, reads_text
+from condiff.config.origins import draws
+from condiff.config.text_rules import classes_are_known, reads_label, reads_text
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError, DataError
 from condiff.files import copy_whole, digest, read_json, write_json, written_whole
@@ -27,6 +28,7 @@ from condiff.reports.html import render
 from condiff.reports.redact import redact
 from condiff.reports.tables import metrics_table, palette_for, stage_tree
 from condiff.stages.cache import Cache
+from condiff.stages.drawn import drawn_report, leave
 from condiff.stages.environment import commit
 from condiff.stages.failures import Failures
 from condiff.stages.given import first_stage_fits
@@ -39,6 +41,7 @@ from condiff.stages.run_folders import PIPELINE, artifacts_of, find_runs
 from condiff.stages.run_log import log_failure, open_log
 from condiff.stages.stage import MADE, Artifact, Runtime
 from condiff.stages.study import Step, plan, run
+from condiff.stages.taken import taken
 
 Config = Mapping[str, Any]
 MEASURING = ("metrics", "evaluation", "statistics")
@@ -171,7 +174,7 @@ def planned_keys(cfg: Config) -> dict[str, str]:
 def _planned(cfg: Config) -> tuple[Cache, list[Step]]:
     settings = cfg["runtime"]
     cache = Cache(Path(settings["cache"]).absolute(), settings["lock_timeout"])
-    return cache, plan(cfg, cache, settings["stale"])
+    return cache, plan(cfg, cache, settings["stale"], taken(cfg, cache))
 
 
 def fits(cfg: Config, info: DataInfo) -> None:
@@ -196,7 +199,9 @@ def fits(cfg: Config, info: DataInfo) -> None:
             f" is {class_of(cfg['data'])}; use data=edits, or conditioner=label"
         )
     first_stage_fits(cfg, info)
-    _asks_for_known_classes(cfg, info.num_classes)
+    unknown = [*classes_are_known(cfg, info.num_classes)]
+    if unknown:
+        raise ConfigError(*unknown)
 
 
 def can_be_measured(cfg: Config, seen: set[str]) -> None:
@@ -206,7 +211,7 @@ def can_be_measured(cfg: Config, seen: set[str]) -> None:
     """
     if cfg["runs"] is not None:
         find_runs(cfg["runs"])
-    if cfg["from"] is not None:
+    if cfg["from"] is not None and not draws(cfg):
         artifacts_of(cfg["from"], "from")
     ahead = {step.stage.name for step in _planned(cfg)[1] if step.status != "cached"}
     looked: dict[str, Any] = {}
@@ -235,21 +240,6 @@ def _pictures_are_there(cfg: Config) -> None:
             importlib.import_module("condiff.stages.reference").find(given, key)
 
 
-def _asks_for_known_classes(cfg: Config, num_classes: int) -> None:
-    """Samples, and a guidance by other classes than a sample's own, are of classes that the data has."""
-    named = [("label", cfg["label"])]
-    for path, node in objects(cfg["guidance"], "guidance"):
-        named += [(f"{path}.{key}", node.get(key)) for key in ("label", "labels")]
-    wrong = [
-        f"{key}: must be in 0..{num_classes - 1}, the classes of the data, got {label}"
-        for key, given in named
-        for label in (given if isinstance(given, list) else [given])
-        if label is not None and label >= num_classes
-    ]
-    if wrong:
-        raise ConfigError(*wrong)
-
-
 def command_line(argv: Sequence[str]) -> str:
     """The command that was given, without secrets, to be shown and to be given again."""
     return shlex.join(redact(["python", *argv]))
@@ -273,7 +263,9 @@ def _leave(
         temporary.write_text("".join(json.dumps(line) + "\n" for line in log_rows(done)), encoding="utf-8")
     metrics = metrics_in(done)
     write_json(folder / "metrics.json", metrics)
-    if any(stage in done for stage in MADE):
+    if draws(cfg):
+        leave(cfg, done, folder)
+    elif any(stage in done for stage in MADE):
         with written_whole(folder / "samples.png") as temporary:
             samples_grid(done).save(temporary, format="PNG")
     for file in sorted(done["statistics"].path.glob("*.npz")) if "statistics" in done else ():
@@ -288,7 +280,8 @@ def _leave(
         found = read_json(done["check"].path / CHECKED)
         write_json(folder / CHECKED, found)
         print(f"\n{check_tables(found, cfg['runtime']['devices'], palette_for(sys.stdout))}\n")
-    page = render(report(cfg, command, steps, done))
+    told = drawn_report if draws(cfg) else report
+    page = render(told(cfg, command, steps, done))
     with written_whole(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"\n{metrics_table(metrics, palette_for(sys.stdout))}\n" if metrics else "")

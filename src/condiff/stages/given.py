@@ -41,7 +41,14 @@ def weights_are_there(cfg: Config) -> None:
                 missing.append(f"{path}: {weights} is no file; give one in {layout}, or null to train")
     missing = missing or _scale(cfg)
     if "texts" in cfg["stages"]:
-        missing += [line for path, node in _encoders(cfg) for line in _lines(partial(_folder, node), path)]
+        missing += _lacking_encoders(cfg)
+    if missing:
+        raise ConfigError(*missing)
+
+
+def encoders_are_there(cfg: Config) -> None:
+    """ConfigError for each encoder of text that is not there."""
+    missing = _lacking_encoders(cfg)
     if missing:
         raise ConfigError(*missing)
 
@@ -133,6 +140,10 @@ def _scale(cfg: Config) -> list[str]:
         for own, said in [(argument(node, name), published.config.get(theirs))]
         if isinstance(said, int | float) and own is not None and said != own
     ]
+
+
+def _lacking_encoders(cfg: Config) -> list[str]:
+    return [line for path, node in _encoders(cfg) for line in _lines(partial(_folder, node), path)]
 
 
 def _encoders(cfg: Config) -> list[tuple[str, Config]]:

@@ -14,7 +14,8 @@ from condiff.evaluation.judge import Judge
 from condiff.files import write_json
 from condiff.stages.device import device
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
-from condiff.stages.training import fit, load_weights
+from condiff.stages.training import fit
+from condiff.stages.weights import load_weights
 
 SEED = 0  # one judge for every seed of a study, so that their numbers compare
 

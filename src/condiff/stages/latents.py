@@ -18,7 +18,7 @@ from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.device import device
 from condiff.stages.ranks import share_of
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
-from condiff.stages.training import save_weights
+from condiff.stages.weights import save_weights
 
 SPACE = "space.safetensors"
 _MOMENTS = {"npy", "mirror.npy"}  # of pictures as they are, and left for right

@@ -49,7 +49,11 @@ def log_rows(done: Mapping[str, Artifact]) -> list[dict[str, Any]]:
 
 def samples_grid(done: Mapping[str, Artifact]) -> Image.Image:
     """Samples by class, a class a row, with its name on the left; between sources and answers if any."""
-    panels = samples_panels(done)
+    return joined(samples_panels(done))
+
+
+def joined(panels: Sequence[Panel]) -> Image.Image:
+    """Side by side, as one picture."""
     width = sum(panel.image.width for panel in panels) + GAP * (len(panels) - 1)
     whole, left = Image.new("RGBA", (width, max(panel.image.height for panel in panels))), 0
     for panel in panels:

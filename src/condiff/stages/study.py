@@ -8,11 +8,13 @@ from typing import Any
 
 from condiff.errors import ArtifactError, ConfigError
 from condiff.files import digest
-from condiff.stages.cache import Cache, clean
+from condiff.stages.cache import Cache, clean, verified
+from condiff.stages.difference import difference
 from condiff.stages.environment import environment
 from condiff.stages.stage import CHECKPOINTS, LOG, PICTURES, STEPS, Artifact, Config, Runtime, Stage, key
 
 log = logging.getLogger(__name__)
+_UNREAD = "train-"  # shards of training pictures, which a run that takes what is there does not open
 COSTLY = 600.0  # seconds; what took longer is not made again without being asked
 
 STAGES = (
@@ -149,6 +151,7 @@ class Step:
     code: str
     seconds: float = 0.0
     artifact: Artifact | None = None
+    is_given: bool = False  # another run's artifact, taken as it is
 
 
 def chosen(names: Sequence[str]) -> list[Stage]:
@@ -165,12 +168,22 @@ def chosen(names: Sequence[str]) -> list[Stage]:
     return stages
 
 
-def plan(cfg: Config, cache: Cache, stale: str = "ask") -> list[Step]:
-    """What each stage would do now. ``stale``: what to do with a costly artifact of other code."""
+def plan(
+    cfg: Config, cache: Cache, stale: str = "ask", given: Mapping[str, Artifact] | None = None
+) -> list[Step]:
+    """What each stage would do now. ``stale``: what to do with a costly artifact of other code.
+
+    A stage whose artifact is ``given`` does nothing, whatever the config and the code would make now.
+    """
     steps: list[Step] = []
     recipes: dict[str, str] = {}
     keys: dict[str, str] = {}
     for stage in chosen(cfg["stages"]):
+        if given and stage.name in given:
+            step, recipes[stage.name] = _taken(stage, given[stage.name])
+            steps.append(step)
+            keys[stage.name] = step.key
+            continue
         identity = stage.identity(cfg, stage.inputs(recipes), stage.outside(cfg, cache.root))
         recipe, code = digest(identity), stage.code(cfg)
         step = Step(stage, key(recipe, code, stage.inputs(keys)), "run", "", identity, code)
@@ -201,6 +214,10 @@ def run(
 
 def _found(step: Step, cache: Cache) -> bool:
     """Take the artifact if it is there; one that the plan did not see was made by another job since."""
+    if step.is_given:
+        assert step.artifact is not None
+        verified(step.artifact.path, but=_UNREAD)
+        return True
     step.artifact = cache.find(step.stage.name, step.key, log.warning)
     if step.artifact is not None and step.status != "cached":
         step.status, step.why = "cached", "made by another job"
@@ -243,6 +260,15 @@ def _manifest(step: Step, inputs: Mapping[str, Artifact], seconds: float) -> dic
     }
 
 
+def _taken(stage: Stage, artifact: Artifact) -> tuple[Step, str]:
+    """The step of an artifact that is there already, and its recipe."""
+    manifest = artifact.manifest
+    identity = {part: manifest.get(part) for part in ("stage", "config", "inputs", "source")}
+    step = Step(stage, artifact.key, "cached", "", identity, str(manifest.get("code")), is_given=True)
+    step.artifact = artifact
+    return step, str(manifest.get("recipe") or digest(identity))
+
+
 def _settle(step: Step, recipe: str, cache: Cache, stale: str) -> None:
     """Decide what the step will do, and say why."""
     name = step.stage.name
@@ -257,7 +283,7 @@ def _settle(step: Step, recipe: str, cache: Cache, stale: str) -> None:
     if older:
         _settle_stale(step, *older[-1], stale)
     else:
-        step.why = _difference(step.identity, [manifest for _, manifest in others])
+        step.why = difference(step.identity, [manifest for _, manifest in others])
 
 
 def _settle_stale(step: Step, other: str, manifest: Mapping[str, Any], stale: str) -> None:
@@ -272,40 +298,3 @@ def _settle_stale(step: Step, other: str, manifest: Mapping[str, Any], stale: st
         )
     else:
         step.why = f"{why} since {other}"
-
-
-def _difference(identity: Config, others: Sequence[Config]) -> str:
-    """How this differs from the most similar artifact there is."""
-    if not others:
-        return "never made before"
-    mine = _leaves(identity)
-    gaps = [
-        {k for k in mine.keys() | its.keys() if mine.get(k) != its.get(k)} for its in map(_leaves, others)
-    ]
-    nearest = min(range(len(gaps)), key=lambda i: len(gaps[i]))
-    its = _leaves(others[nearest])
-    parts = [_told(k, mine.get(k), its.get(k)) for k in sorted(gaps[nearest])]
-    return "; ".join(parts[:2]) + (f"; and {len(parts) - 2} more" if len(parts) > 2 else "")
-
-
-def _told(path: str, mine: Any, its: Any) -> str:
-    kind, _, rest = path.partition(".")
-    if kind == "inputs":
-        return f"new {rest}"
-    if kind == "source":
-        return "the source's content has changed"
-    return f"{rest}={mine} (cached: {its})"
-
-
-def _leaves(identity: Config) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    def walk(node: Any, path: str) -> None:
-        if isinstance(node, Mapping):
-            for name, child in node.items():
-                walk(child, f"{path}.{name}".lstrip("."))
-        else:
-            found[path] = node
-
-    walk({part: identity.get(part) for part in ("config", "inputs", "source")}, "")
-    return found

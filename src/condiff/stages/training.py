@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import torch
 from lightning import Callback, LightningModule, Trainer
 from PIL.Image import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
@@ -26,11 +25,11 @@ from condiff.callbacks.watch import TogetherWhileTraining, WeightsOnTheWay, Whil
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.diffusion.randomness import step_seed
-from condiff.errors import ArtifactError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, STEPS, Runtime
+from condiff.stages.weights import kept_weights, save_weights
 
 log = logging.getLogger(__name__)
 FEW = 4  # pictures of a training
@@ -128,33 +127,9 @@ def _leave(trained: nn.Module, ema: Ema | None, out: Path) -> None:
         save_weights(out / "ema.safetensors", as_saved(trained, ema))
 
 
-def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    with written_whole(path) as temporary:
-        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, temporary)
-
-
 def _kept(folder: Path, step: int, weights: dict[str, Tensor]) -> None:
     folder.mkdir(exist_ok=True)
     save_weights(kept_weights(folder.parent, step), weights)
-
-
-def kept_weights(artifact: Path, step: int) -> Path:
-    """The file of the weights that a training kept at a step."""
-    return artifact / STEPS / f"step={step:08d}.safetensors"
-
-
-def load_weights(module: nn.Module, folder: Path) -> None:
-    """The averaged weights of a finished training if it kept an average, else its last ones; strictly."""
-    path = folder / "ema.safetensors"
-    load_file_into(module, path if path.is_file() else folder / "weights.safetensors")
-
-
-def load_file_into(module: nn.Module, path: Path) -> None:
-    """Exactly the weights of a module; ArtifactError otherwise."""
-    try:
-        module.load_state_dict(load_file(path), strict=True)
-    except (RuntimeError, OSError) as error:
-        raise ArtifactError(f"{path}: does not fit the network it was saved for ({error})") from error
 
 
 def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Trainer:

@@ -10,7 +10,7 @@ from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import MODEL, Config, Runtime
-from condiff.stages.training import save_weights
+from condiff.stages.weights import save_weights
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,147 @@
+"""What samples are drawn from: a config as it was run, and where the artifacts are that it left."""
+
+import json
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from condiff.config.nodes import Config, words
+from condiff.errors import ConfigError
+from condiff.files import read_json
+
+FROM = "from"
+NEGATIVE = "negative"  # of a guidance, and a word of the task by itself
+CONFIG, STAGES, OVERRIDES, LEDGER = "config.yaml", "stages.json", "overrides.json", "sweep.json"
+_SAMPLES, _DENOISER = "samples", "denoiser"
+# What the task asks for by itself, or what no sample depends on: all else is as it was.
+_OWN = frozenset(
+    {
+        *("name", "question", "stages", "num_samples", "text", "label", FROM, "n", NEGATIVE),
+        *("check", "recipe", "images", "reference", "runs", "judge", "metrics", "runtime", "logger"),
+    }
+)
+# Of its stages those that samples are drawn with; a second model comes with the guidance that asks for it.
+_TAKEN = ("data", "texts", "autoencoder", "latents", _DENOISER)
+_HEARD = (FROM, "text", "label", NEGATIVE, "n", "seed", "guidance", "sampler", "checkpoint")
+_BESIDE = ("task", "name", "question", "runtime", "logger")
+_OTHER_WORDS = {"num_samples": "n", f"guidance.{NEGATIVE}": NEGATIVE}  # what this task calls them
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Something trained, or given its weights, that samples are drawn from."""
+
+    config: Mapping[str, Any]  # with every value that its denoiser was made with
+    stages: Mapping[str, Mapping[str, Any]]  # what it has made: the ``key`` and ``path`` of each artifact
+    again: str  # the command that makes all of it again
+
+
+def draws(cfg: Config) -> bool:
+    """Whether this is the task that draws from something finished, which alone counts its pictures ``n``."""
+    return cfg.get("n") is not None
+
+
+def origin_of(given: str) -> Origin:
+    """What ``from`` names; ConfigError in one line where it is nothing to draw from.
+
+    Another kind of thing to draw from is one more function in ``_KINDS``, which gives None of all others.
+    """
+    path = Path(given).expanduser()
+    origin = next((found for kind in _KINDS if (found := kind(path)) is not None), None)
+    if not given.strip() or origin is None:
+        raise ConfigError(f"{FROM}: {_why_none(given, path)}")
+    stages = words(origin.config.get("stages"))
+    if _DENOISER not in stages:
+        raise ConfigError(
+            f"{FROM}: {given} has no denoiser, only the stages {', '.join(stages)}; give a run that has one"
+        )
+    return origin
+
+
+def continued(origin: Origin, chosen: Collection[str]) -> dict[str, Any]:
+    """The keys of a config that draws from it, but for the groups ``chosen`` on the command line."""
+    kept = {key: value for key, value in origin.config.items() if key not in {*_OWN, *chosen}}
+    if "guidance" in kept:
+        node = kept["guidance"] or {}
+        kept["guidance"] = {**node, NEGATIVE: None}
+        kept[NEGATIVE] = node.get(NEGATIVE)
+    stages = words(origin.config.get("stages"))
+    return {**kept, "stages": [*(name for name in _TAKEN if name in stages), _SAMPLES]}
+
+
+def in_words_of_a_study(cfg: Config) -> dict[str, Any]:
+    """The config of the task with what a study calls ``num_samples`` and ``guidance.negative``."""
+    found = {**cfg, "num_samples": cfg["n"]}
+    if cfg[NEGATIVE] and isinstance(cfg["guidance"], Mapping):
+        found["guidance"] = {**cfg["guidance"], NEGATIVE: cfg[NEGATIVE]}
+    return found
+
+
+def in_words_of_the_task(line: str) -> str:
+    """A mistake under the key that was given."""
+    key, colon, said = line.partition(":")
+    return f"{_OTHER_WORDS.get(key, key)}{colon}{said}"
+
+
+def not_drawn_with(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each setting, its key and how it was written, that changes nothing that is drawn."""
+    for key, text in settings:
+        if key in _OTHER_WORDS:
+            yield f"{text}: is written {_OTHER_WORDS[key]}=... with task=sample"
+        elif key.split(".")[0] not in {*_HEARD, *_BESIDE} and not key.startswith("hydra"):
+            yield (
+                f"{text}: has no effect on task=sample, which trains nothing and reads {', '.join(_HEARD)};"
+                " leave it out"
+            )
+
+
+def _finished_run(path: Path) -> Origin | None:
+    files = path / CONFIG, path / STAGES
+    if not all(file.is_file() for file in files):
+        return None
+    return _read(path, *(file.stat().st_mtime_ns for file in files))
+
+
+@lru_cache(64)
+def _read(path: Path, *_: int) -> Origin:
+    """By the times of change, as every run of a sweep asks for it."""
+    try:
+        config = yaml.load((path / CONFIG).read_text(encoding="utf-8"), Loader=_LOADER)
+        stages, overrides = read_json(path / STAGES), path / OVERRIDES
+        said = read_json(overrides) if overrides.is_file() else []
+        if not isinstance(config, dict) or not isinstance(stages, dict):
+            raise ValueError("they are no mappings")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = str(error).splitlines()[0]
+        raise ConfigError(f"{FROM}: {path} is no finished run, its files cannot be read ({why})") from error
+    return Origin(config, stages, shlex.join(["python", "run.py", *map(str, said)]))
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_KINDS: tuple[Callable[[Path], Origin | None], ...] = (_finished_run,)
+
+
+def _why_none(given: str, path: Path) -> str:
+    give = "give the folder that a run of a study has left, with config.yaml and stages.json"
+    if not given.strip():
+        return f"names nothing; {give}"
+    if (path / LEDGER).is_file():
+        done = [str(job) for job in _jobs(path) if (path / str(job) / STAGES).is_file()]
+        one = path / done[0] if done else path / "0"
+        return f"{given} is no finished run, it is a sweep of {len(done)} finished ones; give one, from={one}"
+    if (path / CONFIG).is_file():
+        return f"{given} is no finished run: it has no {STAGES}; give the command of that run again"
+    there = "is no finished run" if path.exists() else "is no finished run: there is no such folder"
+    return f"{there.replace('is', f'{given} is', 1)}; {give}"
+
+
+def _jobs(path: Path) -> range:
+    try:
+        return range(len(json.loads((path / LEDGER).read_text(encoding="utf-8"))["jobs"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return range(0)

@@ -1,0 +1,52 @@
+"""Artifacts that another run has made, taken as they are; no torch."""
+
+from pathlib import Path
+
+from condiff.config.origins import FROM, Origin, draws, origin_of
+from condiff.config.text_rules import classes_are_known
+from condiff.data.source import DataInfo
+from condiff.errors import ArtifactError, ConfigError
+from condiff.stages.cache import Cache, manifest_of
+from condiff.stages.given import encoders_are_there
+from condiff.stages.stage import Artifact, Config
+
+DRAWN = "samples"  # the one stage that is made
+
+
+def taken(cfg: Config, cache: Cache) -> dict[str, Artifact]:
+    """What the run has made that samples are drawn from, by its stages; nothing where there is no such run.
+
+    An artifact is found by its key: where the run left it, or in the ``cache``. ArtifactError where it is
+    in neither, ConfigError where a stage is wanted that the run does not have.
+    """
+    if not draws(cfg):
+        return {}
+    origin = origin_of(cfg[FROM])
+    return {name: _artifact(name, origin, cfg[FROM], cache) for name in cfg["stages"] if name != DRAWN}
+
+
+def refuse_drawing(cfg: Config) -> None:
+    """Find what is missing to draw from a finished run, before anything is drawn."""
+    artifacts = taken(cfg, Cache(Path(cfg["runtime"]["cache"]).absolute()))
+    unknown = [*classes_are_known(cfg, DataInfo.read(artifacts["data"].path).num_classes)]
+    if unknown:
+        raise ConfigError(*unknown)
+    if cfg["text"] is not None or cfg["negative"]:
+        encoders_are_there(cfg)
+
+
+def _artifact(name: str, origin: Origin, run: str, cache: Cache) -> Artifact:
+    left = origin.stages.get(name)
+    if not isinstance(left, dict) or not {"key", "path"} <= {*left}:
+        raise ConfigError(
+            f"guidance: needs stage {name}, which {run} has not made; use guidance=cfg, or train it with"
+            f" {origin.again} and that guidance"
+        )
+    key, places = str(left["key"]), [Path(str(left["path"])), cache.folder(name, str(left["key"]))]
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None:
+        raise ArtifactError(
+            f"{FROM}: the {name} of {run}, key {key}, is no longer at {places[0]};"
+            f" make it again with {origin.again}"
+        )
+    return Artifact(key, folder, manifest_of(folder))

@@ -1,0 +1,34 @@
+"""Weights of trained networks on disk; no lightning, so that sampling need not wait for it."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from condiff.errors import ArtifactError
+from condiff.files import written_whole
+from condiff.stages.stage import STEPS
+
+
+def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    with written_whole(path) as temporary:
+        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, temporary)
+
+
+def kept_weights(artifact: Path, step: int) -> Path:
+    """The file of the weights that a training kept at a step."""
+    return artifact / STEPS / f"step={step:08d}.safetensors"
+
+
+def load_weights(module: nn.Module, folder: Path) -> None:
+    """The averaged weights of a finished training if it kept an average, else its last ones; strictly."""
+    path = folder / "ema.safetensors"
+    load_file_into(module, path if path.is_file() else folder / "weights.safetensors")
+
+
+def load_file_into(module: nn.Module, path: Path) -> None:
+    """Exactly the weights of a module; ArtifactError otherwise."""
+    try:
+        module.load_state_dict(load_file(path), strict=True)
+    except (RuntimeError, OSError) as error:
+        raise ArtifactError(f"{path}: does not fit the network it was saved for ({error})") from error
