@@ -82,7 +82,9 @@ class Composer:
             raise ConfigError(*unheard)
         given = next((setting for setting in settings if setting.key == FROM), None)
         if given is None:
-            raise ConfigError(f"{FROM}: is required; give the folder of a finished run, {FROM}=...")
+            told = any(line.startswith(f"{FROM}=") for line in self.mistakes)  # one that could not be used
+            wanted = f"{FROM}: is required; give the folder of a finished run, {FROM}=..."
+            raise ConfigError(*([] if told else [wanted]))
         name = given.values()[0]  # of a sweep the first: each of its runs comes with its own
         if not isinstance(name, str) or name == REQUIRED:
             raise ConfigError(f"{FROM}: must be the folder of a finished run, got {name!r}")

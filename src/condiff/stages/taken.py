@@ -31,8 +31,7 @@ def refuse_drawing(cfg: Config) -> None:
     unknown = [*classes_are_known(cfg, DataInfo.read(artifacts["data"].path).num_classes)]
     if unknown:
         raise ConfigError(*unknown)
-    if cfg["text"] is not None or cfg["negative"]:
-        encoders_are_there(cfg)
+    encoders_are_there(cfg)  # which may be asked for the width of its tokens, where not for a new text
 
 
 def _artifact(name: str, origin: Origin, run: str, cache: Cache) -> Artifact:
