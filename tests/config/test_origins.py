@@ -1,6 +1,7 @@
 """Something finished as the ground of a config: what of it is kept, and what is refused in one line."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def runs(tmp_path_factory):
 @pytest.fixture
 def asked(runs, monkeypatch):
     monkeypatch.chdir(runs)
-    return lambda *argv: check(["task=sample", *argv], CONF, NAMES) or []
+    return lambda *argv: check([*argv, "task=sample"], CONF, NAMES) or []
 
 
 def test_what_is_not_asked_for_is_as_in_the_run(asked):
@@ -80,7 +81,7 @@ def test_what_is_asked_for_stands_above_the_run(asked):
 def test_a_sweep_goes_over_runs_and_settings(asked):
     every = asked("-m", "from=text,label", "guidance.scale=1,2", "n=2")
     assert [(cfg["from"], cfg["guidance"]["scale"]) for cfg in every] == [
-        *(("text", 1.0), ("text", 2.0), ("label", 1.0), ("label", 2.0))
+        *product(("text", "label"), (1.0, 2.0))
     ]
     assert ["texts" in cfg["stages"] for cfg in every] == [True, True, False, False]
 
@@ -172,13 +173,18 @@ def test_what_cannot_be_drawn_is_one_line(asked, case):
 
 
 def test_the_words_of_the_task_belong_to_it_alone(runs):
-    with pytest.raises(ConfigError) as told:
-        check(["experiment=cfg_latent", f"from={runs / 'text'}", "n=3", "negative=red"], CONF, NAMES)
-    assert sorted(told.value.lines) == [
-        "from: has no effect here, only with task=sample or export; leave it out",
-        "n: has no effect here, only with task=sample; leave it out, or use num_samples",
-        "negative: has no effect here, only with task=sample; leave it out, or use guidance.negative",
-    ]
+    lines = {
+        "n=3": "n: has no effect here, only with task=sample; leave it out, or use num_samples",
+        "negative=red": "negative: has no effect here, only with task=sample; leave it out, or use guidance.",
+        f"from={runs / 'text'}": "from: has no effect here, only with task=sample or export; leave it out",
+    }
+    for word, line in lines.items():
+        with pytest.raises(ConfigError) as told:
+            check(["experiment=cfg_latent", word], CONF, NAMES)
+        (found,) = told.value.lines
+        assert found.startswith(line)
+    with pytest.raises(ConfigError, match="n: has no effect here"):  # nor do they make it that task
+        check(["experiment=cfg_latent", *lines], CONF, NAMES)
 
 
 def test_a_run_that_was_run_again_is_read_again(tmp_path):

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting
-from condiff.config.origins import FROM, continued, draws, not_drawn_with, origin_of
+from condiff.config.origins import FROM, NO_COUNT, continued, draws, not_drawn_with, origin_of
 from condiff.config.repository import GuardedRepository
 from condiff.config.schema import REQUIRED
 from condiff.errors import ConfigError
@@ -63,8 +63,9 @@ class Composer:
         for setting in settings:
             if not setting.is_group:
                 self._apply(setting, cfg)
-        if was_drawing and not draws(cfg):
-            self.mistakes.append("n: must be an integer >= 1, got null; 16 is usual")
+        if draws(cfg) != was_drawing:
+            wrong = "must be an integer >= 1, got null; 16 is usual" if was_drawing else NO_COUNT
+            self.mistakes.append(f"n: {wrong}")
             return None
         try:
             self.mistakes += _hydra_misuse(cfg)

@@ -29,6 +29,7 @@ _OWN = frozenset(
 _TAKEN = ("data", "texts", "autoencoder", "latents", _DENOISER)
 _HEARD = (FROM, "text", "label", NEGATIVE, "n", "seed", "guidance", "sampler", "checkpoint")
 _BESIDE = ("task", "name", "question", "runtime", "logger")
+NO_COUNT = "has no effect here, only with task=sample; leave it out, or use num_samples"
 _OTHER_WORDS = {"num_samples": "n", f"guidance.{NEGATIVE}": NEGATIVE}  # what this task calls them
 
 

@@ -21,13 +21,12 @@ def what_a_task_takes_is_given(cfg: Config) -> Iterator[str]:
             yield f"{key}: is required; give {_GIVEN[key]}, {key}=..."
         elif given is not None and not is_asked and given != "???":
             yield f"{key}: has no effect here, only with {_TASKS[key]}; leave it out"
-    others = {} if draws(cfg) and cfg.get("from") is not None else {"n": "num_samples", **_NEGATIVE}
-    for key, own in others.items():
-        if cfg.get(key) is not None:
-            yield f"{key}: has no effect here, only with task=sample; leave it out, or use {own}"
+    if cfg.get("negative") is not None and not draws(cfg):
+        yield (
+            "negative: has no effect here, only with task=sample; leave it out, or use guidance.negative=..."
+        )
 
 
-_NEGATIVE = {"negative": "guidance.negative"}
 _TASKS = {
     "images": "task=evaluate",
     "reference": "task=evaluate or statistics",
