@@ -19,7 +19,7 @@ from condiff.reports.redact import redact
 from condiff.reports.report import Figure, Panel, Report
 from condiff.stages.captions import captions_of
 from condiff.stages.environment import environment
-from condiff.stages.report import guided, joined, row, samples_panels
+from condiff.stages.report import ANSWER, guided, joined, row, samples_panels
 from condiff.stages.stage import PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
@@ -33,7 +33,9 @@ def sheet(cfg: Mapping[str, Any], done: Mapping[str, Artifact]) -> Figure:
     stored = load_file(done[FOLDER].path / PICTURES_MADE)
     title = f"Samples from {cfg[FROM]}"
     if _SOURCE in stored:
-        return Figure(title, "Each row one class: what was to be done.", samples_panels(done))
+        answered = cfg["label"] is None  # the answers are to what held-out pictures ask for
+        panels = [panel for panel in samples_panels(done) if answered or panel.label != ANSWER]
+        return Figure(title, "Each row one class: what was to be done.", panels)
     some = np.moveaxis(stored["image"][:MOST], 1, -1)
     shown = captioned(some, prompts(done, stored)[:MOST], min(COLUMNS, len(some)))
     caption = f"{len(some)} of {len(stored['image'])} pictures, each above what it was asked to show."

@@ -28,9 +28,10 @@ COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
 GAP = 24  # pixels between pictures side by side
 STRIP = 6  # steps of a training that are shown
+ANSWER = "the true answer"
 # What the pictures of a stage are, from left to right.
 _WORDS = {
-    "samples": {"source": "what to change", "image": "samples", "target": "the true answer"},
+    "samples": {"source": "what to change", "image": "samples", "target": ANSWER},
     "reconstructions": {"target": "held-out real", "image": "reconstructed"},
 }
 MOST_CAPTIONED, CAPTIONED_COLUMNS = 20, 5  # pictures with their captions
