@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.origins import FROM, Origin, draws, origin_of
 from condiff.config.text_rules import classes_are_known
 from condiff.data.source import DataInfo
@@ -37,10 +38,10 @@ def refuse_drawing(cfg: Config) -> None:
 def _artifact(name: str, origin: Origin, run: str, cache: Cache) -> Artifact:
     left = origin.stages.get(name)
     if not isinstance(left, dict) or not {"key", "path"} <= {*left}:
-        raise ConfigError(
-            f"guidance: needs stage {name}, which {run} has not made; use guidance=cfg, or train it with"
-            f" {origin.again} and that guidance"
-        )
+        of_guidance = name in SECOND_MODELS
+        why = f"needs stage {name}, which {run} has not made"
+        hint = "use guidance=cfg, or train it: that guidance in" if of_guidance else "make it with"
+        raise ConfigError(f"{'guidance' if of_guidance else FROM}: {why}; {hint} {origin.again}")
     key, places = str(left["key"]), [Path(str(left["path"])), cache.folder(name, str(left["key"]))]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
