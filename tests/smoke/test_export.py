@@ -167,7 +167,7 @@ def test_an_artifact_that_has_gone_is_told(tmp_path):
         (["task=export", "from=a", "seed=3"], "seed=3: has no effect on task=export, which reads from, name"),
         (
             ["experiment=cfg_latent", "from=a"],
-            "from: has no effect here, only with task=export; leave it out",
+            "from: has no effect here, only with task=sample or export; leave it out",
         ),
     ],
 )
