@@ -50,6 +50,10 @@ WRONG = [
     ((*TEXT, "label=3"), "label: has no effect where conditioner is Text"),
     ((*TEXT, "text=[]"), "text: must name at least one, got []"),
     ((*LABEL, "label=-1"), "label: must be"),
+    (
+        ("experiment=instruct_pix2pix", "label=1"),
+        "label: LabelAndPicture's true answers are of each picture's",
+    ),
     ((*TEXT, *EXCLUSIVE), "method.drop_condition: must be at most 0.333 with conditioner.dropout=exclusive"),
 ]
 

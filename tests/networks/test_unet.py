@@ -13,7 +13,9 @@ def labels(*values):
 
 
 @pytest.mark.parametrize("kind", [UNet, CrossAttentionUNet])
-@pytest.mark.parametrize("process", [CosineVP(), RectifiedFlow(), VarianceExploding()], ids=lambda process: type(process).__name__)
+@pytest.mark.parametrize(
+    "process", [CosineVP(), RectifiedFlow(), VarianceExploding()], ids=lambda process: type(process).__name__
+)
 def test_the_answer_has_the_shape_of_the_question_and_depends_on_label_and_time(kind, process):
     torch.manual_seed(0)
     net = kind(num_labels=4, **SHAPE).eval()

@@ -77,6 +77,11 @@ def what_is_asked_is_heard(cfg: Config) -> Iterator[str]:
             continue
         if "samples" not in stages:
             yield f"{key}: has no effect here, where nothing is drawn; leave it out"
+        elif key == "label" and attribute(conditioner, "needs_source") and "metrics" in stages:
+            yield (
+                f"label: {name}'s true answers are of each picture's own label; leave it out, or draw with"
+                " task=sample from=RUN"
+            )
         elif given == []:
             yield f"{key}: must name at least one, got []; null asks for what held-out pictures show"
         elif "_target_" in conditioner and not is_read:
