@@ -213,4 +213,10 @@ def test_captions_are_read_where_there_are_some():
         " task=evaluate of a folder with metadata.jsonl, or metrics=judged"
     )
     assert about(adherence, "evaluation") == []
+    (line,) = about(of("evaluation.clip_score", "ClipScore"), "samples", "metrics")
+    assert line.startswith(
+        "metrics.a: reads captions, which samples of this study do not have; use metrics.a.captions=[...] of"
+        " each class, conditioner=text, task"
+    )
+    assert about(of("evaluation.clip_score", "ClipScore", captions=["a"]), "samples", "metrics") == []
     assert about(of("evaluation.adherence", "Avoidance", negative="red"), "samples", "metrics") == []

@@ -21,8 +21,10 @@ from condiff.evaluation.memorisation import Memorisation
 from condiff.evaluation.paired import ColourError, EdgeF1, MaskIoU, PeakSignalNoise
 from condiff.evaluation.pairwise import PairwiseDiversity
 from condiff.evaluation.precision_recall import PrecisionRecall
+from condiff.evaluation.text_alignment import TextAlignment
 from condiff.stages.metrics import per_sample_of
 from tests.evaluation.pictures import PixelDistance, Pixels, drawn
+from tests.evaluation.words import Numbers, named
 
 DIM = 6
 OF_SHAPES = ("adherence", "avoidance")
@@ -51,6 +53,7 @@ def measurements() -> dict[str, Measurement]:
         "pairwise": PairwiseDiversity(PixelDistance(), pairs=20),
         "adherence": Adherence(),
         "avoidance": Avoidance("red"),
+        "alignment": TextAlignment(pixels, Numbers(2)),
     }
 
 
@@ -63,12 +66,15 @@ def found_by(rank: int, size: int) -> tuple[dict[str, dict], dict[str, list]]:
     for name, metric in found.items():
         if isinstance(metric, EachSample):
             metric.share(range(51)[rank::size])
+        told = name not in OF_SHAPES and named(drawn(77, 2, 5) + sets["train"][:, :2])
         if metric.needs_text:
-            metric.tell(captions)
+            metric.tell(told[:51] if told else captions, Shapes().info().unseen)
         for side in metric.sides:
             rows = torch.arange(len(sets[side]))[rank::size]
             for part in rows.split(10 - 3 * rank):  # and not in as many batches
                 images = shapes[part] if name in OF_SHAPES else sets[side][part][:, None, None, :]
+                if told and metric.needs_captions and side != "samples":
+                    metric.describe(side, [told[row] for row in part])
                 metric.update(side, images, part % DIM)
     entries = {key: entry for name, metric in found.items() for key, entry in metric.entries(name).items()}
     return entries, {name: values.tolist() for name, values in per_sample_of(found).items()}

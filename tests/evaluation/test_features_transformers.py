@@ -110,6 +110,27 @@ def test_a_clip_score_needs_a_caption_for_every_label(clip):
         metric.update("samples", pictures(2, 28, 28), torch.tensor([0, 4]))
 
 
+def test_without_captions_of_classes_each_sample_is_held_to_its_own(clip):
+    extractor = Clip(path=str(clip))
+    x, said = pictures(6, 28, 28), ["a", "b", "a", "ba", "b", "a"]
+    metric = ClipScore(extractor)
+    assert (metric.needs_text, metric.needs_label) == (True, False)
+    metric.tell(said)
+    places = ([0, 3, 4], [1, 2, 5])
+    metric.share([place for part in places for place in part])
+    for part in places:
+        metric.update("samples", x[part], None)
+    ours = torch.nn.functional.cosine_similarity(extractor(x), extractor.texts(said))
+    assert metric.per_sample().tolist() == pytest.approx((100 * ours.clamp(min=0)).tolist(), rel=1e-5)
+    assert "samples and their captions, 100 cos" in metric.report()["protocol"]
+    short = ClipScore(extractor)
+    short.tell(["a"])
+    with pytest.raises(ValueError, match="needs a caption of every sample, got 1 for sample 5"):
+        short.update("samples", x, None)
+    by_class = ClipScore(extractor, CAPTIONS)
+    assert (by_class.needs_text, by_class.needs_label) == (False, True)
+
+
 def test_names_tell_models_and_resizes_apart_and_know_no_folder(dinov2, clip):
     found = [
         DINOv2(path=str(dinov2), resolution=28),

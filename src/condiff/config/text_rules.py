@@ -121,9 +121,12 @@ def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
     for name, node in at(cfg, "metrics").items():
         if not isinstance(node, dict) or "metrics" not in stages:
             continue
-        if attribute(node, "needs_text") and not reads_text(cfg):
+        instead = attribute(node, "needs_text_without")
+        untold = bool(instead) and argument(node, instead) is None
+        if (attribute(node, "needs_text") or untold) and not reads_text(cfg):
+            other = f" metrics.{name}.{instead}=[...] of each class," if untold else ""
             yield (
-                f"metrics.{name}: reads captions, which samples of this study do not have; use"
+                f"metrics.{name}: reads captions, which samples of this study do not have; use{other}"
                 " conditioner=text, task=evaluate of a folder with metadata.jsonl, or metrics=judged"
             )
         sides = [argument(node, side) for side in ("fake", "real")]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from condiff.evaluation.measurement import FeatureExtractor
+from condiff.evaluation.statistics import FeatureExtractor
 
 _SLACK = 1e-3  # a decoder's last rounding, in half precision too
 

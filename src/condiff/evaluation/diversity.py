@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from condiff.evaluation.checks import features_of
-from condiff.evaluation.measurement import FeatureExtractor, Measurement, Side
+from condiff.evaluation.measurement import Measurement, Side
+from condiff.evaluation.statistics import FeatureExtractor
 from condiff.ranges import checked
 
 

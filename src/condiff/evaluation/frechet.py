@@ -8,9 +8,9 @@ from torch import Tensor
 from condiff.evaluation.checks import features_of
 from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, bootstrap, in_fixed_order, normal
-from condiff.evaluation.measurement import FeatureExtractor, Side, gathered
+from condiff.evaluation.measurement import Side, gathered
 from condiff.evaluation.sets import TwoSets
-from condiff.evaluation.statistics import Statistics, read_statistics
+from condiff.evaluation.statistics import FeatureExtractor, Statistics, read_statistics
 from condiff.ranges import Count, Natural, checked
 
 _ROWS = 4096  # of features at a time in float64

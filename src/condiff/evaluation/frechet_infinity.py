@@ -5,8 +5,9 @@ from torch import Tensor
 
 from condiff.evaluation.frechet import FrechetTo, moments
 from condiff.evaluation.intervals import at_infinity, in_fixed_order
-from condiff.evaluation.measurement import FeatureExtractor, Side
+from condiff.evaluation.measurement import Side
 from condiff.evaluation.sets import FeatureSets
+from condiff.evaluation.statistics import FeatureExtractor
 from condiff.ranges import Count, Fraction, Natural, checked
 
 

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from condiff.evaluation.intervals import Interval
-from condiff.evaluation.statistics import FeatureExtractor, Statistics
+from condiff.evaluation.statistics import Features, Statistics
 
 # The sets of pictures there are to measure; a sample may be made from a source, and have a true answer.
 Side = Literal["samples", "train", "held_out", "sources", "targets"]
@@ -41,7 +41,9 @@ class Measurement(Metric):
     higher_of_parts: ClassVar[dict[str, bool | None]] = {}  # of the parts for which it is another
     part_names: ClassVar[tuple[str, ...]] = ("",)  # what ``parts`` add to a name, but for ``suffix``
     needs_label = False  # whether it asks what samples were to show
-    needs_text = False  # whether it is to be told what each sample was to show in words
+    needs_text: bool = False  # whether it is to be told what each sample was to show in words
+    needs_text_without: ClassVar[str | None] = None  # an argument without which it is to be told so
+    needs_captions = False  # whether it is to be told what each real picture shows in words
     one_size = False  # whether pictures of several sizes cannot be measured together
     protocol: str  # what was compared with what, in which features
 
@@ -64,6 +66,10 @@ class Measurement(Metric):
         """
         raise NotImplementedError
 
+    def describe(self, side: str, captions: Sequence[str]) -> None:
+        """Say what the next pictures of a real set show, before it sees them."""
+        raise NotImplementedError
+
     @property
     @abstractmethod
     def count(self) -> int:
@@ -73,7 +79,7 @@ class Measurement(Metric):
         """How many pictures one of its ``parts`` is about, by what that adds to the name."""
         return self.count
 
-    def wanted_real(self) -> tuple[str, FeatureExtractor] | None:
+    def wanted_real(self) -> tuple[str, Features] | None:
         """The set of real pictures of which it needs no more than the moments of these features."""
         return None
 

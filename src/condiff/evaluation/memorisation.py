@@ -7,8 +7,9 @@ from torch import Tensor
 
 from condiff.evaluation.distances import centred, nearest, nearest_others
 from condiff.evaluation.intervals import Interval, wilson
-from condiff.evaluation.measurement import FeatureExtractor, Side
+from condiff.evaluation.measurement import Side
 from condiff.evaluation.sets import FeatureSets
+from condiff.evaluation.statistics import FeatureExtractor
 from condiff.ranges import Probability, checked
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from condiff.evaluation.distances import centred, nearest_others, row_blocks, squared_distances
 from condiff.evaluation.intervals import Interval, normal
-from condiff.evaluation.measurement import FeatureExtractor, Side
+from condiff.evaluation.measurement import Side
 from condiff.evaluation.sets import FeatureSets
+from condiff.evaluation.statistics import FeatureExtractor
 from condiff.ranges import Count, checked
 
 

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from condiff.evaluation.checks import features_of
-from condiff.evaluation.measurement import FeatureExtractor, Measurement, gathered
+from condiff.evaluation.measurement import Measurement, gathered
+from condiff.evaluation.statistics import FeatureExtractor
 
 
 class TwoSets(Measurement):

@@ -13,11 +13,15 @@ from condiff.files import DAMAGED
 _LAYOUTS = (("mu", "sigma"), ("mu_s", "sigma_s"))  # ADM's files hold the spatial features beside the others
 
 
-class FeatureExtractor(Protocol):
-    """Images, [B, C, H, W] in [-1, 1], to features, [B, feature_dim]."""
+class Features(Protocol):
+    """Numbers of a picture, of which moments are kept."""
 
     name: str  # all that the features depend on but code: weights and resize, too
     feature_dim: int
+
+
+class FeatureExtractor(Features, Protocol):
+    """Images, [B, C, H, W] in [-1, 1], to features, [B, feature_dim]."""
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
@@ -32,7 +36,7 @@ class Statistics:
     known: bool = True  # whether it is sure which features they are of, and after which resize
 
 
-def read_statistics(path: str | Path, extractor: FeatureExtractor) -> Statistics:
+def read_statistics(path: str | Path, extractor: Features) -> Statistics:
     """Moments from a file; ValueError where they are no moments, or of other features than the extractor's.
 
     The layout is that of ADM's and EDM's references: ``mu`` and ``sigma``. Files of this package also say

@@ -45,7 +45,7 @@ from condiff.stages.taken import taken
 
 Config = Mapping[str, Any]
 MEASURING = ("metrics", "evaluation", "statistics")
-NETWORKS = (*JUDGED, "clip", "distance")  # what a metric may be given to look through
+NETWORKS = (*JUDGED, "clip", "distance", "sentence_encoder")  # what a metric may be given to look through
 
 
 def run_study(

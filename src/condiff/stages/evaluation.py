@@ -25,6 +25,7 @@ from condiff.stages.stage import Artifact, Config, Runtime
 log = logging.getLogger(__name__)
 SHOWN, COLUMNS = 40, 10  # pictures of each set in the report
 SIDE = 64  # pixels that they are fitted to there
+DESCRIBED = "captions of the reference (reference=data where data has them)"
 
 
 @torch.inference_mode()
@@ -40,6 +41,7 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     against.give(metrics)
     captions = images.captions() if any(metric.needs_text for metric in metrics.values()) else None
     there = {"samples", *against.sides, *beside, *(["captions"] if captions else [])}
+    there |= {DESCRIBED} if against.has_captions else set()
     metrics = _served(metrics, there, images, classes, cfg["reference"])
     against.show(metrics)
     for name, metric in metrics.items():
@@ -120,6 +122,7 @@ def _served(
             if metric.needs_text and "captions" not in there
             else []
         )
+        + ([DESCRIBED] if metric.needs_captions and DESCRIBED not in there else [])
         + (["labels" if classes else "labels and data=..."] if metric.needs_label and not labelled else [])
         + (["pictures of one size"] if metric.one_size and not uniform else [])
         for name, metric in metrics.items()

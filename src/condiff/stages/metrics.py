@@ -1,7 +1,7 @@
 """Measure the samples against the data."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
@@ -31,7 +31,10 @@ from condiff.stages.stage import ASKED, MADE, PER_SAMPLE, PICTURES_MADE, Artifac
 from condiff.stages.statistics import keep, recall
 
 BATCH = 250
-Pictures = Iterator[tuple[Tensor, Tensor | None]]  # [B, C, H, W] in [-1, 1], and labels, [B]
+UNSHARED = ("distance", "sentence_encoder")  # what metrics look through that are shown no features of it
+Captions = Sequence[str] | None
+# [B, C, H, W] in [-1, 1], labels, [B], and what real ones show in words
+Pictures = Iterator[tuple[Tensor, Tensor | None, Captions]]
 Sets = Mapping[str, Callable[[], Pictures]]  # by the name that metrics know them by
 
 
@@ -116,8 +119,8 @@ def take_in(metrics: Mapping[str, Measurement], sets: Sets, ranks: Ranks | None 
     ranks = ranks or Alone()
     wanted = sorted({side for metric in metrics.values() for side in metric.sides} & sets.keys())
     for side in track(wanted, len(wanted), "metrics"):
-        for images, label in sets[side]():
-            update(metrics, side, images, label)
+        for images, label, captions in sets[side]():
+            update(metrics, side, images, label, captions)
             ranks.alive()
 
 
@@ -127,15 +130,24 @@ def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
 
     def pictures(images: Tensor) -> Pictures:
         for part, label in zip(images.split(BATCH), stored["label"].split(BATCH), strict=True):
-            yield from_uint8(part).to(place), label.to(place)
+            yield from_uint8(part).to(place), label.to(place), None
 
     return {side: partial(pictures, stored[name]) for side, name in sides.items() if name in stored}
 
 
-def update(metrics: Mapping[str, Measurement], side: str, images: Tensor, label: Tensor | None) -> None:
+def update(
+    metrics: Mapping[str, Measurement],
+    side: str,
+    images: Tensor,
+    label: Tensor | None,
+    captions: Captions = None,
+) -> None:
+    """Show a batch to the metrics that want to see its set, and say what is in it to those that ask."""
     for name, metric in metrics.items():
         if side in metric.sides:
             with told_of(name):
+                if metric.needs_captions and captions is not None:
+                    metric.describe(side, captions)
                 metric.update(side, images, label)
 
 
@@ -229,8 +241,9 @@ def _built(node: Config, path: str, judge: _Once | None, own: dict[str, Any]) ->
         name: judge if node.get(name) is None else _network(node[name], f"{path}.{name}", own, _Once)
         for name in asked
     }
-    if "distance" in node:
-        networks["distance"] = _network(node["distance"], f"{path}.distance", own, _itself)
+    for name in UNSHARED:
+        if name in node:
+            networks[name] = _network(node[name], f"{path}.{name}", own, _itself)
     return build({key: value for key, value in node.items() if key not in networks}, path, **networks)
 
 
@@ -241,11 +254,12 @@ def _network(node: Config, path: str, own: dict[str, Any], shared: Callable[[Any
     return own[key]
 
 
-def _itself(distance: Any) -> Any:
-    return distance  # no two metrics show it the same pairs
+def _itself(network: Any) -> Any:
+    return network  # no two metrics show a distance the same pairs, and an encoder remembers
 
 
 def _real(data: Artifact, split: str, place: torch.device, ranks: Ranks) -> Pictures:
     pictures = ShardDataset(data.path, split, held_bytes=0)  # each is looked at once
     for batch in pictures.chunks(BATCH, ranks.share(len(pictures))):
-        yield batch["image"].to(place), batch["label"].to(place) if "label" in batch else None
+        label = batch["label"].to(place) if "label" in batch else None
+        yield batch["image"].to(place), label, batch.get("text")

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.statistics import has_statistics, read_statistics
 from condiff.stages.device import device
-from condiff.stages.metrics import BATCH, take_in, take_in_real
+from condiff.stages.metrics import BATCH, Pictures, take_in, take_in_real
 from condiff.stages.outside import DATA, content
 from condiff.stages.pictures import from_uint8, to_uint8
 from condiff.stages.stage import Artifact, Runtime
@@ -32,6 +32,7 @@ class Reference(ABC):
 
     sides: tuple[str, ...] = ("train",)  # the sets of real pictures that it has
     pictures: PictureSet | None = None
+    has_captions = False  # whether each of its pictures is said to show something
 
     def __init__(self, path: str, inputs: Mapping[str, Artifact], runtime: Runtime) -> None:
         self.path, self.inputs, self.runtime = path, inputs, runtime
@@ -61,6 +62,7 @@ class StudyData(Reference):
     def __init__(self, path: str, inputs: Mapping[str, Artifact], runtime: Runtime) -> None:
         super().__init__(path, inputs, runtime)
         self.train = ShardDataset(inputs["data"].path, "train")
+        self.has_captions = self.train.has_text
 
     def give(self, metrics: Metrics) -> None:
         pass  # the moments of an earlier run are found when the pictures are shown
@@ -150,9 +152,7 @@ def find(path: str, key: str) -> PictureSet | None:
         raise DataError(*(f"{line}; or {FILE}, or data" for line in error.lines)) from error
 
 
-def shown(
-    pictures: PictureSet, classes: Sequence[str], place: torch.device
-) -> Iterator[tuple[Tensor, Tensor | None]]:
+def shown(pictures: PictureSet, classes: Sequence[str], place: torch.device) -> Pictures:
     """Images, [B, C, H, W] in [-1, 1], and labels, [B]: of the classes, or of classes of the set's own."""
     classes = classes if pictures.labelled(classes) else pictures.classes()
     index = {name: number for number, name in enumerate(classes)}
@@ -161,7 +161,7 @@ def shown(
         label = said if isinstance(said, Tensor) else None
         if labelled and label is None:
             label = torch.tensor([index[str(name)] for name in said])
-        yield from_uint8(images.to(place)), None if label is None else label.to(place)
+        yield from_uint8(images.to(place)), None if label is None else label.to(place), None
 
 
 def class_names(inputs: Mapping[str, Artifact]) -> list[str]:
