@@ -52,6 +52,17 @@ def test_captions_are_asked_for_measured_and_shown_and_a_negative_changes_what_i
     assert [name for name, stage in statuses.items() if stage["status"] != "cached"] == ["samples", "metrics"]
 
 
+def test_drawings_are_held_to_their_captions_and_to_what_real_ones_reach(study):
+    small = "metrics.fd_efficientnet_lite0.extractor.resolution=32"
+    folder = study(*TEXT, "metrics=drawings", small)
+    found = json.loads((folder / "metrics.json").read_text())
+    for name in ("text_alignment", "text_alignment_over_shuffled", "text_alignment_top5"):
+        assert (found[name]["n"], found[f"{name}_floor"]["n"]) == (20, 12)
+    assert {"memorisation_efficientnet_lite0_authenticity", "kid_efficientnet_lite0"} <= {*found}
+    values = load_file(file_of(folder, "metrics", "per_sample.safetensors"))
+    assert abs(values["text_alignment"].mean() - found["text_alignment"]["value"]) < 1e-9
+
+
 def test_weights_that_tell_whether_captions_are_shown_are_missed_before_anything_runs(cache, monkeypatch):
     register()
     argv = [*TINY, *LATENT, *TEXT, "metrics=text_alignment", f"runtime.cache={cache}"]
