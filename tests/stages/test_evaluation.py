@@ -259,7 +259,7 @@ def test_samples_of_an_npz_with_labels_are_judged(tmp_path, caplog):
     caplog.set_level("WARNING")
     measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
     assert [*told(tmp_path)] == ["fd"]
-    assert caplog.messages == ["left out: metrics.class_accuracy needs labels"]
+    assert caplog.messages == ["left out: metrics.class_accuracy needs labels that are classes of the data"]
 
 
 ADHERENCE = {"_target_": "condiff.evaluation.adherence.Adherence"}

@@ -192,12 +192,13 @@ def judges_look_at_their_own(cfg: Config) -> Iterator[str]:
     """A judge is trained on the data that are measured."""
     stages = words(cfg.get("stages"))
     others = cfg.get("reference") not in (None, "data") and {"evaluation", "statistics"} & {*stages}
-    for name, node in at(cfg, "metrics").items():
-        if others and is_judged(node):
-            yield (
-                f"metrics.{name}: looks through a judge, which is trained on the data, and these are not the"
-                " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
-            )
+    judged = [f"metrics.{name}" for name, node in at(cfg, "metrics").items() if is_judged(node)]
+    if others and judged:
+        more = f" (and {len(judged) - 1} more)" if judged[1:] else ""
+        yield (
+            f"{judged[0]}: looks through a judge{more}, which is trained on the data, and these are not the"
+            " reference; use reference=data data=NAME, or metrics=efficientnet_lite0"
+        )
 
 
 def samples_are_enough(cfg: Config) -> Iterator[str]:

@@ -49,8 +49,8 @@ class ConditionUse(Measurement):
         self.asked.append(label)
 
     def caveat(self) -> str:
-        low, high = self.interval()
-        return _IGNORED.format("condition") if low <= 0 <= high else ""
+        low, _ = self.interval()
+        return _IGNORED.format("condition") if low <= 0 else ""
 
     def compute(self) -> Tensor:
         said, asked = self._pairs()
@@ -108,8 +108,8 @@ class SourceUse(Paired):
         return (fake.double() - real.double()).square().flatten(1).mean(1)
 
     def caveat(self) -> str:
-        low, high = self.interval()
-        return _IGNORED.format("source") if low <= 0 <= high else ""
+        low, _ = self.interval()
+        return _IGNORED.format("source") if low <= 0 else ""
 
     def compute(self) -> Tensor:
         own, shuffled, _ = self._errors()

@@ -23,6 +23,7 @@ from condiff.stages.reference import Reference, class_names, reference_of, shown
 from condiff.stages.stage import Artifact, Config, Runtime
 
 log = logging.getLogger(__name__)
+_LABELS = "labels that are classes of the data"
 SHOWN, COLUMNS = 40, 10  # pictures of each set in the report
 SIDE = 64  # pixels that they are fitted to there
 DESCRIBED = "captions of the reference (reference=data where data has them)"
@@ -123,7 +124,7 @@ def _served(
             else []
         )
         + ([DESCRIBED] if metric.needs_captions and DESCRIBED not in there else [])
-        + (["labels" if classes else "labels and data=..."] if metric.needs_label and not labelled else [])
+        + ([_LABELS if classes else "labels and data=..."] if metric.needs_label and not labelled else [])
         + (["pictures of one size"] if metric.one_size and not uniform else [])
         for name, metric in metrics.items()
     }

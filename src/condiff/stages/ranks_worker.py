@@ -143,8 +143,10 @@ def _end_with(parent: int) -> None:
 
 if __name__ == "__main__":
     exit_code = main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
-    if exit_code:  # at once: after an error, what is open may wait for the others for ever
-        sys.stderr.flush()
-        for worker in multiprocessing.active_children():
-            worker.kill()
-        os._exit(exit_code)
+    # At once: after an error, what is open may wait for the others for ever; and after none, threads of the
+    # process group that outlive the interpreter may abort a process whose work is done.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    os._exit(exit_code)

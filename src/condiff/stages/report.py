@@ -88,7 +88,7 @@ def report(
         name=cfg["name"],
         question=cfg["question"],
         command=command,
-        guidance=guided(cfg["guidance"]) if cfg["guidance"] else None,
+        guidance=guided(cfg["guidance"]) if cfg["guidance"] and "samples" in cfg["stages"] else None,
         stages=[row(step, step.seconds) for step in steps],
         metrics=metrics,
         pictures=[
