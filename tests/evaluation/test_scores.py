@@ -55,6 +55,11 @@ def test_a_condition_that_is_obeyed_is_used_and_one_that_is_ignored_is_said_to_b
     ignored = use(asked[torch.randperm(300, generator=seeded(1))], asked).report()
     assert ignored["interval"][0] < 0 < ignored["interval"][1]
     assert "do not depend" in ignored["protocol"]
+    contrary = use(
+        (asked + 1) % 10, asked
+    ).report()  # always another class: worse than chance is no obedience
+    assert contrary["interval"][1] < 0
+    assert "do not depend" in contrary["protocol"]
 
 
 def test_one_class_for_everything_uses_no_condition_however_often_it_is_right():

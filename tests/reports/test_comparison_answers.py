@@ -59,6 +59,13 @@ def test_where_none_is_best_in_both_each_has_its_own_and_the_choice_is_left():
     assert answer.startswith("2 for fd_judge; 3 for class_accuracy: none is best, or not told apart")
 
 
+def test_of_those_that_are_not_told_apart_in_one_metric_the_best_in_the_other_is_named():
+    """Accuracies of 0.99 and 1 meet: scale 3 costs a distance of 3 where scale 4 costs 6."""
+    cells = [("cfg", 1.5, 0.9, 1.0), ("cfg", 3.0, 0.99, 3.0), ("cfg", 4.0, 1.0, 6.0)]
+    (_, answer), _ = told(compared(cells, interval=0.015))
+    assert answer.startswith("1.5 for fd_judge; 3 for class_accuracy: none is best, or not told apart")
+
+
 def test_a_difference_in_pairs_decides_before_intervals_do():
     """By intervals of 0.015 accuracies of scales 2 and 3 are alike; in pairs the one is surely the better."""
     sure = over_seeds([pair_of(0.02, 0.01)])

@@ -108,9 +108,16 @@ def _take(comparison: Comparison, metrics: Sequence[str], labels: Mapping[int, s
         head = f"<b>{escaped(labels[common[0]])}</b>{also}"
         head += f": best, or not told apart from it, in {escaped(every)}." if len(leading) > 1 else "."
     else:
-        ways = (f"<b>{escaped(labels[own[0]])}</b> for {escaped(metric)}" for metric, own in leading.items())
+        chosen = {metric: _of_alike(comparison, metric, own, metrics) for metric, own in leading.items()}
+        ways = (f"<b>{escaped(labels[place])}</b> for {escaped(metric)}" for metric, place in chosen.items())
         head = f"{'; '.join(ways)}: none is best, or not told apart from it, in both."
     return " ".join([head, *(_led(comparison, metric, own, labels) for metric, own in leading.items())])
+
+
+def _of_alike(comparison: Comparison, metric: str, own: Sequence[int], metrics: Sequence[str]) -> int:
+    """Of the leaders in a metric, which are not told apart in it, the best in the other one."""
+    ranked = (_ranked(comparison, other, own) for other in metrics if other != metric)
+    return next((places[0] for places in ranked if places), own[0])
 
 
 def _between(comparison: Comparison, metrics: Sequence[str], labels: Mapping[int, str]) -> str:
