@@ -33,6 +33,8 @@ ENDS = {
     "psnr": {"_target_": f"{OF}.paired.PeakSignalNoise"},
 }
 WATCH = {
+    "text": None,
+    "label": None,
     "metrics": NODES,
     "seed": 0,
     "guidance": {"_target_": "condiff.diffusion.guidance.ClassifierFree", "scale": 2.0},
