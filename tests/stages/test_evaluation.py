@@ -255,11 +255,30 @@ def test_samples_of_an_npz_with_labels_are_judged(tmp_path, caplog):
     np.savez(tmp_path / "a.npz", arr_0=pictures, arr_1=asked)
     measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
     assert (told(tmp_path)["class_accuracy"]["value"], told(tmp_path)["class_accuracy"]["n"]) == (11 / 21, 21)
+    first = told(tmp_path)["class_accuracy"]["value"]
+    np.savez(tmp_path / "a.npz", arr_0=pictures.repeat(3, axis=-1), arr_1=asked)  # grey, in three channels
+    measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
+    assert told(tmp_path)["class_accuracy"]["value"] == first
+    pictures[0, 0, 0] = 7
+    coloured = np.concatenate([pictures, pictures, 255 - pictures], axis=-1)
+    np.savez(tmp_path / "a.npz", arr_0=coloured, arr_1=asked)
+    with pytest.raises(DataError, match=r"sees pictures of \[1, 8, 8\], got \[3, 8, 8\]"):
+        measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
     np.savez(tmp_path / "a.npz", arr_0=pictures)
     caplog.set_level("WARNING")
     measure(cfg, inputs, Runtime(accelerator="cpu"), tmp_path)
     assert [*told(tmp_path)] == ["fd"]
     assert caplog.messages == ["left out: metrics.class_accuracy needs labels that are classes of the data"]
+
+
+def test_a_metric_that_asks_for_more_pictures_is_left_out_and_the_others_are_told(folders, caplog):
+    infinity = {**FD, "_target_": "condiff.evaluation.frechet_infinity.FrechetInfinity"}
+    caplog.set_level("WARNING")
+    found = told(measured(folders, "fake", "real", fd=FD, endless=infinity))
+    assert [*found] == [name for name in told(measured(folders, "fake", "real", fd=FD))]
+    assert caplog.messages[0].startswith("left out: metrics.endless: FrechetInfinity")
+    with pytest.raises(DataError, match=r"metrics\.endless: FrechetInfinity"):
+        measured(folders, "fake", "real", endless=infinity)
 
 
 ADHERENCE = {"_target_": "condiff.evaluation.adherence.Adherence"}

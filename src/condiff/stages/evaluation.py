@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,8 +54,8 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
         take_in(metrics, {side: partial(shown, pictures, classes, device(runtime))})
     entries = {
         name: {**entry, "protocol": f"{entry['protocol']}{told[metric]}"}
-        for metric in metrics
-        for name, entry in entries_of({metric: metrics[metric]}).items()
+        for metric, found in _computed(metrics).items()
+        for name, entry in found.items()
     }
     write_json(out / "metrics.json", entries)
     for name, pictures in (("images", images), ("reference", against)):
@@ -82,6 +83,21 @@ def moments(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     for features, name in wanted.items():
         with told_of(name), written_whole(out / f"{name}.npz") as temporary:
             write_statistics(temporary, chosen[name].real_statistics(), features)
+
+
+def _computed(metrics: Mapping[str, Measurement]) -> dict[str, dict[str, Any]]:
+    """The entries of each metric; one that asks for more pictures than there are is left out and told."""
+    found, refused = {}, []
+    for name, metric in metrics.items():
+        try:
+            found[name] = entries_of({name: metric})
+        except DataError as error:
+            refused += error.lines
+    if not found:
+        raise DataError(*refused)
+    for line in refused:
+        log.warning("left out: %s", line)
+    return found
 
 
 def _told(metric: Measurement, there: Mapping[str, PictureSet], against: Reference) -> str:

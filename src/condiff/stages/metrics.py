@@ -210,13 +210,21 @@ class _Once:
         self.seen: Tensor | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        if self.shape is not None and self.shape != [*images.shape[1:]]:
-            raise ValueError(f"the {self.name} sees pictures of {self.shape}, got {[*images.shape[1:]]}")
         if not len(images):  # of a process without a share; not every network takes none
             return images.new_empty(0, self.feature_dim)
         if self.seen is not images:
-            self.seen, self.found = images, self.network(images)
+            self.seen, self.found = images, self.network(self._fitting(images))
         return self.found
+
+    def _fitting(self, images: Tensor) -> Tensor:
+        """The pictures in the channels that it knows: grey ones may come in three that are alike."""
+        if self.shape is None or self.shape == [*images.shape[1:]]:
+            return images
+        channels, *size = self.shape
+        is_grey = images.shape[1] == 1 or bool((images == images[:, :1]).all())
+        if size != [*images.shape[2:]] or not is_grey:
+            raise ValueError(f"the {self.name} sees pictures of {self.shape}, got {[*images.shape[1:]]}")
+        return images[:, :1].expand(-1, channels, -1, -1)
 
     def logits(self, images: Tensor) -> Tensor:
         return self.network.head(self(images))
