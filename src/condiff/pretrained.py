@@ -1,7 +1,7 @@
 """Models of the transformers library, from a folder or from what its hub has left in the local cache."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +58,19 @@ def read(make: Callable[[], Any], what: str, folder: Path) -> Any:
 def content(folder: Path) -> str:
     """A hash of the weights of a folder."""
     return ".".join(file_digest(file)[:16] for file in sorted(folder.glob("*.safetensors")))
+
+
+def tokenizer_of(folder: Path, extra: str) -> Any:
+    """The tokenizer of a folder; ValueError in one line where there is none."""
+    make = library("transformers", extra).AutoTokenizer.from_pretrained
+    return read(lambda: make(folder, local_files_only=True), "a tokenizer", folder)
+
+
+def alike(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """The places of texts of one number of tokens, at most so many at a time: none is padded to another's."""
+    for length in sorted({*lengths}):
+        same = [place for place, own in enumerate(lengths) if own == length]
+        yield from (same[start : start + most] for start in range(0, len(same), most))
 
 
 def library(name: str, extra: str) -> ModuleType:

@@ -12,16 +12,15 @@ from torch import Tensor
 from condiff import single_file
 from condiff.conditioners.encodings import Encoding
 from condiff.files import read_json
-from condiff.pretrained import INSIDE, library, loaded, model_folder, read
+from condiff.pretrained import INSIDE, alike, loaded, model_folder, tokenizer_of
 from condiff.ranges import Count, checked
 from condiff.weight_files import misfit, read_tensors
 
 _BATCH = 256
 _IN_FILE = "transformer.text_model."  # before its tensors in a single file of Stable Diffusion 1
 _COUNTED = (f"{_IN_FILE}embeddings.position_ids",)  # 0, 1, 2, ...: no weights
-CLIP_WIDTHS = {
-    "openai/clip-vit-large-patch14": 768
-}  # known where the model is not there: a check needs no more
+# Known where the model is not there: a check needs no more.
+CLIP_WIDTHS = {"openai/clip-vit-large-patch14": 768}
 
 
 class TextEncoder(ABC):
@@ -64,15 +63,11 @@ class TextEncoder(ABC):
     def _alike(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Texts of one number of tokens, a batch at a time: their places, ids and masks."""
         rows = self.tokens(texts)
-        lengths = [len(ids) for ids in rows["input_ids"]]
-        for length in sorted({*lengths}):
-            same = [k for k, own in enumerate(lengths) if own == length]
-            for start in range(0, len(same), _BATCH):
-                some = same[start : start + _BATCH]
-                ids, mask = (
-                    torch.tensor([rows[name][k] for k in some]) for name in ("input_ids", "attention_mask")
-                )
-                yield some, ids, mask
+        for some in alike([len(ids) for ids in rows["input_ids"]], _BATCH):
+            ids, mask = (
+                torch.tensor([rows[name][k] for k in some]) for name in ("input_ids", "attention_mask")
+            )
+            yield some, ids, mask
 
     def tokens(self, texts: Sequence[str]) -> Any:
         return self.tokenizer([*texts], truncation=True, max_length=self.length)
@@ -83,12 +78,9 @@ class TextEncoder(ABC):
 
     @cached_property
     def tokenizer(self) -> Any:
-        make, beside = (
-            library("transformers", "text").AutoTokenizer.from_pretrained,
-            self.folder.parent / "tokenizer",
-        )
-        folder = beside if self.folder.name == INSIDE and beside.is_dir() else self.folder
-        return read(lambda: make(folder, local_files_only=True), "a tokenizer", folder)
+        beside = self.folder.parent / "tokenizer"
+        is_beside = self.folder.name == INSIDE and beside.is_dir()
+        return tokenizer_of(beside if is_beside else self.folder, "text")
 
     @cached_property
     def network(self) -> Any:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.checks import check_pictures, check_two
 from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, wilson
 from condiff.evaluation.measurement import Classifier, gathered
@@ -37,8 +37,7 @@ class ClassAccuracy(EachSample):
         self.right.append(self.judge.logits(images).argmax(1) == label)
 
     def compute(self) -> Tensor:
-        if self.count < 2:
-            raise ValueError(f"ClassAccuracy needs at least 2 samples pictures, got {self.count}")
+        check_two(self, self.count)
         return gathered(self.right).double().mean()
 
     def interval(self) -> Interval:

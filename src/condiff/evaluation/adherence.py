@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.checks import check_pictures, check_two
 from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, wilson
 from condiff.evaluation.measurement import gathered
@@ -110,8 +110,7 @@ class Adherence(EachSample):
 
     def _rows(self) -> Tensor:
         """[N, attributes] of 1 for right, 0 for wrong and -1 for not asked."""
-        if self.count < 2:
-            raise ValueError(f"Adherence needs at least 2 samples pictures, got {self.count}")
+        check_two(self, self.count)
         return gathered(self.right)
 
 
@@ -164,8 +163,7 @@ class Avoidance(EachSample):
         return self.in_turn(self._rows()[:, 0])
 
     def _rows(self) -> Tensor:
-        if self.count < 2:
-            raise ValueError(f"Avoidance needs at least 2 samples pictures, got {self.count}")
+        check_two(self, self.count)
         return gathered(self.avoided)
 
 

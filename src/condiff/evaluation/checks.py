@@ -24,6 +24,12 @@ def check_pictures(asker: object, side: str, images: Tensor) -> None:
         raise ValueError(f"{what} in [-1, 1], got {low:.4g} to {high:.4g}; 0..255 becomes x / 127.5 - 1")
 
 
+def check_two(asker: object, count: int) -> None:
+    """ValueError of fewer samples than a share or a mean with an interval can be taken of."""
+    if count < 2:
+        raise ValueError(f"{type(asker).__name__} needs at least 2 samples pictures, got {count}")
+
+
 def features_of(asker: object, extractor: FeatureExtractor, side: str, images: Tensor) -> Tensor:
     """[B, feature_dim]; ValueError where pictures or features cannot be used."""
     check_pictures(asker, side, images)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.checks import check_pictures, check_two
 from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.features.clip import Clip
 from condiff.evaluation.intervals import Interval, normal
@@ -57,8 +57,7 @@ class ClipScore(EachSample):
         self.scores.append(100 * (seen * self.texts.to(seen.device)[asked]).sum(1).clamp(min=0).double())
 
     def compute(self) -> Tensor:
-        if self.count < 2:
-            raise ValueError(f"ClipScore needs at least 2 samples pictures, got {self.count}")
+        check_two(self, self.count)
         return gathered(self.scores).mean()
 
     def interval(self) -> Interval:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from condiff.evaluation.checks import check_pictures
+from condiff.evaluation.checks import check_pictures, check_two
 from condiff.evaluation.intervals import Interval, normal
 from condiff.evaluation.measurement import Classifier, Measurement, Side, gathered
 from condiff.evaluation.paired import Paired
@@ -69,8 +69,7 @@ class ConditionUse(Measurement):
     def _pairs(self) -> tuple[Tensor, Tensor]:
         """[N] what the judge says, and [N] what was asked for."""
         said, asked = gathered(self.said), gathered(self.asked)
-        if len(said) < 2:
-            raise ValueError(f"ConditionUse needs at least 2 samples pictures, got {len(said)}")
+        check_two(self, len(said))
         return said, asked
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from condiff.diffusion.process import Marginal
 from condiff.networks.adm_blocks import step_of
 from condiff.networks.attention import PerturbedSelfAttention
 from condiff.networks.ldm_names import original_name
-from condiff.networks.unet import attended
+from condiff.networks.unet import attended, stacked
 from condiff.ranges import Count, Natural, Positive, Probability, checked
 from condiff.single_file import AVERAGED, CONDITION, U_NET, averaged, named, part, shapes_of
 from condiff.weight_files import misfit, read_tensors
@@ -84,9 +83,10 @@ class LDM(nn.Module):
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W], and an answer of the same shape."""
-        stacked = x if cond.concat is None else torch.cat([x, cond.concat.to(x.dtype)], dim=1)
         tokens, mask = attended(self.label_tokens, cond, type(self).__name__)
-        return self.net(stacked, step_of(m, self.num_steps), tokens, encoder_attention_mask=mask).sample
+        return self.net(
+            stacked(x, cond), step_of(m, self.num_steps), tokens, encoder_attention_mask=mask
+        ).sample
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
         """The same network with some of its self-attention perturbed."""

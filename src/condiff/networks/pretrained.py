@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from condiff.model_folders import CONFIG
 from condiff.networks.adm_blocks import step_of
 from condiff.networks.attention import PerturbedSelfAttention
 from condiff.networks.pretrained_settings import U_NETS, read_settings
+from condiff.networks.unet import stacked
 from condiff.ranges import Count, Natural, checked
 from condiff.weight_files import current, misfit, read_tensors
 
@@ -66,14 +66,13 @@ class Pretrained(nn.Module):
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
-        stacked = x if cond.concat is None else torch.cat([x, cond.concat.to(x.dtype)], dim=1)
         step, label = step_of(m, self.num_steps), cond.label if self.is_told else None
         if self.width is None:
-            return self.net(stacked, step, class_labels=label).sample
+            return self.net(stacked(x, cond), step, class_labels=label).sample
         if cond.tokens is None:
             raise ValueError("Pretrained needs tokens to attend to, and got none; use a conditioner of text")
         told = {"class_labels": label, "encoder_attention_mask": cond.token_mask}
-        return self.net(stacked, step, cond.tokens, **told).sample
+        return self.net(stacked(x, cond), step, cond.tokens, **told).sample
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
         """The same network with some of its self-attention perturbed."""
@@ -95,11 +94,11 @@ class Pretrained(nn.Module):
         write_json(out / CONFIG, self.files.config)
 
 
-def _check(settings: Mapping[str, Any], config: str, channels: int, stacked: int, size: int) -> None:
-    if settings["in_channels"] != channels + stacked:
-        under = f" and {stacked} that the condition stacks under them" if stacked else ""
+def _check(settings: Mapping[str, Any], config: str, channels: int, under: int, size: int) -> None:
+    if settings["in_channels"] != channels + under:
+        more = f" and {under} that the condition stacks under them" if under else ""
         raise ValueError(
-            f"{config}: in_channels must be the {channels} of x_t{under}, got {settings['in_channels']}; use"
+            f"{config}: in_channels must be the {channels} of x_t{more}, got {settings['in_channels']}; use"
             " the first stage and the conditioner that it was trained with"
         )
     if settings["out_channels"] not in (channels, 2 * channels):

@@ -63,7 +63,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
-        label, folded = cond.label if self.is_told else None, pixel_unshuffle(_stacked(x, cond), self.patch)
+        label, folded = cond.label if self.is_told else None, pixel_unshuffle(stacked(x, cond), self.patch)
         return pixel_shuffle(
             self.net(folded, 1000 * m.angle.flatten(), class_labels=label).sample, self.patch
         )
@@ -133,7 +133,7 @@ class CrossAttentionUNet(nn.Module):
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
         tokens, mask = attended(self.label_tokens, cond, type(self).__name__)
-        time, folded = 1000 * m.angle.flatten(), pixel_unshuffle(_stacked(x, cond), self.patch)
+        time, folded = 1000 * m.angle.flatten(), pixel_unshuffle(stacked(x, cond), self.patch)
         if self.where is not None:  # in front: what ``unheard`` is about comes last
             where = self.where.to(folded.dtype).expand(len(folded), -1, -1, -1)
             folded = torch.cat([where, folded], dim=1)
@@ -163,7 +163,7 @@ def unheard(conv: nn.Conv2d, channels: int) -> None:
             conv.weight[:, -channels:].zero_()
 
 
-def _stacked(x: Tensor, cond: Condition) -> Tensor:
+def stacked(x: Tensor, cond: Condition) -> Tensor:
     """x, [B, C, H, W], with what the condition stacks under it."""
     return x if cond.concat is None else torch.cat([x, cond.concat.to(x.dtype)], dim=1)
 

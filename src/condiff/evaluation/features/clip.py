@@ -9,7 +9,7 @@ from torch import Tensor
 from condiff.evaluation.features.frozen import FrozenFeatures
 from condiff.evaluation.features.preprocess import Bicubic, Preprocess
 from condiff.evaluation.features.standardized import CLIP, standardized
-from condiff.pretrained import content, folder_of, library, loaded, read
+from condiff.pretrained import content, folder_of, loaded, tokenizer_of
 
 
 class Clip(FrozenFeatures):
@@ -40,10 +40,7 @@ class Clip(FrozenFeatures):
     @torch.no_grad()
     def texts(self, captions: Sequence[str]) -> Tensor:
         """[N, feature_dim], on the device of the last pictures; a caption is cut at the model's length."""
-        tokenizer = library("transformers", "features").AutoTokenizer
-        found = read(
-            lambda: tokenizer.from_pretrained(self.folder, local_files_only=True), "a tokenizer", self.folder
-        )
+        found = tokenizer_of(self.folder, "features")
         longest = self.network.config.text_config.max_position_embeddings  # pyright: ignore[reportAttributeAccessIssue]
         tokens = found([*captions], padding=True, truncation=True, max_length=longest, return_tensors="pt")
         place = next(self.network.parameters()).device

