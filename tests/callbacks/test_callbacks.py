@@ -79,6 +79,13 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_see_it():
     assert len(watch.seen) == 3
 
 
+@pytest.mark.parametrize(("stage", "key"), [("denoiser", "trainer"), ("autoencoder", "autoencoder.trainer")])
+def test_one_that_does_not_clip_is_told_the_key_of_its_own_stage(stage, key):
+    module = Line(poison=1)
+    with pytest.raises(DivergedError, match=rf"or clip its norm \({key}\.clip=1\.0\)$"):
+        fit(module, [FiniteSteps(stage, list(module.parameters()), None)])
+
+
 def test_the_gradient_is_clipped_to_the_norm():
     module, seen = Line(), []
     finite = FiniteSteps("line", list(module.parameters()), 0.01)

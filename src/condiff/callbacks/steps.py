@@ -29,7 +29,10 @@ class Schedule(Protocol):
 
 
 class FiniteSteps(Callback):
-    """Clips the gradient's norm; one that is not finite stops the run before the weights see it."""
+    """Clips the gradient's norm; one that is not finite stops the run before the weights see it.
+
+    name: of the stage that trains.
+    """
 
     def __init__(self, name: str, parameters: list[nn.Parameter], clip: float | None) -> None:
         self.name, self.parameters, self.clip = name, parameters, clip
@@ -40,7 +43,8 @@ class FiniteSteps(Callback):
         limit = float("inf") if self.clip is None else self.clip
         self.norm = nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
         if not torch.isfinite(self.norm):
-            advice = "" if self.clip else " or clip its norm (trainer.clip=1.0)"
+            place = "trainer" if self.name == "denoiser" else f"{self.name}.trainer"
+            advice = "" if self.clip else f" or clip its norm ({place}.clip=1.0)"
             raise DivergedError(
                 f"{self.name}: the gradient at step {trainer.global_step} is {float(self.norm)}; "
                 f"lower the learning rate of its optimizer{advice}"
