@@ -8,6 +8,7 @@ from PIL import Image
 
 from condiff.autoencoders.compact import CompactKL
 from condiff.autoencoders.space import draw
+from condiff.callbacks.ranks import Alone
 from condiff.conditioners.label import ClassLabel
 from condiff.data.dataset import ShardDataset
 from condiff.data.image_folder import ImageFolder
@@ -25,10 +26,12 @@ from condiff.methods.settings import Training
 from condiff.networks.unet import UNet
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.latents import drawn_once, encode, load_space
+from condiff.stages.ranks import share_of
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.weights import save_weights
 
 N = 40
+NETWORK = {"_target_": "condiff.autoencoders.compact.CompactKL", "width": 16, "latent_channels": 2}
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +48,7 @@ def made(tmp_path_factory):
     (root / "pictures/metadata.jsonl").write_text("\n".join(map(json.dumps, described)))
     (root / "data").mkdir()
     prepare(ImageFolder(str(root / "pictures"), mirror=True, held_out=0.1), root / "data")
-    network = {"_target_": "condiff.autoencoders.compact.CompactKL", "width": 16, "latent_channels": 2}
-    manifest = {"config": {"seed": 0, "autoencoder": {"network": network}}}
+    manifest = {"config": {"seed": 0, "autoencoder": {"network": NETWORK}}}
     (root / "autoencoder").mkdir()
     torch.manual_seed(0)
     save_weights(root / "autoencoder/weights.safetensors", CompactKL(3, 2, width=16).state_dict())
@@ -147,8 +149,54 @@ def test_a_step_on_cached_latents_is_the_step_on_pictures_that_are_encoded_then(
     assert ShardDataset(root / "data", "train").is_mirrored
     assert ShardDataset(root / "latents", "train").is_mirrored
     cached, uncached = trained(Diffusion, "latents"), trained(Uncached, "data")
-    torch.testing.assert_close(cached, uncached, rtol=1e-4, atol=1e-6)
+    assert torch.equal(cached, uncached)
     assert not torch.equal(cached[0], cached[1])
+
+
+class Simulated(Alone):
+    """One of several ranks that run one after the other, the leading one last; it takes what they sent."""
+
+    def __init__(self, index, count, sent):
+        self.index, self.count, self.leads, self.sent = index, count, index == 0, sent
+        self.sizes = []
+
+    def share(self, total):
+        return share_of(self.index, self.count, total)
+
+    def gathered(self, part, total):
+        self.sizes.append(len(part))
+        if not self.leads:
+            self.sent[self.index].append(part)
+            return part
+        parts = [part, *(self.sent[other].pop(0) for other in range(1, self.count))]
+        assert {other.shape[1:] for other in parts} == {part.shape[1:]}
+        assert [len(other) for other in parts] == [
+            len(share_of(k, self.count, total)) for k in range(self.count)
+        ]
+        return torch.cat(parts)
+
+
+def test_ranks_that_have_no_share_of_a_part_leave_what_one_process_leaves(made, tmp_path):
+    root, _, _ = made
+    config = {"seed": 0, "autoencoder": {"network": NETWORK}}
+    inputs = {name: Artifact(name, root / name, {"config": config}) for name in ("data", "autoencoder")}
+    sent, sizes = {k: [] for k in range(5)}, []
+    for index in range(4, -1, -1):
+        ranks = Simulated(index, 5, sent)
+        encode({}, inputs, Runtime(accelerator="cpu", sample_batch=1, ranks=ranks), tmp_path)
+        sizes += ranks.sizes
+    assert {*sizes} == {0, 1}
+    assert not any(sent.values())
+    alone, shared = (ShardDataset(folder, "train") for folder in (root / "latents", tmp_path))
+    assert alone.keys == shared.keys
+    one, other = (next(data.chunks(N)) for data in (alone, shared))
+    assert torch.equal(one["label"], other["label"])
+    for name in ("moments", "mirrored"):
+        torch.testing.assert_close(other[name], one[name], rtol=1e-4, atol=1e-5)
+    for value, expected in zip(
+        *(load_space(Artifact("", f, {})).buffers() for f in (tmp_path, root / "latents")), strict=True
+    ):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_set_without_mirrors_has_none_in_its_cache(made, tmp_path):

@@ -39,8 +39,9 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
         parts = _parts(len(data), runtime.sample_batch * ranks.count)
         for rows in track(parts, len(parts), "latents"):
             share = ranks.share(len(rows))
-            found = _encoded(autoencoder, data, rows[share.start : share.stop], place)
-            whole = {name: ranks.gathered(part, len(rows)) for name, part in found.items()}
+            own = rows[share.start : share.stop]
+            found = _encoded(autoencoder, data, own or rows[:1], place)  # of an empty share only the shapes
+            whole = {name: ranks.gathered(part[: len(own)], len(rows)) for name, part in found.items()}
             ranks.alive()
             if writer is not None:
                 for name in sorted(_MOMENTS & whole.keys()):
@@ -51,7 +52,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
 
 
 def _parts(total: int, most: int) -> list[range]:
-    """0..total - 1 in parts that differ by one at most: no rank is left without a share of the last one."""
+    """0..total - 1 in parts that differ by one at most; of one of few rows some ranks have no share."""
     num = -(-total // most)
     return [share_of(k, num, total) for k in range(num)]
 
