@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from condiff.autoencoders.codebook import LearnedCodebook
+from condiff.autoencoders.codebook import Codebook, LearnedCodebook
 from condiff.autoencoders.diffusers_models import DiffusersKL, DiffusersTiny, DiffusersVQ
 from condiff.autoencoders.original import original_name
 from condiff.autoencoders.published import Published, found
@@ -68,6 +68,9 @@ class Pretrained(Autoencoder):
             return None
         every = torch.ones(self.latent_channels)
         return LatentSpace(self.shift * every, every / self.scale)
+
+    def codes(self) -> Codebook | None:
+        return self.inner.codes()
 
     def exportable(self) -> Autoencoder | None:
         return self.inner.exportable() if self.channels == self.inner.channels else None

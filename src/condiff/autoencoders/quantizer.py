@@ -58,6 +58,9 @@ class Quantising(Autoencoder, ABC):
     def decoded(self, latents: Tensor) -> Tensor:
         """Images, [B, C, H, W], of latents, [B, C', h, w], that are vectors of the codebook."""
 
+    def codes(self) -> Codebook:
+        return self.codebook
+
     def encode(self, images: Tensor) -> Tensor:
         return certain(self.encoded(images))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from condiff.autoencoders.codebook import Codebook
+
 NO_VARIANCE = -1e4  # its exponential is 0 in any precision, and it is a number that a file may hold
 
 
@@ -33,6 +35,10 @@ class Autoencoder(nn.Module, ABC):
 
     def stated(self) -> "LatentSpace | None":
         """How its latents are normalised where that is stated; None where it is measured over the data."""
+        return None
+
+    def codes(self) -> Codebook | None:
+        """What latents are rounded to where they are decoded; None where they are not."""
         return None
 
     def exportable(self) -> "Autoencoder | None":

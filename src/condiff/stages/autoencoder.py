@@ -8,7 +8,6 @@ import torch
 from torch.nn.functional import mse_loss
 
 from condiff.autoencoders.codebook import perplexity, used
-from condiff.autoencoders.quantizer import Quantising
 from condiff.autoencoders.space import Autoencoder, is_certain, mode
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
@@ -83,6 +82,7 @@ def _measure(autoencoder: Autoencoder, held_out: ShardDataset, runtime: Runtime,
 
     autoencoder.eval()
     square, divergence, counts, shown = 0.0, 0.0, torch.zeros(1), []
+    codebook = autoencoder.codes()
     for batch in held_out.chunks(runtime.sample_batch):
         images = batch["image"].to(device(runtime))
         moments = autoencoder.encode(images)
@@ -90,14 +90,14 @@ def _measure(autoencoder: Autoencoder, held_out: ShardDataset, runtime: Runtime,
         square += float(mse_loss(decoded, images)) * len(images)
         if not is_certain(moments):
             divergence += float(kl(moments).mean()) * len(images)
-        if isinstance(autoencoder, Quantising):
-            codes = autoencoder.codebook.nearest(mode(moments)).flatten()
-            counts = counts + torch.bincount(codes, minlength=autoencoder.codebook.num_codes).cpu()
+        if codebook is not None:
+            codes = codebook.nearest(mode(moments)).flatten()
+            counts = counts + torch.bincount(codes, minlength=codebook.num_codes).cpu()
         shown = shown or [images[:SHOWN], decoded[:SHOWN]]
     found: dict[str, float] = {"held_out_psnr": float(psnr(torch.tensor(square / len(held_out))))}
-    if isinstance(autoencoder, Quantising):
+    if codebook is not None:
         found |= {
-            "codes": autoencoder.codebook.num_codes,
+            "codes": codebook.num_codes,
             "codes_used": float(used(counts)),
             "perplexity": float(perplexity(counts)),
         }
