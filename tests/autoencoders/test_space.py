@@ -3,6 +3,7 @@ import torch
 
 from condiff.autoencoders.compact import CompactKL
 from condiff.autoencoders.space import ChannelMoments, draw
+from condiff.errors import ConfigError
 
 
 @pytest.mark.parametrize("downsampling", [2, 4, 8, 16])
@@ -38,3 +39,16 @@ def test_channel_moments_are_those_of_all_batches_together():
     assert torch.allclose(space.std.flatten(), latents.transpose(0, 1).flatten(1).std(1), rtol=1e-5)
     assert torch.allclose(space.restore(space.normalise(latents)), latents, atol=1e-4)
     assert space.normalise(latents).std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3])
+def test_a_channel_that_never_changes_is_told_by_its_number(value):
+    latents = torch.randn(40, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 1e-3
+    latents[:, 1] = value
+    seen = ChannelMoments()
+    for part in latents.split([1, 30, 9]):
+        seen.add(part)
+    with pytest.raises(
+        ConfigError, match=rf"channel 1 of its latents, counted from 0, is {value:.4g} in every picture"
+    ):
+        seen.space()

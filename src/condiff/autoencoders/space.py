@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from condiff.autoencoders.codebook import Codebook
+from condiff.errors import ConfigError
 
+CONSTANT = 1e-6  # of a channel's mean: a deviation below it is rounding, of numbers in single precision
 NO_VARIANCE = -1e4  # its exponential is 0 in any precision, and it is a number that a file may hold
 
 
@@ -103,6 +105,14 @@ class ChannelMoments:
         self.square = self.square + values.square().sum(1)
 
     def space(self) -> LatentSpace:
+        """What they normalise by; ConfigError where a channel never changes, and so has no deviation."""
         mean = self.total / self.count
         variance = (self.square - self.count * mean.square()) / (self.count - 1)
+        still = (variance <= (CONSTANT * mean).square()).nonzero().flatten().tolist()
+        if still:
+            raise ConfigError(
+                f"autoencoder: channel {still[0]} of its latents, counted from 0, is {mean[still[0]]:.4g} in"
+                " every picture and has no deviation to be normalised by; train it longer or with fewer"
+                " autoencoder.network.latent_channels, or state autoencoder.network.scale if it is pretrained"
+            )
         return LatentSpace(mean.float(), variance.sqrt().float())
