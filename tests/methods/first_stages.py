@@ -26,7 +26,9 @@ def adversary(**changes) -> PatchAdversary:
     return PatchAdversary(**given)
 
 
-def first_stage(kind: str = "kl", against: PatchAdversary | None = None, **training) -> FirstStage:
+def first_stage(
+    kind: str = "kl", against: PatchAdversary | None = None, restart_until: float = 1.0, **training
+) -> FirstStage:
     """Of 8x8 grey pictures, against an ``adversary`` unless another is given."""
     torch.manual_seed(0)
     settings = Training(
@@ -38,4 +40,4 @@ def first_stage(kind: str = "kl", against: PatchAdversary | None = None, **train
         return AutoencoderKL(CompactKL(1, width=16, latent_channels=2), *common, 1e-2, against)
     codebook = (AveragedCodebook if kind == "vq_averaged" else LearnedCodebook)(16, 2, 0.5)
     autoencoder = CompactVQ(1, codebook, width=16, latent_channels=2)
-    return AutoencoderVQ(autoencoder, *common, restart=0.9, restart_until=1.0, adversary=against)
+    return AutoencoderVQ(autoencoder, *common, restart=0.9, restart_until=restart_until, adversary=against)

@@ -1,6 +1,7 @@
 """From captions beside pictures to what samples are asked for: no caption ever leaves its picture."""
 
 from functools import partial
+from itertools import islice
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_a_caption_follows_its_picture_through_shuffled_batches_and_dropout(made
     data, artifact, _ = made
     train, conditioner, seen = ShardDataset(data.path, "train"), conditioner_of(artifact), set()
     own = {example.key: example.text for example in Shapes(num_train=60, num_held_out=12).examples("train")}
-    for step, rows in zip(range(9), Batches(60, 20, seed=1), strict=False):
+    for rows in islice(Batches(60, 20, seed=1), 9):
         batch = train.__getitems__(rows)
         u = torch.linspace(0, 0.99, 20)
         cond, _ = conditioner.dropped(batch, lambda _, u=u: u, 0.25)
@@ -69,7 +70,6 @@ def test_a_caption_follows_its_picture_through_shuffled_batches_and_dropout(made
         assert said[:5] == ["<>"] * 5
         assert said[5:] == [f"<{own[key]}>" for key in kept]
         seen |= {*kept}
-        assert step < 9
     assert len(seen) > 40
 
 
