@@ -79,6 +79,24 @@ def first_stage_is_trained_or_given(cfg: Config) -> Iterator[str]:
                 f"autoencoder.{part}: is null, and {class_of(network)} is to be trained; give it, or use"
                 " autoencoder=compact_kl"
             )
+    if network.get("weights") is not None and at(cfg, "perceptual").get("distance") is not None:
+        yield (
+            "perceptual: has no effect with autoencoder.network.weights: nothing is trained;"
+            " use perceptual=none"
+        )
+
+
+def what_weighs_a_distance_has_one(cfg: Config) -> Iterator[str]:
+    """A perceptual distance counts as often as it is said to, where there is one; 1 is what a yaml leaves."""
+    node = at(cfg, "autoencoder", "method", "reconstruction")
+    weight = argument(node, "distance_weight")
+    if "autoencoder" not in words(cfg.get("stages")) or argument(node, "distance") is not None:
+        return
+    if weight not in (None, 0, 1):
+        yield (
+            "autoencoder.method.reconstruction.distance_weight: has no effect without a distance, got"
+            f" {weight}; leave it at 1, or use perceptual=efficientnet_lite0 or lpips_vgg"
+        )
 
 
 def latents_are_those_of_the_training(cfg: Config) -> Iterator[str]:

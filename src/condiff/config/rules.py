@@ -13,6 +13,7 @@ from condiff.config.given_rules import (
     given_weights_are_not_trained,
     latents_are_those_of_the_training,
     network_is_told_its_step,
+    what_weighs_a_distance_has_one,
 )
 from condiff.config.guidance_rules import (
     guidance_fits_the_study,
@@ -258,6 +259,7 @@ RULES: tuple[Rule, ...] = (
     given_weights_are_not_trained,
     latents_are_those_of_the_training,
     first_stage_is_trained_or_given,
+    what_weighs_a_distance_has_one,
     one_thing_is_measured,
     adversary_begins,
     codebooks_are_trained,
