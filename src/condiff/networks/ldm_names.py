@@ -5,6 +5,8 @@ import re
 _WHOLE = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",  # SDXL's: the size of a picture
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
@@ -28,13 +30,26 @@ def original_name(name: str, blocks: int, attends: list[bool]) -> str:
 
     attends: of each level, finest first, whether it has attention; where it has, a doubling stands behind it.
     """
+    theirs = _known(name, blocks, attends)
+    if theirs is None:
+        raise AssertionError(f"{name} is no tensor of such a U-Net")
+    return theirs
+
+
+def layer_name(layer: str, blocks: int, attends: list[bool]) -> str | None:
+    """The authors' name of a layer, None of one that only diffusers has."""
+    theirs = _known(f"{layer}.weight", blocks, attends)
+    return None if theirs is None else theirs.removesuffix(".weight")
+
+
+def _known(name: str, blocks: int, attends: list[bool]) -> str | None:
     for ours, theirs in _WHOLE.items():
         if name.startswith(f"{ours}."):
             rest = name.removeprefix(f"{ours}.")
             return f"{theirs}.{_residual(rest) if '.resnets.' in name else rest}"
     found = _PLACE.fullmatch(name)
     if found is None:
-        raise AssertionError(f"{name} is no tensor of such a U-Net")
+        return None
     way, level, kind, place, rest = found[1], int(found[2]), found[3], int(found[4]), found[5]
     first = level * (blocks + 1)  # a level has its blocks and a halving, or one block more
     if kind == "downsamplers":

@@ -1,0 +1,112 @@
+"""What an adapter is made for: the layers of a base by name, and whether an adapter fits them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from condiff.adapters.adapter import Adapter
+
+_BARE = "text_model."  # CLIP's text model stood in a module of this name until transformers 5
+_WRAPPED, _ADDED = ".base_layer", "lora_"  # of peft
+
+
+@dataclass(frozen=True)
+class Base:
+    """shapes: of the weight of each layer that can be adapted, by part and module. digest: of its weights."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    digest: str | None = None
+
+    @classmethod
+    def of(cls, parts: Mapping[str, nn.Module], digest: str | None = None) -> "Base":
+        """Of networks by the name that a pipeline gives them: unet, transformer, text_encoder, text_encoder_2.
+
+        Without a ``digest`` an adapter is not asked what it was trained on. What peft has put into a network
+        does not count.
+        """
+        shapes = {
+            f"{part}.{name.removesuffix(_WRAPPED)}": tuple(module.weight.shape)
+            for part, network in parts.items()
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Linear | nn.Conv2d) and not _is_added(name)
+        }
+        return cls(shapes, digest)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name.partition(".")[0] for name in self.shapes))
+
+    @property
+    def is_xl(self) -> bool:
+        """Whether it is of SDXL's kind, which is also told the size of a picture."""
+        return "unet.add_embedding.linear_1" in self.shapes or "text_encoder_2" in self.parts
+
+    def own_name(self, name: str) -> str:
+        """How the base calls a layer; CLIP's text model has two ways to. What it does not know stays as it is."""
+        part, _, module = name.partition(".")
+        other = module.removeprefix(_BARE) if module.startswith(_BARE) else f"{_BARE}{module}"
+        known = name not in self.shapes and part.startswith("text_encoder")
+        return f"{part}.{other}" if known and f"{part}.{other}" in self.shapes else name
+
+    def check(self, adapter: Adapter, what: str) -> None:
+        """ValueError, in one line that starts with ``what``, if the adapter is another base's."""
+        if not adapter.layers:
+            raise ValueError(f"{what}: it has no layer of a LoRA")
+        wrong = self._foreign(adapter) or self._misshapen(adapter) or self._other(adapter)
+        if wrong:
+            raise ValueError(f"{what}: {wrong}")
+
+    def _other(self, adapter: Adapter) -> str | None:
+        if not self.digest or not adapter.base or self.digest == adapter.base:
+            return None
+        return (
+            f"its {len(adapter.layers)} layers fit, but were trained on the base {adapter.base[:12]}, and this"
+            f" one is {self.digest[:12]}; give the base that it was trained on"
+        )
+
+    def _foreign(self, adapter: Adapter) -> str | None:
+        foreign = [name for name in adapter.layers if name not in self.shapes]
+        return foreign_names(foreign, len(adapter.layers), self.parts) if foreign else None
+
+    def _misshapen(self, adapter: Adapter) -> str | None:
+        wrong = [
+            name
+            for name, layer in adapter.layers.items()
+            if not layer.fits_itself or layer.weight_shape != self.shapes.get(name)
+        ]
+        if not wrong:
+            return None
+        layer, shape = adapter.layers[wrong[0]], self.shapes[wrong[0]]
+        extra = "" if layer.magnitude is None else f" and a magnitude {list(layer.magnitude.shape)}"
+        return (
+            f"{len(wrong)} of {len(adapter.layers)} layers do not fit the base, {wrong[0]} with a down"
+            f" {list(layer.down.shape)}, an up {list(layer.up.shape)}{extra} for a weight {list(shape)}; give the"
+            " base that it was trained on"
+        )
+
+
+def foreign_names(names: list[str], total: int, parts: tuple[str, ...]) -> str:
+    """The end of a sentence about layers that match nothing."""
+    return (
+        f"{len(names)} of {total} layers match nothing in the base, {names[0]} for one; the base given has"
+        f" {', '.join(parts)}: give the one that it was trained on, with all its parts"
+    )
+
+
+def digest_of(parts: Mapping[str, nn.Module]) -> str:
+    """sha256 of the weights of networks: of names and values in float32, without what peft has added."""
+    total = hashlib.sha256()
+    for part, network in sorted(parts.items()):
+        for name, tensor in sorted(network.state_dict().items()):
+            if _is_added(name):
+                continue
+            total.update(f"{part}.{name.replace(_WRAPPED, '')} {list(tensor.shape)}\n".encode())
+            total.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _is_added(name: str) -> bool:
+    return any(step.startswith(_ADDED) for step in name.split("."))

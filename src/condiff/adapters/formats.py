@@ -1,0 +1,57 @@
+"""Files of adapters in every format: which one a file is, what is in it, and how it is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from condiff.adapters import diffusers_file, kohya, peft_folder
+from condiff.adapters.adapter import Adapter
+from condiff.adapters.base import Base
+from condiff.adapters.tensor_files import read_names
+
+
+@dataclass(frozen=True)
+class Format:
+    """read: of a place and a base. write: to a place, for a base. Both refuse what does not fit."""
+
+    read: Callable[[Path, Base], Adapter]
+    write: Callable[[Path, Adapter, Base], None]
+
+
+FORMATS = {
+    "diffusers": Format(diffusers_file.read, diffusers_file.write),
+    "kohya": Format(kohya.read, kohya.write),
+    "peft": Format(peft_folder.read, peft_folder.write),
+}
+
+
+def detect(path: Path) -> str:
+    """The name of the format of a file or folder, without reading its tensors; ValueError of none of them."""
+    if path.is_dir():
+        if peft_folder.folders(path):
+            return "peft"
+        raise ValueError(f"{path}: it is no folder of peft, with {peft_folder.CONFIG}; give a file in it")
+    keys = read_names(path)
+    counts = {
+        "kohya": sum(kohya.is_key(key) for key in keys),
+        "diffusers": sum(diffusers_file.is_key(key) for key in keys),
+    }
+    name = max(counts, key=lambda of: counts[of])
+    if not counts[name]:
+        raise ValueError(
+            f"{path}: none of its {len(keys)} keys is of a LoRA of diffusers, kohya or peft"
+            f"{f', {keys[0]} for one' if keys else ''}"
+        )
+    return name
+
+
+def load(path: Path, base: Base) -> Adapter:
+    """What is there, in whatever format; ValueError in one line if it is not whole or not of this base."""
+    return FORMATS[detect(path)].read(path, base)
+
+
+def export(adapter: Adapter, path: Path, base: Base, name: str) -> None:
+    """Write to a file of safetensors, or with ``peft`` to a folder, in the format of this name."""
+    if name not in FORMATS:
+        raise ValueError(f"{path}: there is no format {name}; choose one of {', '.join(FORMATS)}")
+    FORMATS[name].write(path, adapter, base)

@@ -1,0 +1,126 @@
+"""Adapters as peft saves them: a folder with settings and tensors for each network.
+
+One of several parts has a folder in it for each, by the part's name.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from condiff.adapters import about
+from condiff.adapters.adapter import Adapter
+from condiff.adapters.base import Base, foreign_names
+from condiff.adapters.diffusers_file import check_rank, placed
+from condiff.adapters.halves import Halves, made_whole, sorted_by_layer
+from condiff.adapters.peft_settings import Settings, peft_tensors, settings_of
+from condiff.adapters.tensor_files import read_tensors, write_tensors
+from condiff.files import write_json
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_FRONT = "base_model.model."
+
+
+def folders(path: Path) -> list[Path]:
+    """The folders of single networks: itself, or those in it."""
+    if (path / CONFIG).is_file():
+        return [path]
+    return sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
+
+
+def read(path: Path, base: Base) -> Adapter:
+    """The adapter in a folder, which must be whole and fit the base; ValueError in one line where it does not."""
+    inside = folders(path)
+    if not inside:
+        raise ValueError(f"{path}: it has no {CONFIG}, nor has a folder in it; give one that peft has saved")
+    adapters = [_of_one_network(folder, base, None if folder == path else folder.name) for folder in inside]
+    layers = {name: layer for adapter in adapters for name, layer in adapter.layers.items()}
+    adapter = Adapter(layers, adapters[0].base, adapters[0].trigger)
+    base.check(adapter, str(path))
+    return adapter
+
+
+def write(path: Path, adapter: Adapter, base: Base) -> None:
+    """Folders that ``PeftModel.from_pretrained`` reads; of a single network there is one, the path itself."""
+    base.check(adapter, str(path))
+    parts = adapter.parts()
+    for part, layers in parts.items():
+        folder = path if len(parts) == 1 else path / part
+        others = [name.partition(".")[2] for name in base.shapes if name.partition(".")[0] == part]
+        tensors = {f"{_FRONT}{name}": tensor for name, tensor in peft_tensors(layers).items()}
+        own = Adapter(
+            {f"{part}.{name}": layer for name, layer in layers.items()}, adapter.base, adapter.trigger
+        )
+        write_tensors(folder / WEIGHTS, tensors, {**about.header_of(own), "condiff_part": part})
+        write_json(
+            folder / CONFIG,
+            {
+                "peft_type": "LORA",
+                "task_type": None,
+                "base_model_name_or_path": None,
+                "inference_mode": True,
+                "bias": "none",
+                "fan_in_fan_out": False,
+                "lora_dropout": 0.0,
+                **settings_of(layers, others),
+            },
+        )
+
+
+def _of_one_network(folder: Path, base: Base, named: str | None) -> Adapter:
+    """named: the part that its folder is called by, if it is one of several."""
+    what = str(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(f"{what}: it has no {WEIGHTS}, the only file of weights that is read there")
+    tensors, header = read_tensors(folder / WEIGHTS)
+    settings = Settings.read(_settings(folder / CONFIG), f"{folder / CONFIG}")
+    wrong = [key for key in tensors if not key.startswith(_FRONT)]
+    if wrong:
+        raise ValueError(
+            f"{what}: {len(wrong)} of {len(tensors)} keys have a wrong prefix, {wrong[0]} for one; peft's"
+            f" begin with {_FRONT}"
+        )
+    found = sorted_by_layer(
+        {key.removeprefix(_FRONT): tensor for key, tensor in tensors.items()}, placed, what
+    )
+    part = named or header.get("condiff_part") or _only_part(found, base, what)
+    own = {base.own_name(f"{part}.{name}"): kinds for name, kinds in found.items()}
+    called = {base.own_name(f"{part}.{name}"): (name, f"{part}.{name}") for name in found}
+    layers = made_whole(own, lambda name, rank: settings.alpha_of(_names(name, called), rank), what)
+    adapter = Adapter(layers, *about.told(header, what))
+    base.check(adapter, what)
+    for name, layer in layers.items():
+        check_rank(settings, (called[name][1], name), layer.rank, what)
+    about.check_told(adapter, header, what)
+    return adapter
+
+
+def _names(name: str, called: dict[str, tuple[str, str]]) -> tuple[str, str]:
+    return called[name][0], name.partition(".")[2]
+
+
+def _only_part(found: Halves, base: Base, what: str) -> str:
+    """The part of the base that has all of these layers; peft does not write which it was."""
+    foreign = {
+        part: [name for name in found if base.own_name(f"{part}.{name}") not in base.shapes]
+        for part in base.parts
+    }
+    fitting = [part for part, names in foreign.items() if not names]
+    if len(fitting) > 1:
+        raise ValueError(
+            f"{what}: its {len(found)} layers are in each of {', '.join(fitting)}; put it into a folder of the"
+            " name of its part"
+        )
+    if not fitting:
+        least = min(foreign.values(), key=len)
+        raise ValueError(f"{what}: {foreign_names(least, len(found), base.parts)}")
+    return fitting[0]
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); copy it again") from error
+    if not isinstance(said, dict):
+        raise ValueError(f"{path}: must hold settings by name")
+    return said
