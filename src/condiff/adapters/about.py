@@ -1,4 +1,4 @@
-"""What the header of an adapter's file says of it, in every format: rank, alpha, targets, base and trigger."""
+"""What the header of an adapter's file says of it in every format: rank, alpha, targets, base, trigger."""
 
 import json
 from collections.abc import Mapping

@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Adapter:
-    """layers: by the part of the base and the name of its module there, ``unet.mid_block.attentions.0.proj_in``.
+    """layers: by part of the base and name of the module there: ``unet.mid_block.attentions.0.proj_in``.
 
     base: a hash of what it was trained on, where known. trigger: words of a text that call it up.
     """

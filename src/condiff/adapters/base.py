@@ -1,7 +1,7 @@
 """What an adapter is made for: the layers of a base by name, and whether an adapter fits them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ class Base:
 
     @classmethod
     def of(cls, parts: Mapping[str, nn.Module], digest: str | None = None) -> "Base":
-        """Of networks by the name that a pipeline gives them: unet, transformer, text_encoder, text_encoder_2.
+        """Of networks by the names that a pipeline gives them: unet, transformer, text_encoder, ....
 
         Without a ``digest`` an adapter is not asked what it was trained on. What peft has put into a network
         does not count.
@@ -45,11 +45,21 @@ class Base:
         return "unet.add_embedding.linear_1" in self.shapes or "text_encoder_2" in self.parts
 
     def own_name(self, name: str) -> str:
-        """How the base calls a layer; CLIP's text model has two ways to. What it does not know stays as it is."""
+        """How the base calls a layer, as CLIP's text model has two ways to; what it does not know stays."""
         part, _, module = name.partition(".")
         other = module.removeprefix(_BARE) if module.startswith(_BARE) else f"{_BARE}{module}"
         known = name not in self.shapes and part.startswith("text_encoder")
         return f"{part}.{other}" if known and f"{part}.{other}" in self.shapes else name
+
+    def own_names(self, names: Iterable[str], what: str) -> dict[str, str]:
+        """Names of layers in a file by the base's own; ValueError where two are of one layer."""
+        names = list(names)
+        own = {self.own_name(name): name for name in names}
+        if len(own) < len(names):
+            raise ValueError(
+                f"{what}: {len(names) - len(own)} layers are there by two names; remove one of them"
+            )
+        return own
 
     def check(self, adapter: Adapter, what: str) -> None:
         """ValueError, in one line that starts with ``what``, if the adapter is another base's."""
@@ -63,8 +73,8 @@ class Base:
         if not self.digest or not adapter.base or self.digest == adapter.base:
             return None
         return (
-            f"its {len(adapter.layers)} layers fit, but were trained on the base {adapter.base[:12]}, and this"
-            f" one is {self.digest[:12]}; give the base that it was trained on"
+            f"its {len(adapter.layers)} layers fit, but were trained on the base {adapter.base[:12]}, and"
+            f" this one is {self.digest[:12]}; give the base that it was trained on"
         )
 
     def _foreign(self, adapter: Adapter) -> str | None:
@@ -83,8 +93,8 @@ class Base:
         extra = "" if layer.magnitude is None else f" and a magnitude {list(layer.magnitude.shape)}"
         return (
             f"{len(wrong)} of {len(adapter.layers)} layers do not fit the base, {wrong[0]} with a down"
-            f" {list(layer.down.shape)}, an up {list(layer.up.shape)}{extra} for a weight {list(shape)}; give the"
-            " base that it was trained on"
+            f" {list(layer.down.shape)}, an up {list(layer.up.shape)}{extra} for a weight {list(shape)}; give"
+            " the base that it was trained on"
         )
 
 

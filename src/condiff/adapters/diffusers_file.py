@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from condiff.adapters import about
 from condiff.adapters.adapter import Adapter
@@ -30,21 +31,20 @@ def is_key(key: str) -> bool:
 
 
 def read(path: Path, base: Base) -> Adapter:
-    """The adapter in a file, which must be whole and fit the base; ValueError in one line where it does not."""
+    """The adapter in a file; ValueError in one line where it is not whole or does not fit the base."""
     tensors, header = read_tensors(path)
     what = str(path)
     found = _with_parts(sorted_by_layer(tensors, placed, what), base, what)
     settings = _settings(header, {name.partition(".")[0] for name in found}, what)
-    own = {base.own_name(name): kinds for name, kinds in found.items()}
-    if len(own) < len(found):
-        raise ValueError(f"{what}: {len(found) - len(own)} layers are there by two names; remove one of them")
-    called = dict(zip(own, found, strict=True))
+    called = base.own_names(found, what)
+    own = {name: found[there] for name, there in called.items()}
     layers = made_whole(own, lambda name, rank: _alpha(settings, (called[name], name), rank), what)
     base_digest, trigger = about.told(header, what)
     adapter = Adapter(layers, base_digest, trigger)
     base.check(adapter, what)
     for name, layer in layers.items():
-        check_rank(settings.get(name.partition(".")[0]), (called[name], name), layer.rank, what)
+        if of := settings.get(name.partition(".")[0]):
+            of.check([_module(called[name]), _module(name)], layer, what)
     about.check_told(adapter, header, what)
     return adapter
 
@@ -78,7 +78,7 @@ def placed(key: str) -> tuple[str, str] | None:
 
 
 def full_name(module: str) -> str:
-    """A layer of CLIP's text model as transformers 4 calls it, which transformers 5 has without its first word."""
+    """A layer of CLIP's text model as transformers 4 calls it; 5 has it without the first word."""
     return f"text_model.{module}" if module.startswith("encoder.layers.") else module
 
 
@@ -87,15 +87,8 @@ def bare_name(module: str) -> str:
     return module.removeprefix("text_model.")
 
 
-def check_rank(settings: Settings | None, names: tuple[str, ...], rank: int, what: str) -> None:
-    """ValueError if the settings of a file say another rank than the tensors have."""
-    said = rank if settings is None else settings.rank_of([_module(name) for name in names])
-    if said != rank:
-        raise ValueError(f"{what}: {names[-1]} has rank {rank}, and the settings beside it say {said}")
-
-
 def _with_parts(found: Halves, base: Base, what: str) -> Halves:
-    """Layers with the part of the base in front: as they are, or of a file of one network without such names."""
+    """Layers with the part of the base in front, which a file of a single network may not have."""
     wrong = [name for name in found if name.partition(".")[0] not in {*_PARTS, *base.parts}]
     if not wrong:
         return found
@@ -105,8 +98,8 @@ def _with_parts(found: Halves, base: Base, what: str) -> Halves:
     if len(wrong) == len(found) and len(fitting) == 1:
         return {f"{fitting[0]}.{name}": kinds for name, kinds in found.items()}
     raise ValueError(
-        f"{what}: {len(wrong)} of {len(found)} layers have a wrong prefix, {wrong[0]} for one; names begin with"
-        f" a part of the base, which is {', '.join(f'{part}.' for part in base.parts)}"
+        f"{what}: {len(wrong)} of {len(found)} layers have a wrong prefix, {wrong[0]} for one; names begin"
+        f" with a part of the base, which is {', '.join(f'{part}.' for part in base.parts)}"
     )
 
 
@@ -120,17 +113,11 @@ def _settings(header: Mapping[str, str], parts: set[str], what: str) -> dict[str
     lacking = [part for part in sorted(parts) if f"{part}.r" not in said]
     if lacking:
         raise ValueError(f"{what}: {HEADER} in its header has no {lacking[0]}.r, and there are layers of it")
-    return {
-        part: Settings.read(
-            {
-                key.removeprefix(f"{part}."): value
-                for key, value in said.items()
-                if key.startswith(f"{part}.")
-            },
-            what,
-        )
-        for part in parts
-    }
+    return {part: Settings.read(_below(said, f"{part}."), what) for part in parts}
+
+
+def _below(said: Mapping[str, Any], start: str) -> dict[str, Any]:
+    return {key.removeprefix(start): value for key, value in said.items() if key.startswith(start)}
 
 
 def _alpha(settings: Mapping[str, Settings], names: tuple[str, ...], rank: int) -> float:

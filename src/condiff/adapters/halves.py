@@ -52,8 +52,8 @@ def made_whole(found: Halves, alpha: Callable[[str, int], float | None], what: s
         layers[name] = Layer(down, kinds[UP], said, None if magnitude is None else magnitude.flatten())
     if lacking:
         raise ValueError(
-            f"{what}: {len(lacking)} of {len(found)} layers have no alpha, {lacking[0]} for one, so their scale"
-            " is not known; export it again with alpha"
+            f"{what}: {len(lacking)} of {len(found)} layers have no alpha, {lacking[0]} for one, so their"
+            " scale is not known; export it again with alpha"
         )
     return layers
 

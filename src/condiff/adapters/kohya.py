@@ -1,4 +1,4 @@
-"""Adapters as kohya's trainer writes them, which most programs read: one file, and an alpha beside each layer.
+"""Adapters as kohya's trainer writes them, which most programs read: a file with an alpha for each layer.
 
 DoRA's magnitude is ``dora_scale``, which diffusers leaves out with a warning. A transformer (SD3) is not
 written so: kohya's files of it have query, key and value in one matrix, and diffusers reads none.
@@ -27,14 +27,14 @@ def is_key(key: str) -> bool:
 
 
 def read(path: Path, base: Base) -> Adapter:
-    """The adapter in a file, which must be whole and fit the base; ValueError in one line where it does not."""
+    """The adapter in a file; ValueError in one line where it is not whole or does not fit the base."""
     tensors, header = read_tensors(path)
     what = str(path)
     foreign = [key for key in tensors if not is_key(key)]
     if foreign:
         raise ValueError(
-            f"{what}: {len(foreign)} of {len(tensors)} keys have a wrong prefix, {foreign[0]} for one; kohya's"
-            f" begin with {', '.join(prefix for all_ in kohya_names.PREFIXES.values() for prefix in all_)}"
+            f"{what}: {len(foreign)} of {len(tensors)} keys have a wrong prefix, {foreign[0]} for one;"
+            " kohya's begin with lora_unet_, lora_te_, lora_te1_ or lora_te2_"
         )
     found = _on_the_base(sorted_by_layer(tensors, placed, what), base, what)
     _check_magnitudes(found, what)
@@ -53,8 +53,8 @@ def write(path: Path, adapter: Adapter, base: Base) -> None:
     lost = [name for name in adapter.layers if len(meant.get(names.get(name, ""), ())) != 1]
     if lost:
         raise ValueError(
-            f"{path}: {len(lost)} of {len(adapter.layers)} layers have no name of their own in kohya's format,"
-            f" {lost[0]} for one; export them as diffusers or peft"
+            f"{path}: {len(lost)} of {len(adapter.layers)} layers have no name of their own in kohya's"
+            f" format, {lost[0]} for one; export them as diffusers or peft"
         )
     tensors: dict[str, Tensor] = {}
     for name, layer in adapter.layers.items():
@@ -82,8 +82,8 @@ def _on_the_base(found: Halves, base: Base, what: str) -> Halves:
     unclear = [name for name in found if len(meant[name]) > 1]
     if unclear:
         raise ValueError(
-            f"{what}: {len(unclear)} of {len(found)} layers can each be two of the base, {unclear[0]} for one:"
-            f" {' or '.join(meant[unclear[0]])}"
+            f"{what}: {len(unclear)} of {len(found)} layers can each be two of the base, {unclear[0]} for"
+            f" one: {' or '.join(meant[unclear[0]])}"
         )
     own = {meant[name][0]: kinds for name, kinds in found.items()}
     if len(own) < len(found):
@@ -127,8 +127,8 @@ def _check_dim(adapter: Adapter, header: Mapping[str, str], what: str) -> None:
         other = [name for name, layer in layers.items() if layer.rank != int(str(said))]
         if other:
             raise ValueError(
-                f"{what}: {len(other)} of {len(layers)} layers have another rank than the {said} that its header"
-                f" says, {other[0]} has {layers[other[0]].rank}"
+                f"{what}: {len(other)} of {len(layers)} layers have another rank than the {said} that its"
+                f" header says, {other[0]} has {layers[other[0]].rank}"
             )
 
 

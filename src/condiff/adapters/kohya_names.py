@@ -1,7 +1,7 @@
 """What kohya's files call the layers of a base, found from the base's own layers.
 
-A name is the module's with underscores for dots, which cannot be undone by itself: so all names of the base are
-made and looked up. Of SDXL the U-Net's are those of its authors' files (``input_blocks.4.1``).
+A name is the module's with underscores for dots, which cannot be undone by itself: so all names of the base
+are made and looked up. Of SDXL the U-Net's are those of its authors' files (``input_blocks.4.1``).
 """
 
 from condiff.adapters.base import Base

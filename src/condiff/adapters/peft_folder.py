@@ -10,7 +10,7 @@ from typing import Any
 from condiff.adapters import about
 from condiff.adapters.adapter import Adapter
 from condiff.adapters.base import Base, foreign_names
-from condiff.adapters.diffusers_file import check_rank, placed
+from condiff.adapters.diffusers_file import placed
 from condiff.adapters.halves import Halves, made_whole, sorted_by_layer
 from condiff.adapters.peft_settings import Settings, peft_tensors, settings_of
 from condiff.adapters.tensor_files import read_tensors, write_tensors
@@ -18,6 +18,7 @@ from condiff.files import write_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _FRONT = "base_model.model."
+_PART = "condiff_part"  # in the header of its file of weights: peft has no word for it
 
 
 def folders(path: Path) -> list[Path]:
@@ -28,7 +29,7 @@ def folders(path: Path) -> list[Path]:
 
 
 def read(path: Path, base: Base) -> Adapter:
-    """The adapter in a folder, which must be whole and fit the base; ValueError in one line where it does not."""
+    """The adapter in a folder; ValueError in one line where it is not whole or does not fit the base."""
     inside = folders(path)
     if not inside:
         raise ValueError(f"{path}: it has no {CONFIG}, nor has a folder in it; give one that peft has saved")
@@ -50,7 +51,7 @@ def write(path: Path, adapter: Adapter, base: Base) -> None:
         own = Adapter(
             {f"{part}.{name}": layer for name, layer in layers.items()}, adapter.base, adapter.trigger
         )
-        write_tensors(folder / WEIGHTS, tensors, {**about.header_of(own), "condiff_part": part})
+        write_tensors(folder / WEIGHTS, tensors, {**about.header_of(own), _PART: part})
         write_json(
             folder / CONFIG,
             {
@@ -79,23 +80,19 @@ def _of_one_network(folder: Path, base: Base, named: str | None) -> Adapter:
             f"{what}: {len(wrong)} of {len(tensors)} keys have a wrong prefix, {wrong[0]} for one; peft's"
             f" begin with {_FRONT}"
         )
-    found = sorted_by_layer(
-        {key.removeprefix(_FRONT): tensor for key, tensor in tensors.items()}, placed, what
-    )
-    part = named or header.get("condiff_part") or _only_part(found, base, what)
-    own = {base.own_name(f"{part}.{name}"): kinds for name, kinds in found.items()}
-    called = {base.own_name(f"{part}.{name}"): (name, f"{part}.{name}") for name in found}
-    layers = made_whole(own, lambda name, rank: settings.alpha_of(_names(name, called), rank), what)
+    bare = {key.removeprefix(_FRONT): tensor for key, tensor in tensors.items()}
+    found = sorted_by_layer(bare, placed, what)
+    part = named or header.get(_PART) or _only_part(found, base, what)
+    there = base.own_names([f"{part}.{name}" for name in found], what)
+    names = {own: [name.partition(".")[2] for name in (name, own)] for own, name in there.items()}
+    own = {name: found[called] for name, (called, _) in names.items()}
+    layers = made_whole(own, lambda name, rank: settings.alpha_of(names[name], rank), what)
     adapter = Adapter(layers, *about.told(header, what))
     base.check(adapter, what)
     for name, layer in layers.items():
-        check_rank(settings, (called[name][1], name), layer.rank, what)
+        settings.check(names[name], layer, what)
     about.check_told(adapter, header, what)
     return adapter
-
-
-def _names(name: str, called: dict[str, tuple[str, str]]) -> tuple[str, str]:
-    return called[name][0], name.partition(".")[2]
 
 
 def _only_part(found: Halves, base: Base, what: str) -> str:
@@ -107,8 +104,8 @@ def _only_part(found: Halves, base: Base, what: str) -> str:
     fitting = [part for part, names in foreign.items() if not names]
     if len(fitting) > 1:
         raise ValueError(
-            f"{what}: its {len(found)} layers are in each of {', '.join(fitting)}; put it into a folder of the"
-            " name of its part"
+            f"{what}: its {len(found)} layers are in each of {', '.join(fitting)}; put it into a folder"
+            " of the name of its part"
         )
     if not fitting:
         least = min(foreign.values(), key=len)

@@ -11,96 +11,94 @@ from torch import Tensor
 
 from condiff.adapters.adapter import Layer
 
-# Settings that change what is computed from the tensors: each must be unset, or as here.
-_MUST_BE = {
-    "bias": "none",
-    "lora_bias": False,
-    "fan_in_fan_out": False,
-    "modules_to_save": None,
-    "layer_replication": None,
-    "trainable_token_indices": None,
-    "target_parameters": None,
-    "alora_invocation_tokens": None,
-    "use_qalora": False,
-    "use_bdlora": None,
-    "monteclora_config": None,
-    "arrow_config": None,
-}
-# Beginnings that leave W = W0 + s B A; the others (pissa, olora, corda, loftq, lora_ga) change W0 itself.
-_KEEPS_BASE = (True, False, None, "gaussian", "eva", "orthogonal")
-_NESTED = re.compile(r"\)[*+{?]")  # a repeated group can take a matcher forever
+# Each changes what is computed from the tensors, and none of them is read.
+_MUST_BE_UNSET = (
+    "bias",
+    "lora_bias",
+    "fan_in_fan_out",
+    "modules_to_save",
+    "layer_replication",
+    "trainable_token_indices",
+    "target_parameters",
+    "alora_invocation_tokens",
+    "use_qalora",
+    "use_bdlora",
+    "velora_config",
+    "monteclora_config",
+    "arrow_config",
+    "kasa_config",
+)
+_UNSET = (None, False, "none", [], {})
+# Beginnings that leave W = W0 + s B A; the others, such as pissa and olora, change W0 itself.
+_KEEP_BASE = (True, False, None, "gaussian", "eva", "orthogonal")
+_REPEATED = re.compile(r"\)[*+{]")  # a repeated group can keep a matcher busy forever
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Rank and alpha of layers, with exceptions by a pattern of their names (peft, LoraConfig)."""
+    """Rank and alpha of layers, with exceptions by a pattern of their names."""
 
     rank: int
     alpha: float
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
-    root: bool  # scale alpha / sqrt(rank) instead (Kalajdzievski 2023: rsLoRA)
+    root: bool  # the scale is alpha / sqrt(rank) (Kalajdzievski 2023: rsLoRA; from memory)
     dora: bool
 
     @classmethod
     def read(cls, said: Mapping[str, Any], what: str) -> "Settings":
         """ValueError that starts with ``what`` where they are those of another method, or no numbers."""
-        kind = said.get("peft_type", "LORA")
-        if kind != "LORA":
-            raise ValueError(f"{what}: peft_type is {kind}, only LORA is read")
-        start = said.get("init_lora_weights", True)
-        if start not in _KEEPS_BASE:
+        if said.get("peft_type", "LORA") != "LORA":
+            raise ValueError(f"{what}: peft_type is {said['peft_type']}; only LORA is read")
+        if said.get("init_lora_weights", True) not in _KEEP_BASE:
             raise ValueError(
-                f"{what}: init_lora_weights is {start}, which changes the base too; have peft convert it"
-                " (path_initial_model_for_weight_conversion in save_pretrained)"
+                f"{what}: init_lora_weights is {said['init_lora_weights']}, which changes the base too; have"
+                " peft convert it (path_initial_model_for_weight_conversion of save_pretrained)"
             )
-        other = [
-            name for name, value in _MUST_BE.items() if said.get(name) not in (value, None, [], {}, False)
-        ]
+        other = [name for name in _MUST_BE_UNSET if said.get(name) not in _UNSET]
         if other:
-            raise ValueError(f"{what}: {other[0]} is {said[other[0]]}, and only {_MUST_BE[other[0]]} is read")
+            raise ValueError(f"{what}: {other[0]} is {said[other[0]]}, which is not read; train without it")
         rank, alpha = said.get("r", 8), said.get("lora_alpha", 8)  # peft's defaults
         ranks, alphas = said.get("rank_pattern") or {}, said.get("alpha_pattern") or {}
-        if not _are_numbers([rank, alpha], what="") or not _are_numbers(
-            [*ranks.values(), *alphas.values()], ""
-        ):
-            raise ValueError(f"{what}: r, lora_alpha and their patterns must be positive numbers")
-        nested = [
-            pattern for pattern in (*ranks, *alphas) if _NESTED.search(pattern) or not _compiles(pattern)
-        ]
-        if nested:
-            raise ValueError(f"{what}: {nested[0][:60]} is no pattern that is read; name the layers plainly")
+        if not all(_is_positive(value) for value in (rank, alpha, *ranks.values(), *alphas.values())):
+            raise ValueError(f"{what}: r, lora_alpha and those of their patterns must be positive numbers")
+        for pattern in (*ranks, *alphas):
+            _check_pattern(pattern, what)
         return cls(rank, alpha, ranks, alphas, bool(said.get("use_rslora")), bool(said.get("use_dora")))
 
-    def rank_of(self, names: Collection[str]) -> int:
-        """The rank that it says of a layer of these names."""
-        return _chosen(self.ranks, names, self.rank)
-
     def alpha_of(self, names: Collection[str], rank: int) -> float:
-        """alpha for a scale of alpha / rank."""
+        """alpha of a layer that has these names, for a scale of alpha / rank."""
         alpha = _chosen(self.alphas, names, self.alpha)
         return alpha * math.sqrt(rank) if self.root else alpha
+
+    def check(self, names: Collection[str], layer: Layer, what: str) -> None:
+        """ValueError where they contradict the tensors of a layer that has these names."""
+        rank = _chosen(self.ranks, names, self.rank)
+        first = next(iter(names))
+        if rank != layer.rank:
+            raise ValueError(f"{what}: {first} has rank {layer.rank}, and the settings beside it say {rank}")
+        if self.dora and layer.magnitude is None:
+            raise ValueError(f"{what}: {first} has no magnitude, but use_dora is set; copy it again")
 
 
 def settings_of(
     layers: Mapping[str, Layer], others: Collection[str], anchored: bool = True
 ) -> dict[str, Any]:
-    """Arguments of a LoraConfig for layers of one network, ``others`` being the rest of its layers.
+    """Arguments of a LoraConfig for layers of one network, of which ``others`` are all names.
 
     anchored: patterns begin where names do; a text encoder's do not, whose names may have a word in front.
     """
-    ranks = Counter(layer.rank for layer in layers.values())
-    alphas = Counter(layer.alpha for layer in layers.values())
-    rank, alpha = ranks.most_common(1)[0][0], alphas.most_common(1)[0][0]
+    rank = Counter(layer.rank for layer in layers.values()).most_common(1)[0][0]
+    alpha = Counter(layer.alpha for layer in layers.values()).most_common(1)[0][0]
     start = "^" if anchored else ""
+    ranks = {f"{start}{name}": layer.rank for name, layer in layers.items()}
+    alphas = {f"{start}{name}": _plain(layer.alpha) for name, layer in layers.items()}
     return {
         "r": rank,
         "lora_alpha": _plain(alpha),
-        "rank_pattern": {f"{start}{name}": at.rank for name, at in layers.items() if at.rank != rank},
-        "alpha_pattern": {
-            f"{start}{name}": _plain(at.alpha) for name, at in layers.items() if at.alpha != alpha
-        },
-        "target_modules": _targets(layers, others, start),
+        "rank_pattern": {name: value for name, value in ranks.items() if value != rank},
+        "alpha_pattern": {name: value for name, value in alphas.items() if value != alpha},
+        "target_modules": _targets(layers, others),
         "use_dora": any(layer.magnitude is not None for layer in layers.values()),
         "use_rslora": False,
         "lora_bias": False,
@@ -114,17 +112,18 @@ def peft_tensors(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
         tensors[f"{name}.lora_A.weight"] = layer.down
         tensors[f"{name}.lora_B.weight"] = layer.up
         if layer.magnitude is not None:
-            shape = (1, -1, *(1 for _ in layer.down.shape[2:])) if layer.down.dim() > 2 else (-1,)
+            kernel = layer.down.shape[2:]
+            shape = (1, -1, *(1 for _ in kernel)) if kernel else (-1,)
             tensors[f"{name}.lora_magnitude_vector"] = layer.magnitude.reshape(shape)
     return tensors
 
 
-def _targets(layers: Mapping[str, Layer], others: Collection[str], start: str) -> list[str] | str:
-    """Names, which peft also takes as the ends of names; where that would reach other layers, one pattern."""
+def _targets(layers: Mapping[str, Layer], others: Collection[str]) -> list[str] | str:
+    """Names, which peft also takes as the ends of names; where that reaches other layers, one pattern."""
     ends = tuple(f".{name}" for name in layers)
     if not any(name.endswith(ends) for name in others if name not in layers):
         return sorted(layers)
-    return f"{start}(?:{'|'.join(re.escape(name) for name in sorted(layers))})$"
+    return "|".join(re.escape(name) for name in sorted(layers))
 
 
 def _chosen(patterns: Mapping[str, Any], names: Collection[str], default: Any) -> Any:
@@ -135,18 +134,18 @@ def _chosen(patterns: Mapping[str, Any], names: Collection[str], default: Any) -
     return default
 
 
-def _are_numbers(values: list[Any], what: str) -> bool:
-    return all(
-        isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values
-    )
-
-
-def _compiles(pattern: str) -> bool:
+def _check_pattern(pattern: str, what: str) -> None:
     try:
         re.compile(pattern)
+        bad = _REPEATED.search(pattern) is not None
     except re.error:
-        return False
-    return True
+        bad = True
+    if bad:
+        raise ValueError(f"{what}: {pattern[:60]} is no pattern that is read; name the layers plainly")
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _plain(alpha: float) -> float | int:
