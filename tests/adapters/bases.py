@@ -4,9 +4,14 @@ from dataclasses import replace
 
 import torch
 from autoencoders.models import randomized
-from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
-from peft import LoraConfig
+from diffusers import (
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -137,9 +142,20 @@ def with_magnitudes(adapter):
     return Adapter(layers)
 
 
-def trained(network, targets, rank=3, alpha=5, **options):
-    """The network with an adapter of peft whose matrices are all random, as after a training."""
-    network.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, **options))
+def trained(network, targets, **options):
+    """The network with an adapter of peft in it whose matrices are all random, as after a training."""
+    network.add_adapter(LoraConfig(r=3, lora_alpha=5, target_modules=targets, **options))
+    return _with_random_matrices(network)
+
+
+def trained_by_peft(network, targets, **options):
+    """The same in a model of peft's own."""
+    return _with_random_matrices(
+        get_peft_model(network, LoraConfig(r=3, lora_alpha=5, target_modules=targets, **options))
+    ).eval()
+
+
+def _with_random_matrices(network):
     torch.manual_seed(4)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -182,13 +198,19 @@ def _read(words):
 
 
 def added(parts, adapter):
-    """What the parts make with the adapter's matrices added to their weights, by hand."""
+    """What the parts make with the adapter's matrices in their weights by hand (Hu 2021; Liu 2024)."""
     modules = {
         f"{part}.{name}": module for part, net in parts.items() for name, module in net.named_modules()
     }
     before = {name: modules[name].weight.data for name in adapter.layers}
     for name, layer in adapter.layers.items():
-        modules[name].weight = nn.Parameter(before[name] + layer.delta())
+        rank = len(layer.down)
+        delta = layer.alpha / rank * (layer.up.reshape(-1, rank) @ layer.down.reshape(rank, -1))
+        weight = before[name] + delta.reshape(before[name].shape)
+        if layer.magnitude is not None:
+            rows = weight.flatten(1)
+            weight = (rows / rows.norm(dim=1, keepdim=True) * layer.magnitude[:, None]).reshape(weight.shape)
+        modules[name].weight = nn.Parameter(weight)
     made = outputs(parts)
     for name, weight in before.items():
         modules[name].weight = nn.Parameter(weight)

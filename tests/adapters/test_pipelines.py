@@ -1,5 +1,6 @@
 """Files written here, as diffusers' pipelines and peft read them; and theirs, as read here."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,13 +9,18 @@ from adapters import bases
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.utils import convert_state_dict_to_kohya
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from condiff.adapters import diffusers_file
 from condiff.adapters.base import Base
 from condiff.adapters.formats import detect, export, load
 
 SAME = 1e-6
+CHANGES = [
+    pytest.param(lambda adapter: adapter, id="even"),
+    pytest.param(bases.mixed, id="mixed"),
+    pytest.param(bases.with_magnitudes, id="dora"),
+]
 
 
 @pytest.fixture(scope="module", params=["sd", "sdxl", "sd3"])
@@ -34,7 +40,7 @@ def read_by_diffusers(pipeline, path):
     return made
 
 
-@pytest.mark.parametrize("change", [lambda adapter: adapter, bases.mixed], ids=["even", "mixed"])
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_pipeline_of_diffusers_does_with_a_file_of_it_what_adding_by_hand_does(pipeline, change, tmp_path):
     parts = bases.parts_of(pipeline)
     base = Base.of(parts)
@@ -43,15 +49,16 @@ def test_a_pipeline_of_diffusers_does_with_a_file_of_it_what_adding_by_hand_does
     plain, ours = bases.outputs(parts), bases.added(parts, adapter)
     assert bases.difference(plain, ours) > 0.1
     assert bases.difference(ours, read_by_diffusers(pipeline, tmp_path / "a.safetensors")) < SAME
-    assert bases.difference(plain, bases.outputs(parts)) == 0
+    assert bases.difference(plain, bases.outputs(parts)) < 1e-12
 
 
+@pytest.mark.parametrize("change", CHANGES[:2])
 @pytest.mark.parametrize("kind", ["sd", "sdxl"])
-def test_a_pipeline_of_diffusers_does_with_a_file_of_kohya_what_adding_by_hand_does(kind, tmp_path):
+def test_a_pipeline_of_diffusers_does_with_a_file_of_kohya_what_adding_by_hand_does(kind, change, tmp_path):
     pipeline = getattr(bases, kind)()
     parts = bases.parts_of(pipeline)
     base = Base.of(parts)
-    adapter = bases.adapter_of(base)
+    adapter = change(bases.adapter_of(base))
     assert {layer.weight_shape[2:] for layer in adapter.layers.values()} == {(), (1, 1), (3, 3)}
     export(adapter, tmp_path / "a.safetensors", base, "kohya")
     ours = bases.added(parts, adapter)
@@ -59,7 +66,7 @@ def test_a_pipeline_of_diffusers_does_with_a_file_of_kohya_what_adding_by_hand_d
 
 
 @pytest.mark.parametrize("format_", ["diffusers", "kohya", "peft"])
-@pytest.mark.parametrize("change", [lambda adapter: adapter, bases.mixed], ids=["even", "mixed"])
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_is_written_is_read_again_as_it_was(format_, change, pipeline, tmp_path):
     if format_ == "kohya" and hasattr(pipeline, "transformer"):
         pytest.skip("refused, see test_refusals")
@@ -74,21 +81,12 @@ def test_what_is_written_is_read_again_as_it_was(format_, change, pipeline, tmp_
     assert again.layers.keys() == adapter.layers.keys()
     for name, layer in adapter.layers.items():
         assert torch.equal(layer.down, again.layers[name].down), name
-        assert torch.equal(layer.up, again.layers[name].up), name
-        assert again.layers[name].alpha == layer.alpha, name
+        scaled = again.layers[name].scale * again.layers[name].up
+        assert torch.allclose(layer.scale * layer.up, scaled, rtol=1e-6, atol=0), name
+        if format_ != "kohya":  # which has one alpha
+            assert torch.equal(layer.up, again.layers[name].up), name
+            assert again.layers[name].alpha == layer.alpha, name
     assert bases.difference(bases.added(parts, adapter), bases.added(parts, again)) < SAME
-
-
-@pytest.mark.parametrize("format_", ["diffusers", "kohya", "peft"])
-def test_magnitudes_are_written_and_read_again(format_, small, tmp_path):
-    base = Base.of(bases.parts_of(small))
-    adapter = bases.with_magnitudes(bases.adapter_of(base))
-    path = tmp_path / ("folder" if format_ == "peft" else "a.safetensors")
-    export(adapter, path, base, format_)
-    again = load(path, base)
-    assert len(again.layers) == len(adapter.layers) > 0
-    for name, layer in adapter.layers.items():
-        assert torch.equal(layer.magnitude, again.layers[name].magnitude), name
 
 
 @pytest.mark.parametrize("options", [{"use_rslora": True}, {"use_dora": True}, {"rank_pattern": {"to_q": 2}}])
@@ -100,7 +98,7 @@ def test_a_file_that_diffusers_saves_does_here_what_it_does_there(options, tmp_p
     pipeline.unet.save_lora_adapter(tmp_path, adapter_name="default")
     adapter = load(tmp_path / "pytorch_lora_weights.safetensors", Base.of(parts))
     wanted = bases.outputs({"unet": trained})["unet"]
-    pipeline.unet.delete_adapters("default")
+    pipeline.unload_lora_weights()
     path = tmp_path / "ours.safetensors"
     export(adapter, path, Base.of(parts), "diffusers")
     made = read_by_diffusers(pipeline, path)["unet"]
@@ -109,3 +107,81 @@ def test_a_file_that_diffusers_saves_does_here_what_it_does_there(options, tmp_p
         < SAME
         < bases.difference({"": wanted}, {"": plain["unet"]})
     )
+
+
+def test_peft_does_with_a_folder_what_adding_by_hand_does(pipeline, tmp_path):
+    parts = bases.parts_of(pipeline)
+    base = Base.of(parts)
+    adapter = bases.mixed(bases.adapter_of(base, lambda name: "norm" not in name, seed=5))
+    export(adapter, tmp_path, base, "peft")
+    wanted = bases.added(parts, adapter)
+    for part, network in parts.items():
+        peft = PeftModel.from_pretrained(network, tmp_path / part)
+        assert bases.difference({part: wanted[part]}, bases.outputs({part: peft})) < SAME
+        peft.unload()
+
+
+def test_names_that_end_like_another_are_not_mixed_up_by_peft(tmp_path):
+    parts = {"transformer": bases.sd3().transformer}
+    base = Base.of(parts)
+    assert "transformer.proj_out" in base.shapes
+    parts["transformer"].transformer_blocks[0].proj_out = torch.nn.Linear(3, 3)
+    adapter = bases.adapter_of(base, lambda name: name == "transformer.proj_out")
+    export(adapter, tmp_path, Base.of(parts), "peft")
+    peft = PeftModel.from_pretrained(parts["transformer"], tmp_path)
+    assert [name for name in peft.state_dict() if "lora_A" in name] == [
+        "base_model.model.proj_out.lora_A.default.weight"
+    ]
+    peft.unload()
+
+
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
+def test_a_folder_that_peft_saves_does_here_what_it_does_there(options, small, tmp_path):
+    parts = bases.parts_of(small)
+    targets = {"targets": ["q_proj", "fc1"]}
+    peft = bases.trained_by_peft(parts["text_encoder"], **targets, **options)
+    wanted = bases.outputs({"text_encoder": peft})
+    peft.save_pretrained(tmp_path)
+    peft.unload()
+    adapter = load(tmp_path, Base.of(parts))
+    assert {name.partition(".")[0] for name in adapter.layers} == {"text_encoder"}
+    made = bases.added(parts, adapter)["text_encoder"]
+    assert bases.difference(wanted, {"text_encoder": made}) < SAME
+
+
+def test_a_file_without_settings_has_alpha_as_rank_as_in_diffusers(tmp_path):
+    pipeline = bases.sd()
+    parts = bases.parts_of(pipeline)
+    bases.trained(pipeline.unet, ["to_k"])
+    state = get_peft_model_state_dict(pipeline.unet)
+    pipeline.save_lora_weights(tmp_path, unet_lora_layers=state)
+    pipeline.unload_lora_weights()
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    adapter = load(path, Base.of(parts))
+    assert {(layer.alpha, layer.rank) for layer in adapter.layers.values()} == {(3.0, 3)}
+    assert bases.difference(bases.added(parts, adapter), read_by_diffusers(pipeline, path)) < SAME
+
+
+def test_a_file_that_diffusers_converts_for_kohya_is_read(small, tmp_path):
+    parts = bases.parts_of(small)
+    base = Base.of(parts)
+    adapter = bases.adapter_of(base, lambda name: name.startswith("unet."), alpha=3.0)
+    export(adapter, tmp_path / "a.safetensors", base, "diffusers")
+    theirs = convert_state_dict_to_kohya(load_file(tmp_path / "a.safetensors"))
+    save_file(theirs, tmp_path / "b.safetensors")
+    again = load(tmp_path / "b.safetensors", base)
+    assert again.layers.keys() == adapter.layers.keys()
+    assert bases.difference(bases.added(parts, adapter), bases.added(parts, again)) < SAME
+
+
+def test_the_settings_in_the_header_are_those_that_diffusers_writes(small, tmp_path):
+    parts = bases.parts_of(small)
+    base = Base.of(parts)
+    adapter = bases.adapter_of(base, lambda name: name.endswith("to_q"), rank=2, alpha=4.0)
+    export(adapter, tmp_path / "a.safetensors", base, "diffusers")
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        header = file.metadata()
+    said = json.loads(header[LORA_ADAPTER_METADATA_KEY])
+    assert (said["unet.r"], said["unet.lora_alpha"]) == (2, 4)
+    assert set(said["unet.target_modules"]) == {name.removeprefix("unet.") for name in adapter.layers}
+    LoraConfig(**{key.removeprefix("unet."): value for key, value in said.items()})

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from condiff.adapters import about
-from condiff.adapters.adapter import Adapter
+from condiff.adapters.adapter import Adapter, Layer
 from condiff.adapters.base import Base
 from condiff.adapters.halves import ALPHA, DOWN, MAGNITUDE, UP, Halves, made_whole, sorted_by_layer
 from condiff.adapters.peft_settings import Settings, peft_tensors, settings_of
@@ -21,6 +23,7 @@ from condiff.adapters.tensor_files import read_tensors, write_tensors
 HEADER = "lora_adapter_metadata"
 _PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
 _KINDS = {"lora_A": DOWN, "lora_B": UP, "down": DOWN, "up": UP}
+_BARE = ".lora_magnitude_vector"
 _MATRIX = re.compile(r"(.+)\.(?:(lora_A|lora_B)|(?:lora|lora_linear_layer)\.(down|up))\.weight")
 _OLD = re.compile(r"(.+?)(?:\.processor)?\.to_(q|k|v|out)_lora\.(down|up)\.weight")
 _OTHER = re.compile(r"(.+)\.(?:(lora_magnitude_vector)(?:\.weight)?|alpha)")
@@ -59,8 +62,8 @@ def write(path: Path, adapter: Adapter, base: Base) -> None:
         others = [name.partition(".")[2] for name in base.shapes if name.partition(".")[0] == part]
         said = settings_of(bare, [bare_name(name) if text else name for name in others], anchored=not text)
         settings |= {f"{part}.{key}": value for key, value in said.items()}
-        full = {full_name(name) if text else name: layer for name, layer in layers.items()}
-        tensors |= {f"{part}.{name}": tensor for name, tensor in peft_tensors(full).items()}
+        own = _for_text(layers) if text else peft_tensors(layers)
+        tensors |= {f"{part}.{key}": tensor for key, tensor in own.items()}
     header = {HEADER: json.dumps(settings, indent=2, sort_keys=True), **about.header_of(adapter)}
     write_tensors(path, tensors, header)
 
@@ -75,6 +78,12 @@ def placed(key: str) -> tuple[str, str] | None:
         layer = re.sub(r"\.processor$|(?<=\.)processor\.", "", found[1])
         return layer, MAGNITUDE if found[2] else ALPHA
     return None
+
+
+def _for_text(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
+    """Tensors by the keys with which transformers finds all of them; a bare magnitude it leaves out."""
+    tensors = peft_tensors({full_name(name): layer for name, layer in layers.items()})
+    return {f"{key}.weight" if key.endswith(_BARE) else key: tensor for key, tensor in tensors.items()}
 
 
 def full_name(module: str) -> str:

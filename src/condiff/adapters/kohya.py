@@ -1,11 +1,14 @@
 """Adapters as kohya's trainer writes them, which most programs read: a file with an alpha for each layer.
 
-DoRA's magnitude is ``dora_scale``, which diffusers leaves out with a warning. A transformer (SD3) is not
+One alpha is written for all layers, with the rest in ``up``: diffusers 0.42 takes the most frequent alpha for
+all. DoRA's magnitude is ``dora_scale``, which diffusers leaves out with a warning. A transformer (SD3) is not
 written so: kohya's files of it have query, key and value in one matrix, and diffusers reads none.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -57,14 +60,15 @@ def write(path: Path, adapter: Adapter, base: Base) -> None:
             f" format, {lost[0]} for one; export them as diffusers or peft"
         )
     tensors: dict[str, Tensor] = {}
-    for name, layer in adapter.layers.items():
+    even = _with_one_alpha(adapter)
+    for name, layer in even.layers.items():
         tensors[f"{names[name]}.lora_down.weight"] = layer.down
         tensors[f"{names[name]}.lora_up.weight"] = layer.up
         tensors[f"{names[name]}.alpha"] = torch.tensor(float(layer.alpha))
         if layer.magnitude is not None:
             ones = (1 for _ in layer.down.shape[1:])
             tensors[f"{names[name]}.dora_scale"] = layer.magnitude.reshape(-1, *ones)
-    write_tensors(path, tensors, {**_header(adapter), **about.header_of(adapter)})
+    write_tensors(path, tensors, {**_header(even), **about.header_of(adapter)})
 
 
 def placed(key: str) -> tuple[str, str] | None:
@@ -134,6 +138,16 @@ def _check_dim(adapter: Adapter, header: Mapping[str, str], what: str) -> None:
 
 def _has_kernel(layer: Layer) -> bool:
     return any(size > 1 for size in layer.down.shape[2:])
+
+
+def _with_one_alpha(adapter: Adapter) -> Adapter:
+    """The same change with the most frequent alpha everywhere."""
+    alpha = Counter(layer.alpha for layer in adapter.layers.values()).most_common(1)[0][0]
+    layers = {
+        name: replace(layer, alpha=alpha, up=layer.up * (layer.alpha / alpha))
+        for name, layer in adapter.layers.items()
+    }
+    return replace(adapter, layers=layers)
 
 
 def _header(adapter: Adapter) -> dict[str, str]:
