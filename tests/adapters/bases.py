@@ -1,5 +1,6 @@
 """Small bases in float64 of every kind that adapters are made for, adapters of them, and what these do."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -198,7 +199,14 @@ def _read(words):
 
 
 def added(parts, adapter):
-    """What the parts make with the adapter's matrices in their weights by hand (Hu 2021; Liu 2024)."""
+    """What the parts make with the adapter's matrices in their weights."""
+    with with_added(parts, adapter):
+        return outputs(parts)
+
+
+@contextmanager
+def with_added(parts, adapter):
+    """The parts with the adapter's matrices in their weights, by hand (Hu 2021; Liu 2024, eq. 5)."""
     modules = {
         f"{part}.{name}": module for part, net in parts.items() for name, module in net.named_modules()
     }
@@ -211,10 +219,9 @@ def added(parts, adapter):
             rows = weight.flatten(1)
             weight = (rows / rows.norm(dim=1, keepdim=True) * layer.magnitude[:, None]).reshape(weight.shape)
         modules[name].weight = nn.Parameter(weight)
-    made = outputs(parts)
+    yield
     for name, weight in before.items():
         modules[name].weight = nn.Parameter(weight)
-    return made
 
 
 def difference(some, others):

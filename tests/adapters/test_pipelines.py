@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import tiny_stable_diffusion
 import torch
 from adapters import bases
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
@@ -33,6 +34,11 @@ def small():
     return bases.sd()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return tiny_stable_diffusion.saved(tmp_path_factory.mktemp("pipeline")).to(torch.float64)
+
+
 def read_by_diffusers(pipeline, path):
     pipeline.load_lora_weights(path)
     made = bases.outputs(bases.parts_of(pipeline))
@@ -50,6 +56,27 @@ def test_a_pipeline_of_diffusers_does_with_a_file_of_it_what_adding_by_hand_does
     assert bases.difference(plain, ours) > 0.1
     assert bases.difference(ours, read_by_diffusers(pipeline, tmp_path / "a.safetensors")) < SAME
     assert bases.difference(plain, bases.outputs(parts)) < 1e-12
+
+
+@pytest.mark.parametrize("format_", ["diffusers", "kohya"])
+def test_a_picture_changes_as_it_does_with_the_matrices_added_by_hand(format_, whole, tmp_path):
+    parts = bases.parts_of(whole)
+    base = Base.of(parts)
+    adapter = bases.adapter_of(base)
+    export(adapter, tmp_path / "a.safetensors", base, format_)
+
+    def drawn():
+        noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        options = {"num_inference_steps": 2, "latents": noise, "output_type": "pt"}
+        return {"": whole("a red circle", **options).images}
+
+    plain = drawn()
+    with bases.with_added(parts, adapter):
+        ours = drawn()
+    whole.load_lora_weights(tmp_path / "a.safetensors")
+    theirs = drawn()
+    whole.unload_lora_weights()
+    assert bases.difference(ours, theirs) < SAME < 1e-2 < bases.difference(plain, ours)
 
 
 @pytest.mark.parametrize("change", CHANGES[:2])

@@ -30,7 +30,9 @@ _OTHER = re.compile(r"(.+)\.(?:(lora_magnitude_vector)(?:\.weight)?|alpha)")
 
 
 def is_key(key: str) -> bool:
-    return placed(key) is not None
+    """Whether it is of a half of a layer, however spelt."""
+    place = placed(key)
+    return place is not None and place[1] in (DOWN, UP)
 
 
 def read(path: Path, base: Base) -> Adapter:

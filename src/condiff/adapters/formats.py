@@ -32,17 +32,14 @@ def detect(path: Path) -> str:
             return "peft"
         raise ValueError(f"{path}: it is no folder of peft, with {peft_folder.CONFIG}; give a file in it")
     keys = read_names(path)
-    counts = {
-        "kohya": sum(kohya.is_key(key) for key in keys),
-        "diffusers": sum(diffusers_file.is_key(key) for key in keys),
-    }
-    name = max(counts, key=lambda of: counts[of])
-    if not counts[name]:
-        raise ValueError(
-            f"{path}: none of its {len(keys)} keys is of a LoRA of diffusers, kohya or peft"
-            f"{f', {keys[0]} for one' if keys else ''}"
-        )
-    return name
+    if any(kohya.is_key(key) for key in keys):
+        return "kohya"
+    if any(diffusers_file.is_key(key) for key in keys):
+        return "diffusers"
+    raise ValueError(
+        f"{path}: none of its {len(keys)} keys is of a LoRA of diffusers, kohya or peft"
+        f"{f', {keys[0]} for one' if keys else ''}"
+    )
 
 
 def load(path: Path, base: Base) -> Adapter:
