@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from condiff.adapters import in_peft
 from condiff.adapters.base import Base
 from condiff.adapters.formats import detect, export, load
 
@@ -98,8 +99,9 @@ def test_what_is_written_is_read_again_as_it_was(format_, change, pipeline, tmp_
     if format_ == "kohya" and hasattr(pipeline, "transformer"):
         pytest.skip("refused, see test_refusals")
     parts = bases.parts_of(pipeline)
-    base = Base.of(parts, "of the base")
-    adapter = replace(change(bases.adapter_of(base)), base="of the base", trigger=("sks dog", "a, b"))
+    digests = dict.fromkeys(parts, "of the base")
+    base = Base.of(parts, digests)
+    adapter = replace(change(bases.adapter_of(base)), base=digests, trigger=("sks dog", "a, b"))
     path = tmp_path / ("folder" if format_ == "peft" else "a.safetensors")
     export(adapter, path, base, format_)
     assert detect(path) == format_
@@ -134,6 +136,23 @@ def test_a_file_that_diffusers_saves_does_here_what_it_does_there(options, tmp_p
         < SAME
         < bases.difference({"": wanted}, {"": plain["unet"]})
     )
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", ["sdxl", "sd3"])
+def test_what_is_put_into_networks_does_what_adding_by_hand_does_and_is_taken_again(kind, change):
+    parts = bases.parts_of(getattr(bases, kind)())
+    adapter = change(bases.adapter_of(Base.of(parts)))
+    wanted = bases.added(parts, adapter)
+    for part, layers in adapter.parts().items():
+        in_peft.put(parts[part], layers)
+        again = in_peft.taken(parts[part])
+        assert again.keys() == layers.keys()
+        for name, layer in layers.items():
+            assert torch.equal(layer.up.double(), again[name].up.double())
+            assert again[name].alpha == pytest.approx(layer.alpha, rel=1e-12)
+            assert (layer.magnitude is None) == (again[name].magnitude is None)
+    assert bases.difference(wanted, bases.outputs(parts)) < SAME
 
 
 def test_peft_does_with_a_folder_what_adding_by_hand_does(pipeline, tmp_path):

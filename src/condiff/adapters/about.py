@@ -18,23 +18,23 @@ def header_of(adapter: Adapter) -> dict[str, str]:
         "alpha": sorted({layer.alpha for layer in layers}),
         "targets": sorted({_kind(name) for name in adapter.layers}),
         "layers": len(adapter.layers),
-        "base": adapter.base,
+        "base": dict(adapter.base),
         "trigger": list(adapter.trigger),
     }
     words = {_PHRASE: ", ".join(adapter.trigger)} if adapter.trigger else {}
     return {KEY: json.dumps(said, sort_keys=True), **words}
 
 
-def told(header: Mapping[str, str], what: str) -> tuple[str | None, tuple[str, ...]]:
+def told(header: Mapping[str, str], what: str) -> tuple[dict[str, str], tuple[str, ...]]:
     """Base and trigger as a header says them; a foreign one may know the trigger, in one phrase."""
     if KEY not in header:
         phrase = header.get(_PHRASE, "").strip()
-        return None, (phrase,) if phrase else ()
+        return {}, (phrase,) if phrase else ()
     said = parsed(header[KEY], f"{what}: {KEY}")
-    base, trigger = said.get("base"), said.get("trigger", [])
-    if not isinstance(base, str | None) or not isinstance(trigger, list):
+    base, trigger = said.get("base", {}), said.get("trigger", [])
+    if not isinstance(base, dict) or not isinstance(trigger, list):
         raise ValueError(f"{what}: {KEY} in its header has no base and trigger that can be read")
-    return base, tuple(str(word) for word in trigger)
+    return {part: str(digest) for part, digest in base.items()}, tuple(str(word) for word in trigger)
 
 
 def check_told(adapter: Adapter, header: Mapping[str, str], what: str) -> None:

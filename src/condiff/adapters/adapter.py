@@ -1,7 +1,7 @@
 """A low-rank adapter, whatever file it came from: two thin matrices for each layer that it changes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -49,11 +49,11 @@ class Layer:
 class Adapter:
     """layers: by part of the base and name of the module there: ``unet.mid_block.attentions.0.proj_in``.
 
-    base: a hash of what it was trained on, where known. trigger: words of a text that call it up.
+    base: by part a hash of what it was trained on, where known. trigger: words of a text that call it up.
     """
 
     layers: Mapping[str, Layer]
-    base: str | None = None
+    base: Mapping[str, str] = field(default_factory=dict)
     trigger: tuple[str, ...] = ()
 
     def parts(self) -> dict[str, dict[str, Layer]]:

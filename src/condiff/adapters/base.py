@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -15,17 +15,17 @@ _WRAPPED, _ADDED = ".base_layer", "lora_"  # of peft
 
 @dataclass(frozen=True)
 class Base:
-    """shapes: of the weight of each layer that can be adapted, by part and module. digest: of its weights."""
+    """shapes: of the weight of each layer that can be adapted, by part and module. digests: of its parts."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    digest: str | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, parts: Mapping[str, nn.Module], digest: str | None = None) -> "Base":
+    def of(cls, parts: Mapping[str, nn.Module], digests: Mapping[str, str] | None = None) -> "Base":
         """Of networks by the names that a pipeline gives them: unet, transformer, text_encoder, ....
 
-        Without a ``digest`` an adapter is not asked what it was trained on. What peft has put into a network
-        does not count.
+        A part without its digest (``digest_of``) is not compared with what an adapter was trained on. What
+        peft has put into a network does not count.
         """
         shapes = {
             f"{part}.{name.removesuffix(_WRAPPED)}": tuple(module.weight.shape)
@@ -33,7 +33,7 @@ class Base:
             for name, module in network.named_modules()
             if isinstance(module, nn.Linear | nn.Conv2d) and not _is_added(name)
         }
-        return cls(shapes, digest)
+        return cls(shapes, digests or {})
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -70,11 +70,14 @@ class Base:
             raise ValueError(f"{what}: {wrong}")
 
     def _other(self, adapter: Adapter) -> str | None:
-        if not self.digest or not adapter.base or self.digest == adapter.base:
+        both = [part for part in adapter.parts() if part in self.digests and part in adapter.base]
+        other = [part for part in both if self.digests[part] != adapter.base[part]]
+        if not other:
             return None
+        part, its, own = other[0], adapter.base[other[0]], self.digests[other[0]]
         return (
-            f"its {len(adapter.layers)} layers fit, but were trained on the base {adapter.base[:12]}, and"
-            f" this one is {self.digest[:12]}; give the base that it was trained on"
+            f"its {len(adapter.layers)} layers fit, but were trained on the {part} {its[:12]}, and this one is"
+            f" {own[:12]}; give the base that it was trained on"
         )
 
     def _foreign(self, adapter: Adapter) -> str | None:
@@ -106,14 +109,13 @@ def foreign_names(names: list[str], total: int, parts: tuple[str, ...]) -> str:
     )
 
 
-def digest_of(parts: Mapping[str, nn.Module]) -> str:
-    """sha256 of the weights of networks: of names and values in float32, without what peft has added."""
+def digest_of(network: nn.Module) -> str:
+    """sha256 of names, shapes and values, in float32, of its weights, without what peft has put into it."""
     total = hashlib.sha256()
-    for part, network in sorted(parts.items()):
-        for name, tensor in sorted(network.state_dict().items()):
-            if _is_added(name):
-                continue
-            total.update(f"{part}.{name.replace(_WRAPPED, '')} {list(tensor.shape)}\n".encode())
+    state = {name.replace(_WRAPPED, ""): tensor for name, tensor in network.state_dict().items()}
+    for name, tensor in sorted(state.items()):
+        if not _is_added(name):
+            total.update(f"{name} {list(tensor.shape)}\n".encode())
             total.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
     return total.hexdigest()
 

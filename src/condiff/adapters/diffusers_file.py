@@ -44,8 +44,7 @@ def read(path: Path, base: Base) -> Adapter:
     called = base.own_names(found, what)
     own = {name: found[there] for name, there in called.items()}
     layers = made_whole(own, lambda name, rank: _alpha(settings, (called[name], name), rank), what)
-    base_digest, trigger = about.told(header, what)
-    adapter = Adapter(layers, base_digest, trigger)
+    adapter = Adapter(layers, *about.told(header, what))
     base.check(adapter, what)
     for name, layer in layers.items():
         if of := settings.get(name.partition(".")[0]):

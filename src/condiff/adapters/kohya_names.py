@@ -6,7 +6,7 @@ are made and looked up. Of SDXL the U-Net's are those of its authors' files (``i
 
 from condiff.adapters.base import Base
 from condiff.adapters.diffusers_file import full_name
-from condiff.networks.ldm_names import layer_name
+from condiff.ldm_names import layer_name
 
 PREFIXES = {
     "unet": ("lora_unet_",),

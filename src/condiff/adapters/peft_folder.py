@@ -35,7 +35,8 @@ def read(path: Path, base: Base) -> Adapter:
         raise ValueError(f"{path}: it has no {CONFIG}, nor has a folder in it; give one that peft has saved")
     adapters = [_of_one_network(folder, base, None if folder == path else folder.name) for folder in inside]
     layers = {name: layer for adapter in adapters for name, layer in adapter.layers.items()}
-    adapter = Adapter(layers, adapters[0].base, adapters[0].trigger)
+    bases = {part: digest for adapter in adapters for part, digest in adapter.base.items()}
+    adapter = Adapter(layers, bases, adapters[0].trigger)
     base.check(adapter, str(path))
     return adapter
 

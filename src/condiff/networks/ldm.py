@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
+from condiff.ldm_names import original_name
 from condiff.networks.adm_blocks import step_of
 from condiff.networks.attention import PerturbedSelfAttention
-from condiff.networks.ldm_names import original_name
 from condiff.networks.unet import attended, stacked
 from condiff.ranges import Count, Natural, Positive, Probability, checked
 from condiff.single_file import AVERAGED, CONDITION, U_NET, averaged, named, part, shapes_of
