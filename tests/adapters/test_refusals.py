@@ -176,6 +176,7 @@ def test_files_that_can_hold_code_are_never_opened(name, base, tmp_path):
         ({"modules_to_save": ["conv_in"]}, "modules_to_save is"),
         ({"alpha_pattern": {"(a+)+b": 3}}, "is no pattern that is read"),
         ({"r": "8"}, "must be positive numbers"),
+        ({"rank_pattern": [3]}, "must be numbers by name"),
         ({"rank_pattern": {"^down_blocks": 5, ".*to_k": 5}}, "has rank 2, and the settings beside it say 5"),
         ({"use_dora": True}, "has no magnitude, but use_dora is set"),
     ],
@@ -239,6 +240,8 @@ def test_damaged_and_foreign_files_are_refused(base, adapter, tmp_path):
         export(adapter, Path(tmp_path / "a.bin"), base, "kohya")
     with pytest.raises(ValueError, match="it is no folder of peft"):
         detect(tmp_path)
+    with pytest.raises(ValueError, match="is there already; peft's format is a folder"):
+        export(adapter, tmp_path, base, "peft")
 
 
 def test_the_header_says_rank_alpha_targets_base_and_trigger(base, adapter, tmp_path):

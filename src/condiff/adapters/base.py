@@ -76,8 +76,8 @@ class Base:
             return None
         part, its, own = other[0], adapter.base[other[0]], self.digests[other[0]]
         return (
-            f"its {len(adapter.layers)} layers fit, but were trained on the {part} {its[:12]}, and this one is"
-            f" {own[:12]}; give the base that it was trained on"
+            f"its {len(adapter.layers)} layers fit, but were trained on the {part} {its[:12]}, and this one"
+            f" is {own[:12]}; give the base that it was trained on"
         )
 
     def _foreign(self, adapter: Adapter) -> str | None:

@@ -44,6 +44,8 @@ def read(path: Path, base: Base) -> Adapter:
 def write(path: Path, adapter: Adapter, base: Base) -> None:
     """Folders that ``PeftModel.from_pretrained`` reads; of a single network there is one, the path itself."""
     base.check(adapter, str(path))
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path}: is there already; peft's format is a folder, give the name of a new one")
     parts = adapter.parts()
     for part, layers in parts.items():
         folder = path if len(parts) == 1 else path / part

@@ -60,6 +60,8 @@ class Settings:
             raise ValueError(f"{what}: {other[0]} is {said[other[0]]}, which is not read; train without it")
         rank, alpha = said.get("r", 8), said.get("lora_alpha", 8)  # peft's defaults
         ranks, alphas = said.get("rank_pattern") or {}, said.get("alpha_pattern") or {}
+        if not isinstance(ranks, dict) or not isinstance(alphas, dict):
+            raise ValueError(f"{what}: rank_pattern and alpha_pattern must be numbers by name")
         if not all(_is_positive(value) for value in (rank, alpha, *ranks.values(), *alphas.values())):
             raise ValueError(f"{what}: r, lora_alpha and those of their patterns must be positive numbers")
         for pattern in (*ranks, *alphas):
