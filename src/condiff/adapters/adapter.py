@@ -8,10 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layer:
-    """What is added to the weight of one layer: (alpha / rank) up down (Hu 2021, sec. 4.1).
+    """What is added to the weight of one layer: (alpha / rank) up down (Hu 2021, sec. 4.1; from memory).
 
     Of a convolution, ``down`` has its kernel and ``up`` is 1 x 1, as kohya and peft have it. ``magnitude`` is
-    the length to which each row of the new weight is then brought (Liu 2024, eq. 5: DoRA).
+    the length to which each row of the new weight is then brought (Liu 2024: DoRA; from memory).
     """
 
     down: Tensor  # [r, in] or [r, in, k, k]
