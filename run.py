@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from condiff.config.build import build
 from condiff.config.compose import Command, read_command
-from condiff.config.origins import draws
+from condiff.config.origins import draws, takes
 from condiff.data.source import DataInfo
 from condiff.errors import told
 from condiff.files import digest
@@ -70,7 +70,7 @@ def preflight(command: Command) -> None:
         chosen_loggers(cfg["logger"])  # none of them begins, but one may not be installed
         if not str(command.launcher.get("_target_")).endswith((".Slurm", ".Ray")):  # jobs run elsewhere
             check_devices(cfg["runtime"])
-        is_made = "data" in cfg["stages"] and not draws(cfg)
+        is_made = "data" in cfg["stages"] and not takes(cfg)
         info = data_of(cfg, looked_at) if is_made else None
         if info is not None:
             fits(cfg, info)

@@ -108,13 +108,17 @@ def test_an_artifact_that_is_gone_is_told_with_its_key_and_the_command_that_make
 
 NO_RUN = "give the folder that a run of a study has left, with config.yaml and stages.json"
 WRONG = {
-    "nothing": ([], "from: is required; give the folder of a finished run, from=..."),
+    "nothing": ([], "from: is required; give the folder of a finished run or of a pipeline, from=..."),
     "absent": (["from=gone"], f"from: gone is no finished run: there is no such folder; {NO_RUN}"),
-    "hub": (["from=org/model"], f"from: org/model is no finished run: there is no such folder; {NO_RUN}"),
+    "hub": (
+        ["from=org/model"],
+        "from: org/model is no finished run: there is no such folder, nor such a pipeline in the hub's local"
+        f" cache; {NO_RUN}",
+    ),
     "empty": (["from=empty"], f"from: empty is no finished run; {NO_RUN}"),
     "file": (["from=text/config.yaml"], f"from: text/config.yaml is no finished run; {NO_RUN}"),
     "blank": (["from=' '"], f"from: names nothing; {NO_RUN}"),
-    "number": (["from=3"], "from: must be the folder of a finished run, got 3"),
+    "number": (["from=3"], "from: must be the folder of a finished run or of a pipeline, got 3"),
     "unfinished": (
         ["from=unfinished"],
         "from: unfinished is no finished run: it has no stages.json; give the command of that run again",

@@ -18,8 +18,9 @@ from condiff.stages.denoiser import load_denoiser
 from condiff.stages.driver import run_study
 from condiff.stages.given import weights_are_there
 from condiff.stages.samples import drawn
-from condiff.stages.stage import Artifact
+from condiff.stages.stage import PICTURES_MADE, Artifact
 from condiff.stages.study import STAGES
+from condiff.stages.taken import refuse_drawing
 
 NAMES = [stage.name for stage in STAGES]
 NUM, STEPS, SCALE = 4, 5, 7.5
@@ -55,9 +56,21 @@ def made(tmp_path_factory):
     return pipeline, folder, inputs
 
 
+def asked(folder, *overrides):
+    """The config of a task that draws from the folder, of which it is told nothing else."""
+    words = ("task=sample", f"from={folder / 'model'}", f"sampler.steps={STEPS}", "runtime.accelerator=cpu")
+    cache = [] if any("cache" in word for word in overrides) else [f"runtime.cache={folder / 'cache'}"]
+    (cfg,) = check([*words, *cache, *overrides], CONF, NAMES) or []
+    refuse_drawing(cfg)
+    return cfg
+
+
 def ours(folder, inputs, *overrides):
     """In [0, 1]; and the captions that were asked for."""
-    cfg = configured(folder, *overrides)
+    return drawn_by(configured(folder, *overrides), inputs)
+
+
+def drawn_by(cfg, inputs):
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])
     found = drawn(cfg, inputs, trained, torch.device("cpu"))
     return found["image"].clamp(-1, 1) / 2 + 0.5, captions_of(found)
@@ -86,6 +99,30 @@ def test_samples_are_those_of_the_pipeline_for_the_same_noise(negative, made):
     assert expected.std() > 0.05  # not grey: the pictures are something to compare
     other = theirs(pipeline, captions, None if negative else ["blurry"] * NUM)
     assert (images - other).abs().max() > 1e-3
+
+
+def test_a_folder_to_draw_from_is_bit_for_bit_the_study_that_is_told_what_it_states(made, tmp_path):
+    _, folder, inputs = made
+    run_study(asked(folder, f"n={NUM}", f"runtime.cache={tmp_path / 'new'}"), tmp_path / "run", Interrupts())
+    stages = json.loads((tmp_path / "run" / "stages.json").read_text())
+    assert {name: stage["key"] for name, stage in stages.items()} == {
+        name: artifact.key for name, artifact in inputs.items()
+    }
+    assert {stage["status"] for stage in stages.values()} == {"run"}
+    own, study = (load_file(place / PICTURES_MADE) for place in (tmp_path / "run", inputs["samples"].path))
+    assert torch.equal(own["image"], study["image"])
+    assert len([*(tmp_path / "run" / "samples").iterdir()]) == NUM
+
+
+@pytest.mark.parametrize("negative", [None, "blurry"])
+def test_a_folder_to_draw_from_draws_what_its_pipeline_draws_of_a_text(negative, made):
+    pipeline, folder, inputs = made
+    texts = ["two small things", "a red circle on white"]
+    told = [] if negative is None else [f"negative={negative}"]
+    images, captions = drawn_by(asked(folder, "n=2", f"text=[{','.join(texts)}]", *told), inputs)
+    assert captions == texts
+    expected = theirs(pipeline, texts, negative and [negative] * 2)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
 
 
 def test_each_sample_may_be_led_away_from_words_of_its_own(made):

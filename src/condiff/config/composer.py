@@ -6,6 +6,7 @@ one, so that each wrong one is known by itself.
 
 import copy
 import functools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting
-from condiff.config.origins import FROM, NO_COUNT, continued, draws, not_drawn_with, origin_of
+from condiff.config.origins import FROM, NO_COUNT, Origin, continued, draws, not_drawn_with, origin_of
 from condiff.config.repository import GuardedRepository
 from condiff.config.schema import REQUIRED
 from condiff.errors import ConfigError
@@ -84,20 +85,33 @@ class Composer:
         given = next((setting for setting in settings if setting.key == FROM), None)
         if given is None:
             told = any(line.startswith(f"{FROM}=") for line in self.mistakes)  # one that could not be used
-            wanted = f"{FROM}: is required; give the folder of a finished run, {FROM}=..."
+            wanted = f"{FROM}: is required; give the folder of a finished run or of a pipeline, {FROM}=..."
             raise ConfigError(*([] if told else [wanted]))
         name = given.values()[0]  # of a sweep the first: each of its runs comes with its own
         if not isinstance(name, str) or name == REQUIRED:
-            raise ConfigError(f"{FROM}: must be the folder of a finished run, got {name!r}")
+            raise ConfigError(f"{FROM}: must be the folder of a finished run or of a pipeline, got {name!r}")
         try:
-            kept = continued(origin_of(name), {setting.key for setting in settings if setting.is_group})
+            config = self._config_of(origin_of(name))
         except ConfigError:
             if given.is_sweep:
                 return
             raise
-        for key, value in kept.items():
+        chosen = {setting.key for setting in settings if setting.is_group}
+        for key, value in continued(config, chosen).items():
             if _names(cfg, key):
                 OmegaConf.update(cfg, key, value, merge=False)
+
+    def _config_of(self, origin: Origin) -> Mapping[str, Any]:
+        """As it was run, or as a study that was not is composed; ConfigError where that is not to be had."""
+        if origin.study is None:
+            return origin.config
+        base = self._base(origin.study.choices, RunMode.RUN)
+        if base is None:
+            raise ConfigError
+        cfg = copy.deepcopy(base)
+        for key, value in origin.study.values.items():
+            OmegaConf.update(cfg, key, value)
+        return self.plain(cfg)
 
     def plain(self, cfg: DictConfig) -> dict[str, Any]:
         """The study as plain values, every interpolation resolved; a required value stays ``???``."""

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.origins import draws
 
 # Where the config has the network of a stage, and the settings of its training.
 PLACES = {
@@ -56,9 +57,10 @@ def given_weights_are_not_trained(cfg: Config) -> Iterator[str]:
         if value:
             yield f"{path}: has no effect with network.weights: nothing is trained; leave it out, got {value}"
     if "weaker" in stages and at(cfg, "weaker").get("network") is None:
+        instead = "guidance=cfg" if draws(cfg) else "weaker=narrow, or guidance=cfg"
         yield (
             "weaker.network: is null, which is network itself with the weights it is given, and so no weaker;"
-            " use weaker=narrow, or guidance=cfg"
+            f" use {instead}"
         )
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 from condiff.config.nodes import Config, words
+from condiff.config.pipelines import INDEX, Study, study_of
 from condiff.errors import ConfigError
 from condiff.files import read_json
+from condiff.hub import is_name
 
 FROM = "from"
 NEGATIVE = "negative"  # of a guidance, and a word of the task by itself
@@ -35,16 +37,27 @@ _OTHER_WORDS = {"num_samples": "n", f"guidance.{NEGATIVE}": NEGATIVE}  # what th
 
 @dataclass(frozen=True)
 class Origin:
-    """Something trained, or given its weights, that samples are drawn from."""
+    """Something trained, or given its weights, that samples are drawn from.
 
-    config: Mapping[str, Any]  # with every value that its denoiser was made with
-    stages: Mapping[str, Mapping[str, Any]]  # what it has made: the ``key`` and ``path`` of each artifact
-    again: str  # the command that makes all of it again
+    What a run has made is taken, by the ``key`` and ``path`` of each artifact in ``stages``; ``again`` is the
+    command that makes it again. Of a ``study`` that was never run nothing is there, and it trains nothing:
+    its stages are made at once.
+    """
+
+    config: Mapping[str, Any]  # of a run, with every value that its denoiser was made with
+    stages: Mapping[str, Mapping[str, Any]]
+    again: str
+    study: Study | None = None
 
 
 def draws(cfg: Config) -> bool:
     """Whether this is the task that draws from something finished, which alone counts its pictures ``n``."""
     return cfg.get("n") is not None
+
+
+def takes(cfg: Config) -> bool:
+    """Whether what samples are drawn with is there already, made by the run that they are drawn from."""
+    return draws(cfg) and origin_of(cfg[FROM]).study is None
 
 
 def origin_of(given: str) -> Origin:
@@ -57,21 +70,21 @@ def origin_of(given: str) -> Origin:
     if not given.strip() or origin is None:
         raise ConfigError(f"{FROM}: {_why_none(given, path)}")
     stages = words(origin.config.get("stages"))
-    if _DENOISER not in stages:
+    if origin.study is None and _DENOISER not in stages:
         raise ConfigError(
             f"{FROM}: {given} has no denoiser, only the stages {', '.join(stages)}; give a run that has one"
         )
     return origin
 
 
-def continued(origin: Origin, chosen: Collection[str]) -> dict[str, Any]:
-    """The keys of a config that draws from it, but for the groups ``chosen`` on the command line."""
-    kept = {key: value for key, value in origin.config.items() if key not in {*_OWN, *chosen}}
+def continued(config: Config, chosen: Collection[str]) -> dict[str, Any]:
+    """The keys of a config that draws from that one, but for the groups ``chosen`` on the command line."""
+    kept = {key: value for key, value in config.items() if key not in {*_OWN, *chosen}}
     if "guidance" in kept:
         node = kept["guidance"] or {}
         kept["guidance"] = {**node, NEGATIVE: None}
         kept[NEGATIVE] = node.get(NEGATIVE)
-    stages = words(origin.config.get("stages"))
+    stages = words(config.get("stages"))
     return {**kept, "stages": [*(name for name in _TAKEN if name in stages), _SAMPLES]}
 
 
@@ -123,12 +136,23 @@ def _read(path: Path, *_: int) -> Origin:
     return Origin(config, stages, shlex.join(["python", "run.py", *map(str, said)]))
 
 
+def _pipeline(path: Path) -> Origin | None:
+    try:
+        study = study_of(path)
+    except ValueError as error:
+        raise ConfigError(f"{FROM}: {error}") from error
+    return None if study is None else Origin({}, {}, "", study)
+
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_KINDS: tuple[Callable[[Path], Origin | None], ...] = (_finished_run,)
+_KINDS: tuple[Callable[[Path], Origin | None], ...] = (_finished_run, _pipeline)
 
 
 def _why_none(given: str, path: Path) -> str:
-    give = "give the folder that a run of a study has left, with config.yaml and stages.json"
+    give = (
+        "give the folder that a run of a study has left, with config.yaml and stages.json, or one of a"
+        f" StableDiffusionPipeline of diffusers, with {INDEX}"
+    )
     if not given.strip():
         return f"names nothing; {give}"
     if (path / LEDGER).is_file():
@@ -137,8 +161,11 @@ def _why_none(given: str, path: Path) -> str:
         return f"{given} is no finished run, it is a sweep of {len(done)} finished ones; give one, from={one}"
     if (path / CONFIG).is_file():
         return f"{given} is no finished run: it has no {STAGES}; give the command of that run again"
-    there = "is no finished run" if path.exists() else "is no finished run: there is no such folder"
-    return f"{there.replace('is', f'{given} is', 1)}; {give}"
+    no_run = f"{given} is no finished run"
+    if path.exists():
+        return f"{no_run}; {give}"
+    nor = ", nor such a pipeline in the hub's local cache" if is_name(given) else ""
+    return f"{no_run}: there is no such folder{nor}; {give}"
 
 
 def _jobs(path: Path) -> range:

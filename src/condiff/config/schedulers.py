@@ -10,6 +10,7 @@ BETAS = {"LinearDDPM": "linear", "ScaledLinear": "scaled_linear", "CosineDDPM": 
 TARGETS = {"Epsilon": "epsilon", "V": "v_prediction", "X0": "sample"}
 _CHOICES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine_ddpm"}
 _OBJECTIVES = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+_SAMPLERS = {"leading": "ddim_leading", "linspace": "ddim_linspace", "trailing": "ddim"}  # by their spacing
 _OFFSET = 0.008  # of the cosine in diffusers
 # Of its schedulers, where a file leaves a setting out.
 _DEFAULTS = {
@@ -41,11 +42,32 @@ def scheduler_of(cfg: Config) -> dict[str, Any] | None:
     }
 
 
+def choices_of(said: Mapping[str, Any], file: str) -> tuple[list[str], dict[str, Any]]:
+    """The process, target and steps that a scheduler asks for: choices of groups, and values by their keys.
+
+    ValueError where nothing here has its betas or its target. Whichever solver it is, the steps are walked
+    by DDIM, spaced as it says.
+    """
+    asked = _asked(said)
+    process = _one_of(_CHOICES, "beta_schedule", said.get("beta_schedule"), file)
+    objective = _one_of(_OBJECTIVES, "prediction_type", asked["prediction_type"], file)
+    sampler = _SAMPLERS.get(str(said.get("timestep_spacing")), _SAMPLERS["leading"])
+    if _has_own_betas(said):
+        raise ValueError(f"{file} has betas of its own, and no process here has them; use another model")
+    num_steps = asked["num_train_timesteps"]
+    ends = {f"process.{key}": value for key, value in _ends(asked).items()}
+    return [f"process={process}", f"objective={objective}", f"sampler={sampler}"], {
+        **ends,
+        "process.num_steps": num_steps,
+        "network.num_steps": num_steps,
+    }
+
+
 def other_than(cfg: Config, said: Mapping[str, Any], file: str) -> Iterator[str]:
     """A line for what a config has otherwise than the scheduler beside a network, where both can be told."""
-    asked = {key: said.get(key, default) for key, default in _DEFAULTS.items()}
+    asked = _asked(said)
     schedule, target = asked["beta_schedule"], asked["prediction_type"]
-    if said.get("trained_betas") is not None or said.get("rescale_betas_zero_snr"):
+    if _has_own_betas(said):
         yield f"network.weights: {file} has betas of its own, and no process here has them; use another model"
         return
     if target in _OBJECTIVES and TARGETS.get(class_of(at(cfg, "objective", "parameterization"))) != target:
@@ -56,7 +78,7 @@ def other_than(cfg: Config, said: Mapping[str, Any], file: str) -> Iterator[str]
     process = at(cfg, "process")
     if schedule not in _CHOICES:
         return
-    own = {key: asked[key] for key in ("beta_start", "beta_end") if schedule != "squaredcos_cap_v2"}
+    own = _ends(asked)
     found = {key: argument(process, key) for key in own}
     is_same = BETAS.get(class_of(process)) == schedule and all(
         isinstance(found[key], int | float) and math.isclose(found[key], own[key]) for key in own
@@ -67,3 +89,24 @@ def other_than(cfg: Config, said: Mapping[str, Any], file: str) -> Iterator[str]
             f"process: must be that of {file}; use process={_CHOICES[schedule]}{ends}"
             f" process.num_steps={asked['num_train_timesteps']}"
         )
+
+
+def _one_of(known: Mapping[str, str], key: str, value: Any, file: str) -> str:
+    """Our name for it; ValueError where we have none."""
+    if str(value) not in known:
+        raise ValueError(f"{file}: {key} must be one of {', '.join(known)}, got {value}")
+    return known[str(value)]
+
+
+def _asked(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: said.get(key, default) for key, default in _DEFAULTS.items()}
+
+
+def _ends(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The first and the last beta, of a schedule that has them."""
+    names = () if asked["beta_schedule"] == "squaredcos_cap_v2" else ("beta_start", "beta_end")
+    return {name: asked[name] for name in names}
+
+
+def _has_own_betas(said: Mapping[str, Any]) -> bool:
+    return said.get("trained_betas") is not None or bool(said.get("rescale_betas_zero_snr"))

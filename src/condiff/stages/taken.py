@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from condiff.config.guidance_rules import SECOND_MODELS
-from condiff.config.origins import FROM, Origin, draws, origin_of
+from condiff.config.origins import FROM, Origin, origin_of, takes
 from condiff.config.text_rules import classes_are_known
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.cache import Cache, manifest_of
-from condiff.stages.given import encoders_are_there
+from condiff.stages.given import encoders_are_there, weights_are_there
 from condiff.stages.stage import Artifact, Config
 
 DRAWN = "samples"  # the one stage that is made
@@ -20,19 +20,36 @@ def taken(cfg: Config, cache: Cache) -> dict[str, Artifact]:
     An artifact is found by its key: where the run left it, or in the ``cache``. ArtifactError where it is
     in neither, ConfigError where a stage is wanted that the run does not have.
     """
-    if not draws(cfg):
+    if not takes(cfg):
         return {}
     origin = origin_of(cfg[FROM])
     return {name: _artifact(name, origin, cfg[FROM], cache) for name in cfg["stages"] if name != DRAWN}
 
 
 def refuse_drawing(cfg: Config) -> None:
-    """Find what is missing to draw from a finished run, before anything is drawn."""
+    """Find what is missing to draw from a finished run or from given weights, before anything is drawn."""
+    if not takes(cfg):
+        _refuse_making(cfg)
+        return
     artifacts = taken(cfg, Cache(Path(cfg["runtime"]["cache"]).absolute()))
     unknown = [*classes_are_known(cfg, DataInfo.read(artifacts["data"].path).num_classes)]
     if unknown:
         raise ConfigError(*unknown)
     encoders_are_there(cfg)  # which may be asked for the width of its tokens, where not for a new text
+
+
+def _refuse_making(cfg: Config) -> None:
+    """Of weights that are given as a whole, told as such; a second model for a guidance is not among them."""
+    second = [name for name in cfg["stages"] if name in SECOND_MODELS]
+    if second:
+        raise ConfigError(
+            f"guidance: needs stage {second[0]}, which {cfg[FROM]} does not have; use guidance=cfg"
+        )
+    try:
+        weights_are_there(cfg)
+    except ConfigError as error:
+        said = (line.partition(": ")[2] for line in error.lines)
+        raise ConfigError(*(f"{FROM}: {line}" for line in said)) from error
 
 
 def _artifact(name: str, origin: Origin, run: str, cache: Cache) -> Artifact:
