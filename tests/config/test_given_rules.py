@@ -1,7 +1,11 @@
 """What a first stage is not trained by is refused, not passed over."""
 
 import pytest
+from choices import CONF
 
+from condiff.config.compose import check
+from condiff.config.network_rules import without_restarts
+from condiff.errors import ConfigError
 from tests.config.nodes import of, told
 
 DISTANCE = of("evaluation.features.perceptual", "EfficientNetLite0Distance")
@@ -31,3 +35,22 @@ def test_a_weight_without_a_distance_is_refused(name):
     ]
     assert weighed(None, 1.0) == weighed(DISTANCE, 3.0) == []
     assert first_stage(None, method={"reconstruction": of("methods.reconstruction", name)}) == []
+
+
+END = ("autoencoder.method.restart_until", "autoencoder.method.restart_until=0.5")
+NEVER = (
+    "autoencoder.method.restart_until=0.5: has no effect with autoencoder.method.restart=0, which restarts no"
+    " code; leave it out, or give autoencoder.method.restart=0.1"
+)
+
+
+def test_an_end_of_restarts_is_given_where_there_are_some():
+    never, some = ({"autoencoder": {"method": {"restart": r, "restart_until": 0.5}}} for r in (0.0, 0.2))
+    assert [*without_restarts([END], [never, never])] == [NEVER]
+    assert [*without_restarts([END], [never, some])] == []
+    assert [
+        *without_restarts([("autoencoder.method.restart", "autoencoder.method.restart=0")], [never])
+    ] == []
+    with pytest.raises(ConfigError) as refused:
+        check(["experiment=autoencoder_vq", "autoencoder.method.restart=0", END[1]], CONF)
+    assert refused.value.lines == (NEVER,)

@@ -17,6 +17,7 @@ from condiff.config.command_line import Flags, Setting, read_flags, read_setting
 from condiff.config.composer import Composer
 from condiff.config.given_rules import not_compared, without_training
 from condiff.config.guidance_rules import SECOND_MODELS
+from condiff.config.network_rules import without_restarts
 from condiff.config.schema import REQUIRED, STUDIES, defaults
 from condiff.config.spaces import Point, axis_of, corners, told_of_whole_numbers, wrong_axes, wrong_ranges
 from condiff.config.sweeping import every, given_again, of_other_plugins, plugins, repeated, without_effect
@@ -225,7 +226,8 @@ class _Preflight:
                     f" use {SECOND_MODELS[part]}, or leave {part} out"
                 )
         given = [(setting.key, setting.text) for setting in settings]
-        self.mistakes += [*without_training(given, studies), *not_compared(given, studies)]
+        for without in (without_training, without_restarts, not_compared):
+            self.mistakes += without(given, studies)
 
     def _want_each_once(self, axes: list[str], points: list[Point], runs: list[Planned]) -> None:
         own = [[s for s in point if s.parsed.get_key_element() in axes] for point in points]

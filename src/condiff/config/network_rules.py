@@ -1,7 +1,7 @@
 """Shapes of networks that cannot work."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, class_of, words
@@ -46,6 +46,18 @@ def codebooks_are_trained(cfg: Config) -> Iterator[str]:
         has = "a codebook" if "Quantising" in network else "no codebook"
         wanted = "AutoencoderVQ" if "Quantising" in network else "AutoencoderKL"
         yield f"autoencoder.method: must be {wanted} where the network, {own}, has {has}"
+
+
+def without_restarts(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:
+    """A line for each setting, its key and how it was written, of the end of restarts that no study has."""
+    ways = [at(cfg, "autoencoder", "method") for cfg in studies]
+    rates = [argument(way, "restart") for way in ways if argument(way, "restart_until") is not None]
+    for key, text in settings:
+        if key == "autoencoder.method.restart_until" and rates and not any(rates):
+            yield (
+                f"{text}: has no effect with autoencoder.method.restart=0, which restarts no code; leave it"
+                " out, or give autoencoder.method.restart=0.1"
+            )
 
 
 def discriminator_sees_something(cfg: Config) -> Iterator[str]:
