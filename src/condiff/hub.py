@@ -17,13 +17,18 @@ def is_name(text: str) -> bool:
 
 def cached(name: str) -> Path | None:
     """Where the hub's library keeps its newest revision that was fetched; None where there is none."""
-    model = _cache() / f"models--{name.replace('/', '--')}"
+    file = revision_file(name)
     try:
-        revision = (model / "refs" / "main").read_text(encoding="utf-8").strip()
+        revision = file.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-    folder = model / "snapshots" / revision
+    folder = file.parents[1] / "snapshots" / revision
     return folder if revision and folder.is_dir() else None
+
+
+def revision_file(name: str) -> Path:
+    """What names that revision, where there is one."""
+    return _cache() / f"models--{name.replace('/', '--')}" / "refs" / "main"
 
 
 def download(name: str, chosen: Callable[[Collection[str], str], list[str]]) -> None:

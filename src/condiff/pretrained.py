@@ -9,29 +9,33 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from condiff import hub
 from condiff.files import file_digest
 
 INSIDE = "text_encoder"  # where a pipeline's folder has its text encoder
-_FILES = ("*.json", "*.txt", "*.safetensors")  # no pickle is ever read, nor code
+_FILES = (".json", ".txt", ".safetensors")  # no pickle is ever read, nor code
 
 
 def folder_of(model: str, path: str | None, download: bool) -> Path:
-    """Where a model lies; ValueError where it is not. Nothing is fetched unless ``download`` is set."""
+    """Where a model lies; ValueError where it is not.
+
+    Without a ``path`` that is the hub's local cache. Nothing is fetched unless ``download`` is set, and
+    nothing that is there.
+    """
     if path is not None:
         folder = Path(path).expanduser()
-        missing = [name for name in ("config.json", "*.safetensors") if not any(folder.glob(name))]
-        if missing:
+        if missing := _missing(folder):
             raise ValueError(f"{folder} is no folder of a model: it has no {missing[0]}")
         return folder
-    hub = library("huggingface_hub", "features")
-    try:
-        return Path(hub.snapshot_download(model, local_files_only=not download, allow_patterns=_FILES))
-    except (OSError, ValueError, RuntimeError) as error:
-        how = f"cannot be downloaded ({_first_line(error)})" if download else "is not in its local cache"
+    if download and _cached(model) is None:
+        hub.download(model, lambda names, _: [name for name in names if name.endswith(_FILES)])
+    folder = _cached(model)
+    if folder is None:
         raise ValueError(
-            f"{model} {how}; give path=FOLDER with its config.json and model.safetensors"
-            f"{'' if download else ', or download=true'}"
-        ) from error
+            f"{model} is not in the hub's local cache; give path=FOLDER with its config.json and"
+            " model.safetensors, or download=true"
+        )
+    return folder
 
 
 def loaded(model_class: str, folder: Path) -> Any:
@@ -95,6 +99,16 @@ def model_folder(package: str | None, model: str, path: str | None, download: bo
     if found is None or found.origin is None:
         raise ValueError(_lacks(package, "text"))
     return Path(found.origin).parent / "model"
+
+
+def _cached(model: str) -> Path | None:
+    """In the hub's local cache, if all of it is there."""
+    folder = hub.cached(model)
+    return None if folder is None or _missing(folder) else folder
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in ("config.json", "*.safetensors") if not any(folder.glob(name))]
 
 
 def _lacks(name: str, extra: str) -> str:

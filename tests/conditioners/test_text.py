@@ -216,5 +216,5 @@ def test_t5_is_the_librarys_own_and_only_a_texts_tokens_count(tmp_path):
 def test_an_encoder_that_is_not_there_is_told_in_a_line(tmp_path):
     with pytest.raises(ValueError, match=r"is no folder of a model: it has no config\.json"):
         asked(Text(ClipText(path=str(tmp_path)), 1, with_null=True), "red")
-    with pytest.raises(ValueError, match=r"is not in its local cache; give path=FOLDER"):
+    with pytest.raises(ValueError, match=r"is not in the hub's local cache; give path=FOLDER"):
         asked(Text(ClipText(model="nobody/nothing"), 1, with_null=True), "red")

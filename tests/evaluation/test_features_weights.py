@@ -8,11 +8,13 @@ import socket
 import pytest
 import torch
 
+from condiff import hub
 from condiff.evaluation.features import weights
 from condiff.evaluation.features.dinov2 import DINOv2
 from condiff.evaluation.features.inception import Inception
 from condiff.evaluation.features.loading import load_by_position, load_strictly
 from condiff.evaluation.features.weights import WeightFile
+from condiff.pretrained import folder_of
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +63,33 @@ def test_a_missing_file_is_told_in_one_line_with_its_name_its_sha_and_where_to_p
 
 
 def test_a_model_that_is_not_in_the_cache_is_told_and_not_fetched(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ValueError, match="nobody/nothing is not in its local cache; give path=FOLDER"):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match="nobody/nothing is not in the hub's local cache; give path=FOLDER"):
         DINOv2(model="nobody/nothing")
+
+
+def test_a_model_that_may_be_downloaded_is_so_once_and_never_its_pickles(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    there, fetched = ["config.json", "vocab.txt", "model.safetensors", "pytorch_model.bin", "model.py"], []
+    folder = tmp_path / "models--some--one" / "snapshots" / "abc"
+
+    def fetch(name, chosen):
+        fetched.append(chosen(there, name))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder.parents[1] / "refs").mkdir(exist_ok=True)
+        (folder.parents[1] / "refs" / "main").write_text("abc")
+        for file in fetched[-1]:
+            (folder / file).touch()
+
+    monkeypatch.setattr(hub, "download", fetch)
+    assert folder_of("some/one", None, download=True) == folder
+    assert folder_of("some/one", None, download=True) == folder_of("some/one", None, download=False) == folder
+    assert fetched == [["config.json", "vocab.txt", "model.safetensors"]]
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="some/one is not in the hub's local cache"):
+        folder_of("some/one", None, download=False)
+    assert folder_of("some/one", None, download=True) == folder
+    assert len(fetched) == 2
 
 
 class Canary:

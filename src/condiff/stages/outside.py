@@ -1,6 +1,5 @@
 """What a config names that lies outside the project, by its content; asked for before anything runs."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from condiff.config.kinds import objects
 from condiff.data.memo import shared
 from condiff.files import digest, file_digest
+from condiff.hub import revision_file
 from condiff.reports.comparison_page import script
 from condiff.stages.run_folders import files_of, find_runs, per_sample_of, read_run, samples_of, unfinished
 from condiff.stages.stage import Config
@@ -20,7 +20,9 @@ def of_metrics(cfg: Config, cache: Path) -> str | None:
     """The weights and statistics that metrics are given."""
     nodes = [node for _, node in objects(cfg["metrics"], "metrics")]
     named = [node.get(key) for node in nodes for key in _GIVEN]
-    named += [_revision(node["model"]) for node in nodes if node.get("model") and not node.get("path")]
+    named += [
+        str(revision_file(node["model"])) for node in nodes if node.get("model") and not node.get("path")
+    ]
     return content([name for name in named if isinstance(name, str)], cache)
 
 
@@ -60,13 +62,6 @@ def content(names: list[Any], cache: Path) -> str | None:
     if any(found):  # what is not there leaves nothing behind
         memo.save(folder)
     return digest([[str(file), found_there] for file, found_there in zip(files, found, strict=True)])
-
-
-def _revision(model: str) -> str:
-    """The file in the hub's local cache that says which revision of a model lies there."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    return str(hub / f"models--{model.replace('/', '--')}" / "refs" / "main")
 
 
 def _files(path: Path) -> Iterator[Path]:
