@@ -89,6 +89,7 @@ STATED = {
     "scale": (VAE, {"scaling_factor": 0.5}, {"autoencoder.network.scale": 0.5}),
     "length": (TOKENIZER, {"model_max_length": 40}, {"conditioner.encoder.length": 40}),
     "no length": (TOKENIZER, {"model_max_length": 10**30}, {"conditioner.encoder.length": 77}),
+    "endless": (TOKENIZER, {"model_max_length": 1e30}, {"conditioner.encoder.length": 77}),
     "target": (PROCESS, {"prediction_type": "v_prediction"}, "objective=v"),
     "clean": (PROCESS, {"prediction_type": "sample"}, "objective=x0"),
     "betas": (PROCESS, {"beta_end": 0.02}, {**ENDS, "process.beta_end": 0.02}),

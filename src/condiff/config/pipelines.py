@@ -88,12 +88,11 @@ def _scale(first: Published) -> Any:
         raise ValueError(
             f"{first.folder / CONFIG}: shift_factor must be null, got {shift}; a {_KIND} has none"
         )
-    return first.config.get("scaling_factor", _SCALES[first.kind])
+    return first.config.get("scaling_factor", _SCALES.get(first.kind))
 
 
 def _length(folder: Path) -> int:
     """Tokens of a text, as the pipeline cuts it: those of its tokenizer, where that says a number at all."""
     most = read_config(folder / "text_encoder" / CONFIG).get("max_position_embeddings", _LENGTH)
-    return min(
-        most, read_config(folder / "tokenizer" / "tokenizer_config.json").get("model_max_length", most)
-    )
+    own = read_config(folder / "tokenizer" / "tokenizer_config.json").get("model_max_length")
+    return min([said for said in (most, own) if type(said) is int], default=_LENGTH)
