@@ -8,6 +8,7 @@ import torch
 from autoencoders.models import saved as saved_first_stage
 from choices import CONF
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from safetensors.torch import load_file
 
 from condiff.config.compose import check, read_command, register
 from condiff.diffusion.randomness import SampleNoise
@@ -119,6 +120,18 @@ def test_an_export_is_a_model_that_a_study_can_be_given(trained):
         own = load_denoiser(made["denoiser"], made["data"], made["texts"])
         images.append(drawn(configured(trained, *words), made, own, torch.device("cpu"))["image"])
     torch.testing.assert_close(*images, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_export_is_drawn_from_as_its_run_is(trained):
+    texts = ("a red circle on white", "two small things")
+    asked = (f"text=[{','.join(texts)}]", f"n={NUM}", f"sampler.steps={STEPS}", f"guidance.scale={SCALE}")
+    images = []
+    for name, source in (("drawn", trained / "run"), ("drawn_of_export", exported(trained))):
+        run(trained, name, "task=sample", f"from={source}", *asked, "negative=blurry", *STUDY[-1:])
+        images.append(load_file(trained / name / "samples.safetensors")["image"].float())
+    torch.testing.assert_close(*images, rtol=0, atol=1.0)  # of 255: rounded
+    assert images[0].std() > 5
 
 
 @pytest.mark.slow
