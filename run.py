@@ -22,7 +22,7 @@ from condiff.data.source import DataInfo
 from condiff.errors import told
 from condiff.files import digest
 from condiff.interrupts import Interrupted, Interrupts
-from condiff.stages.driver import can_be_measured, command_line, fits, rehearse_if_new, run_study
+from condiff.stages.driver import base_fits, can_be_measured, command_line, fits, rehearse_if_new, run_study
 from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
@@ -74,6 +74,8 @@ def preflight(command: Command) -> None:
         info = data_of(cfg, looked_at) if is_made else None
         if info is not None:
             fits(cfg, info)
+            if "base_data" in cfg["stages"]:
+                base_fits(info, data_of(cfg, looked_at, "base_data"))
         checked.append((cfg, info))
     built: set[str] = set()
     rehearsed: set[str] = set()
@@ -85,11 +87,11 @@ def preflight(command: Command) -> None:
             rehearsed.add(way)
 
 
-def data_of(cfg: Mapping[str, Any], looked_at: dict[str, DataInfo]) -> DataInfo:
+def data_of(cfg: Mapping[str, Any], looked_at: dict[str, DataInfo], place: str = "data") -> DataInfo:
     """What is known of a run's data once they are checked: the first time, where runs share them."""
-    key = digest([cfg["data"], cfg["runtime"]["cache"]])
+    key = digest([cfg[place], cfg["runtime"]["cache"]])
     if key not in looked_at:
-        source = build(cfg["data"], "data")
+        source = build(cfg[place], place)
         source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
         looked_at[key] = source.info()
     return looked_at[key]

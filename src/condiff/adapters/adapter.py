@@ -44,6 +44,15 @@ class Layer:
         """What is added to the weight, before a magnitude has its say."""
         return self.scale * (self.up.flatten(1) @ self.down.flatten(1)).reshape(self.weight_shape)
 
+    def change(self, weight: Tensor) -> Tensor:
+        """What is added to this weight in all, in the precision of ``delta``."""
+        delta = self.delta()
+        if self.magnitude is None:
+            return delta
+        whole = weight.to(delta) + delta
+        lengths = whole.flatten(1).norm(dim=1)  # of the rows (Liu 2024, eq. 5; from memory)
+        return whole * (self.magnitude.to(delta) / lengths).view(-1, *[1] * (whole.dim() - 1)) - weight
+
 
 @dataclass(frozen=True)
 class Adapter:

@@ -100,7 +100,7 @@ def settings_of(
         "lora_alpha": _plain(alpha),
         "rank_pattern": {name: value for name, value in ranks.items() if value != rank},
         "alpha_pattern": {name: value for name, value in alphas.items() if value != alpha},
-        "target_modules": _targets(layers, others),
+        "target_modules": targets_of(layers, others),
         "use_dora": any(layer.magnitude is not None for layer in layers.values()),
         "use_rslora": False,
         "lora_bias": False,
@@ -120,7 +120,7 @@ def peft_tensors(layers: Mapping[str, Layer]) -> dict[str, Tensor]:
     return tensors
 
 
-def _targets(layers: Mapping[str, Layer], others: Collection[str]) -> list[str] | str:
+def targets_of(layers: Collection[str], others: Collection[str]) -> list[str] | str:
     """Names, which peft also takes as the ends of names; where that reaches other layers, one pattern."""
     ends = tuple(f".{name}" for name in layers)
     if not any(name.endswith(ends) for name in others if name not in layers):

@@ -37,6 +37,10 @@ class FiniteSteps(Callback):
     def __init__(self, name: str, parameters: list[nn.Parameter], clip: float | None) -> None:
         self.name, self.parameters, self.clip = name, parameters, clip
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stepped = {id(p) for group in trainer.optimizers[0].param_groups for p in group["params"]}
+        assert stepped == {id(p) for p in self.parameters}, "what is stepped is not what is clipped"
+
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:

@@ -10,7 +10,9 @@ def devices_have_work(cfg: Config) -> Iterator[str]:
     devices, stages = argument(at(cfg, "runtime"), "devices"), words(cfg.get("stages"))
     if type(devices) is not int or devices == 1:
         return
-    trainers = {name: f"{name}.trainer" for name in ("judge", "autoencoder", "weaker", "classifier")}
+    trainers = {
+        name: f"{name}.trainer" for name in ("judge", "autoencoder", "weaker", "classifier", "adapter")
+    }
     trainers["denoiser"] = "trainer"
     for path in (path for stage, path in trainers.items() if stage in stages):
         given = argument(at(cfg, *path.split(".")), "batch_size")

@@ -9,6 +9,7 @@ from condiff.config.signatures import TargetError, class_attribute, kinds_of
 # The base class, or the room, of what stands at a path or under an argument's name.
 _BASES = {
     "data": "Source",
+    "base_data": "Source",
     "process": "Process",
     "objective.parameterization": "Parameterization",
     "objective.times": "TimeSampler",
@@ -18,6 +19,8 @@ _BASES = {
     "autoencoder.method": "FirstStage",
     "classifier.network": "ImageClassifier",
     "classifier.method": "NoisyClassifier",
+    "adapter.tuning": "Tuning",
+    "adapter.method": "Adaptation",
     "optimizer": "AdamW",
     "trainer": "Training",
     "sampler": "Sampler",

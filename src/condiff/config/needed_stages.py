@@ -12,11 +12,14 @@ JUDGED = ("judge", "extractor")  # what a metric looks through: its own, or the 
 
 
 def with_needed_stages(cfg: Config) -> Any:
-    """The stages of a study, with encoded captions, a guidance's second model, the judge of its metrics."""
+    """The stages of a study, with captions, adapter, a guidance's second model, the judge of its metrics."""
     stages, named = cfg.get("stages"), words(cfg.get("stages"))
     needed = []
     if "samples" in named:
         needed += [attribute(node, "needs_stage") for _, node in objects(at(cfg, "guidance"), "guidance")]
+        needed += ["adapter"] if cfg.get("adapter") is not None else []
+    if "denoiser" in named and cfg.get("base_data") is not None:
+        needed += ["base_data"]
     if "denoiser" in named and reads_text(cfg):
         needed += ["texts"]
     if any(stage in named for stage in _MEASURING):

@@ -7,6 +7,7 @@ names both keys. Facts about a class come from its source, so no rule imports to
 import re
 from collections.abc import Callable, Collection, Iterator
 
+from condiff.config.adapter_rules import adapter_is_used, base_is_trained_on_its_data
 from condiff.config.device_rules import devices_have_work
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
@@ -59,6 +60,8 @@ _NEEDS = {
     "denoiser": ("data", "conditioner", *_DENOISER, *_TRAINED),
     "weaker": ("data", "conditioner", "process", "objective", "weaker", "method", "optimizer"),
     "classifier": ("data", "process", "classifier"),
+    "base_data": ("base_data",),
+    "adapter": ("data", "conditioner", *_DENOISER, "adapter"),
     "samples": ("conditioner", *_DENOISER, "guidance", "sampler"),
     "reconstructions": ("autoencoder",),
     "metrics": ("metrics",),
@@ -260,6 +263,8 @@ RULES: tuple[Rule, ...] = (
     latents_are_those_of_the_training,
     first_stage_is_trained_or_given,
     what_weighs_a_distance_has_one,
+    adapter_is_used,
+    base_is_trained_on_its_data,
     one_thing_is_measured,
     adversary_begins,
     codebooks_are_trained,

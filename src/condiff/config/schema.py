@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
 from condiff.config.annotations import Wired
-from condiff.ranges import Count, Natural, Positive
+from condiff.ranges import Count, Natural, Positive, Real
 
 REQUIRED: Any = "???"  # a value the study or the command line must give
 
@@ -105,6 +105,18 @@ class Weaker:
 
 
 @dataclass
+class Adaptation:
+    """What is trained of a finished denoiser on the data of the study, and how much of that is used."""
+
+    tuning: Wired = REQUIRED
+    method: Wired = REQUIRED
+    optimizer: Wired = REQUIRED
+    trainer: Wired = REQUIRED
+    scale: Real = 1.0  # of what it changes: 0 is the base; its training does not know of it
+    trigger: list[str] = field(default_factory=list)  # words that call it up, for the header of its file
+
+
+@dataclass
 class Recipe:
     """What a paper has, for task=check to hold a config to."""
 
@@ -134,6 +146,8 @@ class Run:
     optimizer: Wired | None = None
     trainer: Wired | None = None
     weaker: Weaker | None = None
+    adapter: Adaptation | None = None
+    base_data: Wired | None = None  # what the base of the adapter is trained on; null: data
     classifier: Model | None = None
     text: str | list[str] | None = None  # what samples show, in turn; null: held-out captions
     label: Natural | list[Natural] | None = None  # the same in classes; null: all of them

@@ -17,7 +17,8 @@ from condiff.config.sources import SourceClass, find_class, read_module
 from condiff.ranges import NonNegative, Positive, Probability
 
 ROOMS = (
-    "diffusion", "networks", "conditioners", "autoencoders", "data", "methods", "evaluation", "callbacks",
+    "diffusion", "networks", "conditioners", "autoencoders", "adapters", "data", "methods", "evaluation",
+    "callbacks",
 )  # fmt: skip
 # Where the jobs of a sweep run, and how it searches.
 MODULES = ("condiff.sweeps.launchers", "condiff.sweeps.search")

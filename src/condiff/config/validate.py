@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import is_dataclass
 from typing import Any, get_args, get_origin
 
+from condiff.config.adapter_rules import without_stray_settings
 from condiff.config.hints import nearest
 from condiff.config.needed_stages import with_needed_stages
 from condiff.config.origins import FROM, draws, in_words_of_a_study, in_words_of_the_task
@@ -22,7 +23,9 @@ def validate(cfg: Mapping[str, Any], stages: Collection[str] | None = None) -> d
 
     ``stages`` are the names a study may use. ConfigError has one line for every mistake.
     """
+    cfg, stray = without_stray_settings(cfg)
     checked, mistakes = check_parts(cfg)
+    mistakes += stray
     if stages is not None:
         mistakes += unknown_stages(checked, stages)
     if draws(checked) and checked[FROM] is not None:

@@ -66,6 +66,13 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
 def load_denoiser(
     artifact: Artifact, data: Artifact, texts: Artifact | None = None, step: int | None = None
 ) -> Trained:
+    """``read_denoiser``, kept for the next one who asks."""
+    return read_denoiser(artifact, data, texts, step)
+
+
+def read_denoiser(
+    artifact: Artifact, data: Artifact, texts: Artifact | None = None, step: int | None = None
+) -> Trained:
     """In evaluation mode, with the weights of the end or those kept at a step."""
     cfg, shape = _as_left(artifact), read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path), texts)

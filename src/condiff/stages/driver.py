@@ -133,7 +133,7 @@ def _runtime(
     if "denoiser" in new and (cfg["metrics"] or {}).get("every"):
         watched = replace(plain, watch=_watch().Watch(cfg, done, plain))
     every = cfg["logger"]["pictures_every"]
-    if {"denoiser", "autoencoder"} & new and every != 0:
+    if {"denoiser", "autoencoder", "adapter"} & new and every != 0:
         watched = replace(watched, pictures=_watch().Pictures(cfg, done, plain, every))
     return watched
 
@@ -202,6 +202,15 @@ def fits(cfg: Config, info: DataInfo) -> None:
     unknown = [*classes_are_known(cfg, info.num_classes)]
     if unknown:
         raise ConfigError(*unknown)
+
+
+def base_fits(info: DataInfo, base: DataInfo) -> None:
+    """Refuse data whose pictures or classes are not such as the base of an adapter is trained on."""
+    own, theirs = (f"{d.num_classes} classes of {d.channels} x {d.size} x {d.size}" for d in (info, base))
+    if own != theirs:
+        raise ConfigError(
+            f"base_data: has {theirs}, and data {own}: a base can be adapted to pictures of its own kind only"
+        )
 
 
 def can_be_measured(cfg: Config, seen: set[str]) -> None:

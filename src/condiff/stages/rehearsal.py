@@ -53,6 +53,10 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
     label, source = torch.arange(2) % max(1, info.num_classes), torch.zeros(2, *shape)
     cond = conditioner.example({"label": label, "source": source, "text": ["", ""]}).to(place)
     rng = SampleNoise(0, range(2), place)
+    if "adapter" in cfg["stages"]:
+        tuning = build(cfg["adapter"]["tuning"], "adapter.tuning")
+        with _told_under("adapter.tuning"):
+            tuning.check(networks["denoiser"])
     with _told_under("guidance"):
         models = Models(denoisers["denoiser"], log_p, denoisers.get("weaker"))
         guided = built_guidance(cfg["guidance"])(models)

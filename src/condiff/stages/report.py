@@ -95,6 +95,7 @@ def report(
             *_samples_figure(done),
             *_evaluated_figure(done),
             *_strip("Through training", "denoiser", done),
+            *_strip("The adapter through training", "adapter", done),
             *_reconstructions_figure(done),
             *_strip("Reconstructions through training", "autoencoder", done),
         ],

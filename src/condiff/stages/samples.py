@@ -14,6 +14,7 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
 from condiff.progress import bar
+from condiff.stages.adapted import adapted
 from condiff.stages.asked import asked, built_guidance, condition_of
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.classifier import load_classifier
@@ -37,7 +38,8 @@ def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pat
             shown.update()
             ranks.alive()
 
-        samples = drawn(cfg, inputs, trained, device(runtime), say, ranks, size)
+        with adapted(cfg, inputs, trained):
+            samples = drawn(cfg, inputs, trained, device(runtime), say, ranks, size)
     if ranks.leads:
         save_pictures(out / PICTURES_MADE, samples)
 

@@ -26,6 +26,7 @@ ASKED = "asked"  # its entry with a hash of what the samples were to show
 CAPTION = "caption.json"  # what these are, in words
 
 
+_BASE = "base_"  # in front of the name of a stage that makes for the base of an adapter what that one makes
 MADE = ("samples", "reconstructions")  # stages whose pictures are measured and shown, whichever a study has
 PICTURES_MADE = "samples.safetensors"  # of theirs: ``image``, and what was asked for
 
@@ -74,17 +75,25 @@ class Stage:
     work: str
     needs: tuple[str, ...] = ()  # stages whose artifacts it is given
     takes: tuple[str, ...] = ()  # stages whose artifacts it is given if the study has them
-    reads: tuple[str, ...] = ()  # config keys
+    of_base: tuple[
+        str, ...
+    ] = ()  # of its inputs those that it is given of the base's, where a study has both
+    reads: tuple[str, ...] = ()  # config keys, or keys of a group that is not all read: adapter.scale
     source: str | None = None
     is_shared: bool = False  # whether its work can be shared by several devices
 
     def seen(self, cfg: Config) -> dict[str, Any]:
         """Its part of the config: an undeclared read is a KeyError."""
-        return {key: cfg[key] for key in self.reads}
+        found = {key: cfg[key] for key in self.reads if "." not in key}
+        for group, _, key in (key.partition(".") for key in self.reads if "." in key):
+            if cfg[group] is not None:
+                found.setdefault(group, {})[key] = cfg[group][key]
+        return found
 
     def inputs(self, present: Mapping[str, Any]) -> dict[str, Any]:
         """Its part of what the stages before it left; KeyError on a missing need."""
-        return {name: present[name] for name in (*self.needs, *(n for n in self.takes if n in present))}
+        names = (*self.needs, *(n for n in self.takes if n in present))
+        return {name: present[self._place(name, present)] for name in names}
 
     def identity(self, cfg: Config, recipes: Mapping[str, str], outside: str | None) -> dict[str, Any]:
         """What it makes, the code apart: two artifacts with one identity differ in code only."""
@@ -93,6 +102,10 @@ class Stage:
     def code(self, cfg: Config) -> str:
         """The code it can reach, and the libraries that do the arithmetic."""
         return digest([fingerprint(self.work.partition(":")[0], *targets(self.seen(cfg))), _libraries()])[:12]
+
+    def _place(self, name: str, present: Mapping[str, Any]) -> str:
+        own = f"{_BASE}{name}"
+        return own if name in self.of_base and own in present else name
 
     def outside(self, cfg: Config, cache: Path) -> str | None:
         return None if self.source is None else load(self.source)(cfg, cache)

@@ -15,9 +15,22 @@ from condiff.stages.stage import CHECKPOINTS, LOG, PICTURES, STEPS, Artifact, Co
 
 log = logging.getLogger(__name__)
 _UNREAD = "train-"  # shards of training pictures, which a run that takes what is there does not open
+ADAPTED = (
+    "tuning",
+    "method",
+    "optimizer",
+    "trainer",
+    "trigger",
+)  # of an adapter, what its training depends on
 COSTLY = 600.0  # seconds; what took longer is not made again without being asked
 
 STAGES = (
+    Stage(
+        "base_data",
+        "condiff.stages.data:write_of_base",
+        reads=("base_data",),
+        source="condiff.stages.data:fingerprint_of_base",
+    ),
     Stage(
         "data",
         "condiff.stages.data:write",
@@ -46,6 +59,7 @@ STAGES = (
         "condiff.stages.denoiser:train",
         needs=("data",),
         takes=("latents", "texts"),
+        of_base=("data",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "trainer"),
         source="condiff.stages.given:of_denoiser",
         is_shared=True,
@@ -55,6 +69,7 @@ STAGES = (
         "condiff.stages.denoiser:train",
         needs=("data",),
         takes=("latents", "texts"),
+        of_base=("data",),
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "weaker"),
         source="condiff.stages.given:of_weaker",
         is_shared=True,
@@ -69,11 +84,19 @@ STAGES = (
         is_shared=True,
     ),
     Stage(
+        "adapter",
+        "condiff.stages.adapter:train",
+        needs=("data", "denoiser"),
+        takes=("latents", "texts"),
+        reads=("seed", "objective", *(f"adapter.{key}" for key in ADAPTED)),
+        is_shared=True,
+    ),
+    Stage(
         "samples",
         "condiff.stages.samples:draw",
         needs=("data", "denoiser"),
-        takes=("autoencoder", "latents", "texts", "weaker", "classifier"),
-        reads=("seed", "num_samples", "text", "label", "guidance", "sampler", "checkpoint"),
+        takes=("autoencoder", "latents", "texts", "weaker", "classifier", "adapter"),
+        reads=("seed", "num_samples", "text", "label", "guidance", "sampler", "checkpoint", "adapter.scale"),
         is_shared=True,
     ),
     Stage(

@@ -117,14 +117,14 @@ def fit(
         trainer.fit(method, loader(data, batches, runtime.num_workers), ckpt_path=checkpoint)
     ranks.pause()
     if ranks.leads:
-        _leave(method.trained, ema, out)
+        _leave(method, ema, out)
         runtime.ended(name)
 
 
-def _leave(trained: nn.Module, ema: Ema | None, out: Path) -> None:
-    save_weights(out / "weights.safetensors", dict(trained.state_dict()))
+def _leave(method: Method, ema: Ema | None, out: Path) -> None:
+    save_weights(out / "weights.safetensors", method.saved(dict(method.trained.state_dict())))
     if ema is not None:
-        save_weights(out / "ema.safetensors", as_saved(trained, ema))
+        save_weights(out / "ema.safetensors", method.saved(as_saved(method.trained, ema)))
 
 
 def _kept(folder: Path, step: int, weights: dict[str, Tensor]) -> None:

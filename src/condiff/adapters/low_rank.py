@@ -1,0 +1,115 @@
+"""LoRA: for each of some layers two thin matrices, which peft trains (Hu 2021)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor, nn
+
+from condiff.adapters import diffusers_file
+from condiff.adapters.adapter import Adapter
+from condiff.adapters.base import Base, digest_of
+from condiff.adapters.peft_settings import targets_of
+from condiff.adapters.tuning import PART, Tuning, inside
+from condiff.ranges import Count, Positive, Probability, checked
+
+_DIMS = {"linear": 2, "conv": 4}  # of a weight
+_INITS = {
+    "kaiming": True,
+    "gaussian": "gaussian",
+}  # peft's; its others know no convolutions
+
+
+class LowRank(Tuning):
+    """Adds alpha / rank times the product of two matrices to the weight of each layer that is chosen.
+
+    kinds: of layers. names: ends of their names, such as to_q or attentions.0.to_q; null takes all.
+    root_scale: the scale is alpha / sqrt(rank) (Kalajdzievski 2023: rsLoRA).
+    dora: the length of each row of the weight is trained apart from its direction (Liu 2024: DoRA).
+    dropout: the share of a layer's inputs that the matrices are not shown in training.
+    init: of the first matrix; the second one is zero, so that training starts at the base.
+    """
+
+    @checked
+    def __init__(
+        self,
+        kinds: list[Literal["linear", "conv"]],
+        names: list[str] | None = None,
+        rank: Count = 8,
+        alpha: Positive = 8.0,
+        root_scale: bool = False,
+        dora: bool = False,
+        dropout: Probability = 0.0,
+        init: Literal["kaiming", "gaussian"] = "kaiming",
+    ) -> None:
+        if not kinds:
+            raise ValueError("LowRank.kinds: must name at least one of linear, conv, got []")
+        if names is not None and not names:
+            raise ValueError("LowRank.names: must have at least one end of a name, got []; null takes all")
+        self.kinds, self.names, self.rank, self.alpha = kinds, names, rank, alpha
+        self.root_scale, self.dora, self.dropout, self.init = root_scale, dora, dropout, init
+
+    def begin(self, network: nn.Module) -> None:
+        from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415  an extra, not asked for in sampling
+
+        network.requires_grad_(False)
+        own = inside(network)
+        chosen = self.chosen(own)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # pyright: ignore[reportArgumentType]  multiplied only
+            target_modules=targets_of(chosen, [*_shapes(own)]),
+            use_rslora=self.root_scale,
+            use_dora=self.dora,
+            lora_dropout=self.dropout,
+            init_lora_weights=_INITS[self.init],  # pyright: ignore[reportArgumentType]
+        )
+        inject_adapter_in_model(config, own)
+
+    def check(self, network: nn.Module) -> None:
+        self.chosen(inside(network))
+
+    def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
+        from condiff.adapters.in_peft import taken  # noqa: PLC0415  peft
+
+        layers = {f"{PART}.{name}": layer for name, layer in taken(inside(network)).items()}
+        adapter = Adapter(layers, {PART: base}, tuple(trigger))
+        diffusers_file.write(path, adapter, Base.of({PART: inside(network)}))
+
+    def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
+        own = inside(network)
+        adapter = diffusers_file.read(path, Base.of({PART: own}, {PART: digest_of(own)}))
+        weights = {id(weight): name for name, weight in network.named_parameters()}
+        found = {}
+        for name, layer in adapter.parts()[PART].items():
+            weight = own.get_parameter(f"{name}.weight")
+            found[weights[id(weight)]] = layer.change(weight.detach().float().cpu()).float()
+        return found
+
+    def chosen(self, network: nn.Module) -> list[str]:
+        """The names of the layers that are adapted; ValueError where an end of a name is of none of them."""
+        dims = {_DIMS[kind] for kind in self.kinds}
+        known = [name for name, shape in _shapes(network).items() if len(shape) in dims]
+        ends = [""] if self.names is None else self.names
+        idle = [end for end in ends if not any(_ends(name, end) for name in known)]
+        if idle:
+            raise ValueError(self._nothing(idle[0], network, known))
+        return [name for name in known if any(_ends(name, end) for end in ends)]
+
+    def _nothing(self, end: str, network: nn.Module, known: list[str]) -> str:
+        kinds, what = " or ".join(self.kinds), type(network).__name__
+        if not known:
+            return f"adapter.tuning.kinds: {what} has no {kinds} layer; use adapter=full"
+        last = sorted({name.removesuffix(".0").rpartition(".")[2] for name in known})
+        return (
+            f"adapter.tuning.names: {end!r} is the end of none of the {len(known)} {kinds} layers of {what};"
+            f" theirs are {', '.join(last)}, or use adapter=linear"
+        )
+
+
+def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name.removeprefix(f"{PART}."): shape for name, shape in Base.of({PART: network}).shapes.items()}
+
+
+def _ends(name: str, end: str) -> bool:
+    return f".{name}".endswith(f".{end}") or not end

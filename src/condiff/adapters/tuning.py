@@ -1,0 +1,59 @@
+"""Which parameters of a finished network are trained for something new, and what is left of it in a file."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+PART = "unet"  # what a pipeline of diffusers calls the network that ``inside`` gives
+
+
+class Tuning(ABC):
+    """A way to change a network; its file says by how much, and for which base."""
+
+    @abstractmethod
+    def begin(self, network: nn.Module) -> None:
+        """Leave only what is trained asking for a gradient, so that nothing is changed yet."""
+
+    @abstractmethod
+    def check(self, network: nn.Module) -> None:
+        """ValueError, under the config's key, where there is nothing in such a network to be trained."""
+
+    @abstractmethod
+    def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
+        """What was trained in a network that has ``begun``; ``base`` is the digest of what it began as."""
+
+    @abstractmethod
+    def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
+        """What a file adds to each parameter of its base, in float32; ValueError of a file of another one."""
+
+
+def inside(network: nn.Module) -> nn.Module:
+    """A library's network in a backbone of this package, as a pipeline has it; of other backbones itself."""
+    return cast(nn.Module, getattr(network, "net", network))
+
+
+@contextmanager
+def merged(network: nn.Module, changes: Sequence[tuple[Mapping[str, Tensor], float]]) -> Iterator[None]:
+    """The network with every change times its scale added, in float32; after it, to the bit as it was before.
+
+    At scale 0 nothing is touched.
+    """
+    own = dict(network.named_parameters())
+    used = [(change, scale) for change, scale in changes if scale]
+    before = {name: own[name].detach().clone() for change, _ in used for name in change}
+    try:
+        with torch.no_grad():
+            for name, weight in before.items():
+                parts = (scale * change[name].to(weight.device) for change, scale in used if name in change)
+                total = sum(parts)
+                own[name].copy_(weight + total)  # float32, if the weight is less
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in before.items():
+                own[name].copy_(weight)

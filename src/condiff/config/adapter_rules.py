@@ -1,0 +1,49 @@
+"""What an adapter asks of the study around it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from condiff.config.nodes import Config, at, words
+
+_CHOOSE = "choose one with adapter=linear, attention or linear_conv"
+
+
+def without_stray_settings(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The config without settings of an adapter that it does not have, and a line for each of them."""
+    own = cfg.get("adapter")
+    if not isinstance(own, Mapping) or "tuning" in own:
+        return dict(cfg), []
+    lines = [f"adapter.{key}: has no effect without an adapter; {_CHOOSE}, or leave it out" for key in own]
+    return {**cfg, "adapter": None}, lines
+
+
+def adapter_is_used(cfg: Config) -> Iterator[str]:
+    """An adapter is seen in samples alone, and what is looked at while a denoiser trains has none yet."""
+    stages, given = words(cfg.get("stages")), cfg.get("checkpoint")
+    if cfg.get("adapter") is None:
+        return
+    if "adapter" not in stages:
+        yield "adapter: has no effect here, where nothing is sampled; use adapter=none"
+        return
+    if at(cfg, "metrics").get("every"):
+        yield "metrics.every: measures the denoiser without its adapter; use metrics.every=0, or adapter=none"
+    if given is not None:
+        yield f"checkpoint: an adapter is of the end of its base's training; leave it out, got {given}"
+    kept = at(cfg, "adapter", "trainer").get("keep")
+    if kept:
+        yield f"adapter.trainer.keep: has no effect, an adapter is kept at its end; leave it out, got {kept}"
+
+
+def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
+    """Data of a base that no stage would see; and those of a base with more stages than its denoiser."""
+    stages = words(cfg.get("stages"))
+    if cfg.get("base_data") is None:
+        return
+    if "denoiser" not in stages:
+        yield "base_data: has no effect here, where no denoiser is trained; leave it out"
+    more = [name for name in ("latents", "texts") if name in stages]
+    if more:
+        yield (
+            f"base_data: a base with {' and '.join(more)} cannot be trained beside its adapter on other data;"
+            " leave base_data out"
+        )
