@@ -27,7 +27,7 @@ from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
 from condiff.stages.study import STAGES
-from condiff.stages.taken import refuse_drawing
+from condiff.stages.taken import data_of_base, refuse_drawing
 from condiff.sweeps.searching import refuse_search
 from condiff.sweeps.sweep import launcher_of, run_sweep
 
@@ -74,8 +74,11 @@ def preflight(command: Command) -> None:
         info = data_of(cfg, looked_at) if is_made else None
         if info is not None:
             fits(cfg, info)
+            base = data_of_base(cfg)
+            if base is not None:
+                base_fits(cfg, info, base)
             if "base_data" in cfg["stages"]:
-                base_fits(info, data_of(cfg, looked_at, "base_data"))
+                base_fits(cfg, info, data_of(cfg, looked_at, "base_data"))
         checked.append((cfg, info))
     built: set[str] = set()
     rehearsed: set[str] = set()

@@ -21,6 +21,8 @@ def adapter_is_used(cfg: Config) -> Iterator[str]:
     """An adapter is seen in samples alone, and what is looked at while a denoiser trains has none yet."""
     stages, given = words(cfg.get("stages")), cfg.get("checkpoint")
     if cfg.get("adapter") is None:
+        if cfg.get("base") is not None:
+            yield f"base: has no effect without an adapter; {_CHOOSE}, or leave it out"
         return
     if "adapter" not in stages:
         yield "adapter: has no effect here, where nothing is sampled; use adapter=none"
@@ -45,5 +47,5 @@ def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
     if more:
         yield (
             f"base_data: a base with {' and '.join(more)} cannot be trained beside its adapter on other data;"
-            " leave base_data out"
+            " train it first, and give base=RUN"
         )

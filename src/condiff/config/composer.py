@@ -24,7 +24,18 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting
-from condiff.config.origins import FROM, NO_COUNT, Origin, continued, draws, not_drawn_with, origin_of
+from condiff.config.origins import (
+    BASE,
+    FROM,
+    NO_COUNT,
+    Origin,
+    adapting,
+    continued,
+    draws,
+    not_adapted,
+    not_drawn_with,
+    origin_of,
+)
 from condiff.config.repository import GuardedRepository
 from condiff.config.schema import REQUIRED
 from condiff.errors import ConfigError
@@ -57,6 +68,7 @@ class Composer:
         cfg = copy.deepcopy(base)
         try:
             self._go_on_from(settings, cfg)
+            self._adapt(settings, cfg)
         except ConfigError as error:
             self.mistakes += error.lines
             return None
@@ -112,6 +124,27 @@ class Composer:
         for key, value in origin.study.values.items():
             OmegaConf.update(cfg, key, value)
         return self.plain(cfg)
+
+    def _adapt(self, settings: list[Setting], cfg: DictConfig) -> None:
+        """Under the settings, what an adapter stands on is as it was, where that is a finished run."""
+        given = next((setting for setting in settings if setting.key == BASE), None)
+        name = given.values()[0] if given is not None else OmegaConf.select(cfg, BASE)
+        if name is None:
+            return
+        if not isinstance(name, str):
+            raise ConfigError(f"{BASE}: must be the folder of a finished run, got {name!r}")
+        unheard = [*not_adapted([(setting.key, setting.text) for setting in settings])]
+        if unheard:
+            raise ConfigError(*unheard)
+        try:
+            origin = origin_of(name, BASE)
+            kept = adapting(self._config_of(origin), origin.study is None, cfg.get("stages") or [])
+        except ConfigError:
+            if given is not None and given.is_sweep:
+                return
+            raise
+        for key, value in kept.items():
+            OmegaConf.update(cfg, key, value, merge=False)
 
     def plain(self, cfg: DictConfig) -> dict[str, Any]:
         """The study as plain values, every interpolation resolved; a required value stays ``???``."""

@@ -16,7 +16,8 @@ from condiff.errors import ConfigError
 from condiff.files import read_json
 from condiff.hub import is_name
 
-FROM = "from"
+FROM, BASE = "from", "base"
+SCALE = "adapter.scale"
 NEGATIVE = "negative"  # of a guidance, and a word of the task by itself
 CONFIG, STAGES, OVERRIDES, LEDGER = "config.yaml", "stages.json", "overrides.json", "sweep.json"
 _SAMPLES, _DENOISER = "samples", "denoiser"
@@ -24,12 +25,16 @@ _SAMPLES, _DENOISER = "samples", "denoiser"
 _OWN = frozenset(
     {
         *("name", "question", "stages", "num_samples", "text", "label", FROM, "n", NEGATIVE),
+        *(BASE, "base_data"),
         *("check", "recipe", "images", "reference", "runs", "judge", "metrics", "runtime", "logger"),
     }
 )
 # Of its stages those that samples are drawn with; a second model comes with the guidance that asks for it.
-_TAKEN = ("data", "texts", "autoencoder", "latents", _DENOISER)
-_HEARD = (FROM, "text", "label", NEGATIVE, "n", "seed", "guidance", "sampler", "checkpoint")
+_TAKEN = ("data", "texts", "autoencoder", "latents", "base_latents", _DENOISER, "adapter")
+_HEARD = (FROM, "text", "label", NEGATIVE, "n", "seed", "guidance", "sampler", "checkpoint", SCALE)
+# Of a base, the parts of its config that say what it is, and its stages that an adapter's study takes.
+_OF_BASE = ("conditioner", "process", "objective", "network", "method", "optimizer", "trainer", "autoencoder")
+TAKEN_OF_BASE = {"autoencoder": "autoencoder", "base_latents": "latents", _DENOISER: _DENOISER}
 _BESIDE = ("task", "name", "question", "runtime", "logger")
 NO_COUNT = "has no effect here, only with task=sample; leave it out, or use num_samples"
 _OTHER_WORDS = {"num_samples": "n", f"guidance.{NEGATIVE}": NEGATIVE}  # what this task calls them
@@ -60,19 +65,19 @@ def takes(cfg: Config) -> bool:
     return draws(cfg) and origin_of(cfg[FROM]).study is None
 
 
-def origin_of(given: str) -> Origin:
-    """What ``from`` names; ConfigError in one line where it is nothing to draw from.
+def origin_of(given: str, key: str = FROM) -> Origin:
+    """What ``from`` or ``base`` names; ConfigError in one line, under that key, where it is nothing trained.
 
     Another kind of thing to draw from is one more function in ``_KINDS``, which gives None of all others.
     """
     path = Path(given).expanduser()
-    origin = next((found for kind in _KINDS if (found := kind(path)) is not None), None)
+    origin = next((found for kind in _KINDS if (found := kind(path, key)) is not None), None)
     if not given.strip() or origin is None:
-        raise ConfigError(f"{FROM}: {_why_none(given, path)}")
+        raise ConfigError(f"{key}: {_why_none(given, path, key)}")
     stages = words(origin.config.get("stages"))
     if origin.study is None and _DENOISER not in stages:
         raise ConfigError(
-            f"{FROM}: {given} has no denoiser, only the stages {', '.join(stages)}; give a run that has one"
+            f"{key}: {given} has no denoiser, only the stages {', '.join(stages)}; give a run that has one"
         )
     return origin
 
@@ -86,6 +91,29 @@ def continued(config: Config, chosen: Collection[str]) -> dict[str, Any]:
         kept[NEGATIVE] = node.get(NEGATIVE)
     stages = words(config.get("stages"))
     return {**kept, "stages": [*(name for name in _TAKEN if name in stages), _SAMPLES]}
+
+
+def adapting(config: Config, is_run: bool, stages: Collection[str]) -> dict[str, Any]:
+    """The keys of a config that adapts the denoiser of that one, of a study with these stages.
+
+    is_run: whether it was trained, on latents of a space that only it knows.
+    """
+    own = words(config.get("stages"))
+    if "adapter" in own:
+        raise ConfigError(
+            f"{BASE}: is a run with an adapter of its own; give the run that its denoiser is of, without one"
+        )
+    kept = {key: config.get(key) for key in _OF_BASE}
+    more = [name for name in ("autoencoder", "latents") if name in own]
+    more += ["base_latents"] if is_run and "latents" in own else []
+    return {**kept, "base_data": None, "stages": [*dict.fromkeys([*stages, *more])]}
+
+
+def not_adapted(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each setting, its key and how it was written, of what a finished base is."""
+    for key, text in settings:
+        if key.split(".")[0] in (*_OF_BASE, "base_data") or text.startswith("data@base_data"):
+            yield f"{text}: has no effect with {BASE}=..., which is as it was trained; leave it out"
 
 
 def in_words_of_a_study(cfg: Config) -> dict[str, Any]:
@@ -107,22 +135,22 @@ def not_drawn_with(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
     for key, text in settings:
         if key in _OTHER_WORDS:
             yield f"{text}: is written {_OTHER_WORDS[key]}=... with task=sample"
-        elif key.split(".")[0] not in {*_HEARD, *_BESIDE} and not key.startswith("hydra"):
+        elif not {key, key.split(".")[0]} & {*_HEARD, *_BESIDE} and not key.startswith("hydra"):
             yield (
                 f"{text}: has no effect on task=sample, which trains nothing and reads {', '.join(_HEARD)};"
                 " leave it out"
             )
 
 
-def _finished_run(path: Path) -> Origin | None:
+def _finished_run(path: Path, key: str) -> Origin | None:
     files = path / CONFIG, path / STAGES
     if not all(file.is_file() for file in files):
         return None
-    return _read(path, *(file.stat().st_mtime_ns for file in files))
+    return _read(path, key, *(file.stat().st_mtime_ns for file in files))
 
 
 @lru_cache(64)
-def _read(path: Path, *_: int) -> Origin:
+def _read(path: Path, key: str, *_: int) -> Origin:
     """By the times of change, as every run of a sweep asks for it."""
     try:
         config = yaml.load((path / CONFIG).read_text(encoding="utf-8"), Loader=_LOADER)
@@ -132,23 +160,23 @@ def _read(path: Path, *_: int) -> Origin:
             raise ValueError("they are no mappings")
     except (OSError, ValueError, yaml.YAMLError) as error:
         why = str(error).splitlines()[0]
-        raise ConfigError(f"{FROM}: {path} is no finished run, its files cannot be read ({why})") from error
+        raise ConfigError(f"{key}: {path} is no finished run, its files cannot be read ({why})") from error
     return Origin(config, stages, shlex.join(["python", "run.py", *map(str, said)]))
 
 
-def _pipeline(path: Path) -> Origin | None:
+def _pipeline(path: Path, key: str) -> Origin | None:
     try:
         study = study_of(path)
     except ValueError as error:
-        raise ConfigError(f"{FROM}: {error}") from error
+        raise ConfigError(f"{key}: {error}") from error
     return None if study is None else Origin({}, {}, "", study)
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_KINDS: tuple[Callable[[Path], Origin | None], ...] = (_finished_run, _pipeline)
+_KINDS: tuple[Callable[[Path, str], Origin | None], ...] = (_finished_run, _pipeline)
 
 
-def _why_none(given: str, path: Path) -> str:
+def _why_none(given: str, path: Path, key: str) -> str:
     give = (
         "give the folder that a run of a study has left, with config.yaml and stages.json, or one of a"
         f" StableDiffusionPipeline of diffusers, with {INDEX}"
@@ -158,7 +186,9 @@ def _why_none(given: str, path: Path) -> str:
     if (path / LEDGER).is_file():
         done = [str(job) for job in _jobs(path) if (path / str(job) / STAGES).is_file()]
         one = path / done[0] if done else path / "0"
-        return f"{given} is no finished run, it is a sweep of {len(done)} finished ones; give one, from={one}"
+        return (
+            f"{given} is no finished run, it is a sweep of {len(done)} finished ones; give one, {key}={one}"
+        )
     if (path / CONFIG).is_file():
         return f"{given} is no finished run: it has no {STAGES}; give the command of that run again"
     no_run = f"{given} is no finished run"

@@ -147,6 +147,7 @@ class Run:
     trainer: Wired | None = None
     weaker: Weaker | None = None
     adapter: Adaptation | None = None
+    base: str | None = None  # the finished run whose denoiser is adapted; null: it is trained here
     base_data: Wired | None = None  # what the base of the adapter is trained on; null: data
     classifier: Model | None = None
     text: str | list[str] | None = None  # what samples show, in turn; null: held-out captions

@@ -80,7 +80,7 @@ def _method(cfg: Config, trained: Trained, inputs: Mapping[str, Artifact]) -> Ad
         optimizer=build(own["optimizer"], "adapter.optimizer"),
         training=build(own["trainer"], "adapter.trainer"),
         seed=cfg["seed"],
-        space=load_space(inputs["latents"]) if "latents" in inputs else None,
+        space=load_space(inputs.get("base_latents", inputs["latents"])) if "latents" in inputs else None,
     )
     asking = {id(weight) for weight in method.parameters() if weight.requires_grad}
     assert asking == {id(weight) for weight in method.trainable()}, "a part of the base would be trained"

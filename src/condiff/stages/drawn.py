@@ -59,6 +59,7 @@ def leave(cfg: Mapping[str, Any], done: Mapping[str, Artifact], folder: Path) ->
     told = {
         FROM: str(cfg[FROM]),
         "denoiser": done["denoiser"].key,
+        **({"adapter": f"{done['adapter'].key} at {cfg['adapter']['scale']:g}"} if "adapter" in done else {}),
         "seed": str(cfg["seed"]),
         "guidance": strength.name,
         "scale": strength.shown(),

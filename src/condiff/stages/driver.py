@@ -204,12 +204,16 @@ def fits(cfg: Config, info: DataInfo) -> None:
         raise ConfigError(*unknown)
 
 
-def base_fits(info: DataInfo, base: DataInfo) -> None:
-    """Refuse data whose pictures or classes are not such as the base of an adapter is trained on."""
-    own, theirs = (f"{d.num_classes} classes of {d.channels} x {d.size} x {d.size}" for d in (info, base))
+def base_fits(cfg: Config, info: DataInfo, base: DataInfo) -> None:
+    """Refuse data whose pictures, or the classes it is told, are not such as a base was trained on."""
+    classes = reads_label(cfg)
+    own, theirs = (
+        f"pictures {d.channels} x {d.size} x {d.size}" + (f" of {d.num_classes} classes" if classes else "")
+        for d in (info, base)
+    )
     if own != theirs:
         raise ConfigError(
-            f"base_data: has {theirs}, and data {own}: a base can be adapted to pictures of its own kind only"
+            f"data: has {own}, and the base is trained on {theirs}; use data of the kind that the base knows"
         )
 
 

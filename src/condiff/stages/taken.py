@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from condiff.config.guidance_rules import SECOND_MODELS
-from condiff.config.origins import FROM, Origin, origin_of, takes
+from condiff.config.origins import BASE, FROM, TAKEN_OF_BASE, Origin, draws, origin_of, takes
 from condiff.config.text_rules import classes_are_known
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, ConfigError
@@ -15,15 +15,30 @@ DRAWN = "samples"  # the one stage that is made
 
 
 def taken(cfg: Config, cache: Cache) -> dict[str, Artifact]:
-    """What the run has made that samples are drawn from, by its stages; nothing where there is no such run.
+    """What another run has made that is drawn from or adapted, by stage; nothing where there is no such run.
 
     An artifact is found by its key: where the run left it, or in the ``cache``. ArtifactError where it is
     in neither, ConfigError where a stage is wanted that the run does not have.
     """
-    if not takes(cfg):
+    if takes(cfg):
+        origin = origin_of(cfg[FROM])
+        return {name: _artifact(name, origin, FROM, cfg, cache) for name in cfg["stages"] if name != DRAWN}
+    if draws(cfg) or cfg[BASE] is None or origin_of(cfg[BASE], BASE).study is not None:
         return {}
-    origin = origin_of(cfg[FROM])
-    return {name: _artifact(name, origin, cfg[FROM], cache) for name in cfg["stages"] if name != DRAWN}
+    origin = origin_of(cfg[BASE], BASE)
+    return {
+        name: _artifact(theirs, origin, BASE, cfg, cache)
+        for name, theirs in TAKEN_OF_BASE.items()
+        if name in cfg["stages"]
+    }
+
+
+def data_of_base(cfg: Config) -> DataInfo | None:
+    """What the denoiser of a finished base was trained on; None where there is no such base."""
+    if cfg[BASE] is None or origin_of(cfg[BASE], BASE).study is not None:
+        return None
+    cache = Cache(Path(cfg["runtime"]["cache"]).absolute())
+    return DataInfo.read(_artifact("data", origin_of(cfg[BASE], BASE), BASE, cfg, cache).path)
 
 
 def refuse_drawing(cfg: Config) -> None:
@@ -52,18 +67,19 @@ def _refuse_making(cfg: Config) -> None:
         raise ConfigError(*(f"{FROM}: {line}" for line in said)) from error
 
 
-def _artifact(name: str, origin: Origin, run: str, cache: Cache) -> Artifact:
-    left = origin.stages.get(name)
+def _artifact(name: str, origin: Origin, given: str, cfg: Config, cache: Cache) -> Artifact:
+    """given: the key that names the run."""
+    left, run = origin.stages.get(name), cfg[given]
     if not isinstance(left, dict) or not {"key", "path"} <= {*left}:
         of_guidance = name in SECOND_MODELS
         why = f"needs stage {name}, which {run} has not made"
         hint = "use guidance=cfg, or train it: that guidance in" if of_guidance else "make it with"
-        raise ConfigError(f"{'guidance' if of_guidance else FROM}: {why}; {hint} {origin.again}")
+        raise ConfigError(f"{'guidance' if of_guidance else given}: {why}; {hint} {origin.again}")
     key, places = str(left["key"]), [Path(str(left["path"])), cache.folder(name, str(left["key"]))]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
         raise ArtifactError(
-            f"{FROM}: the {name} of {run}, key {key}, is no longer at {places[0]};"
+            f"{given}: the {name} of {run}, key {key}, is no longer at {places[0]};"
             f" make it again with {origin.again}"
         )
     return Artifact(key, folder, manifest_of(folder))

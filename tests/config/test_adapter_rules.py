@@ -1,0 +1,165 @@
+"""What an adapter asks of its study, and what is refused of it in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from choices import CONF
+
+from condiff.config.adapter_rules import adapter_is_used, base_is_trained_on_its_data
+from condiff.config.compose import check
+from condiff.config.kinds import wrong_kinds
+from condiff.config.validate import check_object
+from condiff.errors import ConfigError
+from condiff.stages.driver import planned_keys
+from condiff.stages.study import STAGES
+from tests.config.nodes import of
+
+STAGED = ["data", "denoiser", "adapter", "samples"]
+NAMES = [stage.name for stage in STAGES]
+STUDY, PLAIN = "experiment=lora_digits", "experiment=cfg_latent"
+CHOOSE = "choose one with adapter=linear, attention or linear_conv"
+
+
+def checked(*argv):
+    (cfg,) = check([*argv], CONF, NAMES) or []
+    return cfg
+
+
+def told(*argv):
+    try:
+        check([*argv], CONF, NAMES)
+    except ConfigError as error:
+        return [*error.lines]
+    return []
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Folders of runs, whose artifacts are only said to be there."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, argv in {"latent": (PLAIN, "seed=3", "network.widths=[32,32]"), "adapted": (STUDY,)}.items():
+        cfg = checked(*argv)
+        (root / name).mkdir()
+        (root / name / "config.yaml").write_text(yaml.safe_dump(cfg))
+        (root / name / "overrides.json").write_text(json.dumps([*argv]))
+        stages = {stage: {"key": f"key{stage}", "path": f"/gone/{stage}"} for stage in cfg["stages"]}
+        (root / name / "stages.json").write_text(json.dumps(stages))
+    return root
+
+
+@pytest.fixture
+def runs(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+def test_a_scale_is_another_sampling_and_the_same_training():
+    first, other, rank = (
+        planned_keys(checked(STUDY, setting))
+        for setting in ("adapter.scale=1", "adapter.scale=0.5", "adapter.tuning.rank=3")
+    )
+    assert {stage for stage in first if first[stage] != other[stage]} == {"samples", "metrics"}
+    assert {stage for stage in first if first[stage] != rank[stage]} == {"adapter", "samples", "metrics"}
+
+
+def test_the_base_is_trained_on_its_own_data_and_all_else_is_of_the_adapters():
+    first, other = planned_keys(checked(STUDY)), planned_keys(checked(STUDY, "data=mnist_thick"))
+    assert {stage for stage in first if first[stage] == other[stage]} == {"base_data", "denoiser"}
+    none = planned_keys(checked(STUDY, "adapter=none"))
+    assert first.keys() - none.keys() == {"adapter"}
+    assert none["denoiser"] == first["denoiser"]
+
+
+def test_a_study_without_an_adapter_does_not_know_of_it():
+    (samples,) = (stage for stage in STAGES if stage.name == "samples")
+    assert "adapter" not in samples.seen(checked(PLAIN))
+    assert samples.seen(checked(STUDY))["adapter"] == {"scale": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("cfg", "line"),
+    [
+        ({"stages": ["data", "denoiser"]}, "adapter: has no effect here, where nothing is sampled"),
+        ({"metrics": {"every": 10}}, "metrics.every: measures the denoiser without its adapter"),
+        (
+            {"checkpoint": 5},
+            "checkpoint: an adapter is of the end of its base's training; leave it",
+        ),
+        (
+            {"adapter": {"trainer": {"keep": [5]}}},
+            "adapter.trainer.keep: has no effect, an adapter is",
+        ),
+        ({"adapter": None, "base": "run"}, f"base: has no effect without an adapter; {CHOOSE}"),
+        ({"base_data": {}, "stages": ["adapter", "samples"]}, "base_data: has no effect here, where no"),
+        (
+            {"base_data": {}, "stages": [*STAGED, "latents"]},
+            "base_data: a base with latents cannot be",
+        ),
+    ],
+)
+def test_what_an_adapter_has_no_use_for_is_refused(cfg, line):
+    study = {"stages": STAGED, "adapter": {"tuning": {}}}
+    rules = [adapter_is_used, base_is_trained_on_its_data]
+    assert [said for rule in rules for said in rule(study)] == []
+    (said,) = [said for rule in rules for said in rule({**study, **cfg})]
+    assert said.startswith(line)
+
+
+def test_mistakes_in_an_adapter_are_told_in_a_line_each():
+    node = yaml.safe_load((CONF / "adapter" / "linear.yaml").read_text())["tuning"]
+    _, mistakes = check_object({**node, "rank": 0, "kinds": ["lstm"], "root": True}, "adapter.tuning")
+    assert [line.partition(":")[0] for line in mistakes] == [
+        "adapter.tuning.kinds",
+        "adapter.tuning.rank",
+        "adapter.tuning.root",
+    ]
+    (line,) = wrong_kinds({"adapter": {"tuning": of("methods.settings", "Training")}})
+    assert line == "adapter.tuning._target_: must be a Tuning, got condiff.methods.settings.Training"
+
+
+def test_a_scale_of_no_adapter_is_told():
+    (line,) = told(PLAIN, "adapter.scale=0.5")
+    assert line == f"adapter.scale: has no effect without an adapter; {CHOOSE}, or leave it out"
+
+
+def test_a_finished_base_is_as_it_was_and_its_stages_are_there(runs):
+    cfg = checked(STUDY, "base=latent")
+    run = yaml.safe_load(Path("latent/config.yaml").read_text())
+    for key in ("conditioner", "process", "objective", "network", "method", "autoencoder"):
+        assert cfg[key] == run[key]
+    assert cfg["seed"] == 0
+    assert cfg["base_data"] is None
+    assert cfg["data"]["_target_"] == "condiff.data.looks.Rotated"
+    assert {"autoencoder", "latents", "base_latents", "denoiser", "adapter", "judge"} <= {*cfg["stages"]}
+    assert "base_data" not in cfg["stages"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (("base=latent", "network.widths=[8]"), "network.widths=[8]: has no effect with base=..., which is"),
+        (
+            ("base=latent", "data@base_data=digits"),
+            "data@base_data=digits: has no effect with base=...",
+        ),
+        (("base=latent", "adapter=none"), f"base: has no effect without an adapter; {CHOOSE}"),
+        (
+            ("base=adapted",),
+            "base: is a run with an adapter of its own; give the run that its",
+        ),
+        (("base=nowhere",), "base: nowhere is no finished run: there is no such folder; give the folder"),
+        (("base=3",), "base: must be the folder of a finished run, got 3"),
+    ],
+)
+def test_what_is_no_base_or_has_no_effect_on_one_is_refused(runs, argv, line):
+    (said,) = told(STUDY, *argv)
+    assert said.startswith(line)
+
+
+def test_pictures_of_an_adapted_run_are_drawn_at_any_scale_and_nothing_else_of_it_changes(runs):
+    cfg = checked("task=sample", "from=adapted", "adapter.scale=0.25")
+    assert cfg["adapter"]["scale"] == 0.25
+    assert cfg["stages"] == ["data", "denoiser", "adapter", "samples"]
+    (line,) = told("task=sample", "from=adapted", "adapter.tuning.rank=2")
+    assert line.startswith("adapter.tuning.rank=2: has no effect on task=sample, which trains nothing")
