@@ -149,7 +149,7 @@ def test_a_finished_base_is_as_it_was_and_its_stages_are_there(runs):
             "base: is a run with an adapter of its own; give the run that its",
         ),
         (("base=nowhere",), "base: nowhere is no finished run: there is no such folder; give the folder"),
-        (("base=3",), "base: must be the folder of a finished run, got 3"),
+        (("base=3",), "base: must be text or null, got 3"),
     ],
 )
 def test_what_is_no_base_or_has_no_effect_on_one_is_refused(runs, argv, line):

@@ -5,13 +5,10 @@ one, so that each wrong one is known by itself.
 """
 
 import copy
-import functools
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import hydra
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -36,6 +33,7 @@ from condiff.config.origins import (
     not_drawn_with,
     origin_of,
 )
+from condiff.config.plugins import hydra_misuse
 from condiff.config.repository import GuardedRepository
 from condiff.config.schema import REQUIRED
 from condiff.errors import ConfigError
@@ -81,7 +79,7 @@ class Composer:
             self.mistakes.append(f"n: {wrong}")
             return None
         try:
-            self.mistakes += _hydra_misuse(cfg)
+            self.mistakes += hydra_misuse(cfg)
         except OmegaConfBaseException as error:
             self.mistakes.append(f"hydra: {_first_line(error)}")
             return None
@@ -129,10 +127,8 @@ class Composer:
         """Under the settings, what an adapter stands on is as it was, where that is a finished run."""
         given = next((setting for setting in settings if setting.key == BASE), None)
         name = given.values()[0] if given is not None else OmegaConf.select(cfg, BASE)
-        if name is None:
-            return
         if not isinstance(name, str):
-            raise ConfigError(f"{BASE}: must be the folder of a finished run, got {name!r}")
+            return  # null, or what has its own line
         unheard = [*not_adapted([(setting.key, setting.text) for setting in settings])]
         if unheard:
             raise ConfigError(*unheard)
@@ -235,58 +231,6 @@ def _names(cfg: DictConfig, key: str) -> bool:
         is_open = isinstance(node, DictConfig) and not (node._is_none() or node._is_missing())
         node = node._get_node(part, validate_access=False) if is_open else None
     return node is not None
-
-
-def _hydra_misuse(cfg: DictConfig) -> list[str]:
-    """What a config could make Hydra import or run by itself."""
-    lines = [] if OmegaConf.select(cfg, "hydra.mode") in (None, *RunMode) else ["hydra.mode: is no mode"]
-    for key, allowed in _PLUGINS.items():
-        targets = _targets(OmegaConf.select(cfg, f"hydra.{key}"))
-        if len(targets) != 1 or targets[0] not in allowed:
-            lines.append(f"hydra.{key}: must be a choice of hydra/{key} as it stands, got {targets}")
-    for key in ("job_logging", "hydra_logging"):
-        own = _own_logging(key)
-        if OmegaConf.select(cfg, f"hydra.{key}") not in own.values():
-            lines.append(f"hydra/{key}: must be one of {', '.join(sorted(own))} as it stands")
-    for key in ("callbacks", "job.env_set", "job.env_copy"):
-        value = OmegaConf.select(cfg, f"hydra.{key}")
-        lines += [f"hydra.{key}: is not allowed, got {value}"] if value else []
-    return lines
-
-
-_PLUGINS = {
-    "launcher": {
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        *(f"condiff.sweeps.launchers.{name}" for name in ("InProcess", "Processes", "Slurm", "Ray")),
-    },
-    "sweeper": {
-        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
-        "condiff.sweeps.search.Optuna",
-    },
-}
-
-
-def plugin(cfg: DictConfig, key: str) -> dict[str, Any]:
-    """What ``hydra.launcher`` or ``hydra.sweeper`` names, as a node to be built; Hydra's own is empty."""
-    node = cast(dict[str, Any], OmegaConf.to_container(cfg.hydra[key], resolve=True))
-    return {} if str(node["_target_"]).startswith("hydra.") else node
-
-
-def _targets(node: Any) -> list[Any]:
-    """Everything that Hydra would build in building a node."""
-    if isinstance(node, ListConfig):
-        return [target for item in node for target in _targets(item)]
-    if not isinstance(node, DictConfig):
-        return []
-    own = [node["_target_"]] if "_target_" in node else []
-    return own + [target for key in node for target in _targets(node[key])]
-
-
-@functools.cache
-def _own_logging(key: str) -> dict[str, Any]:
-    """The logging configs that come with Hydra; logging imports whatever another one names."""
-    folder = Path(str(hydra.__file__)).parent / "conf" / "hydra" / key
-    return {path.stem: OmegaConf.load(path) for path in folder.glob("*.yaml")}
 
 
 def _settled(study: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from condiff.config.command_line import MAX_RUNS, Setting
-from condiff.config.composer import plugin
+from condiff.config.plugins import plugin
 from condiff.config.signatures import signature_of
 from condiff.config.spaces import Point, wrong_ranges
 from condiff.config.validate import check_object
