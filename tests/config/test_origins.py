@@ -144,6 +144,12 @@ WRONG = {
         "negative: has no effect where conditioner is ClassLabel, which reads no text; use guidance=negative"
         " guidance.label=K",
     ),
+    "no words": (["from=text", "negative=[]"], "negative: must name at least one, got []; null leads away"),
+    "classes": (
+        ["from=text", "guidance=negative", "guidance.label=1"],
+        "guidance.label: no classes are told apart where conditioner is Text; use guidance=cfg with words to"
+        " lead away from, negative='...'",
+    ),
     "without guidance": (
         ["from=text", "guidance=none", "negative=red"],
         "negative: has no effect with NoGuidance, which leads away from nothing that is not asked for; use"

@@ -42,11 +42,29 @@ def test_text_needs_a_network_that_attends_to_it():
 
 
 EXCLUSIVE = ("conditioner=label_and_text", "conditioner.dropout=exclusive", "method.drop_condition=0.4")
+BOTH = ("conditioner=label_and_text",)
 WRONG = [
     ((*LABEL, "guidance.negative=red"), "guidance.negative: has no effect where conditioner is ClassLabel"),
     ((*TEXT, "guidance=none", "guidance.negative=a"), "guidance.negative: has no effect with NoGuidance"),
     ((*TEXT, "guidance.negative=3"), "guidance.negative: must be "),
+    ((*TEXT, "guidance.negative=[]"), "guidance.negative: must name at least one, got []; null leads away"),
+    (
+        (*TEXT, "guidance=negative", "guidance.label=1"),
+        "guidance.label: no classes are told apart where conditioner is Text; use guidance=cfg with words",
+    ),
+    (
+        (*TEXT, "guidance=composition", "guidance.labels=[1]", "guidance.scales=[1]"),
+        "guidance.labels: no classes are told apart where conditioner is Text",
+    ),
     ((*LABEL, "text=red"), "text: has no effect where conditioner is ClassLabel"),
+    (
+        (*TEXT, *BOTH, "text=red"),
+        "label: is that of a held-out picture where text is given alone; give label=",
+    ),
+    (
+        (*TEXT, *BOTH, "label=3"),
+        "text: is that of a held-out picture where label is given alone; give text='",
+    ),
     ((*TEXT, "label=3"), "label: has no effect where conditioner is Text"),
     ((*TEXT, "text=[]"), "text: must name at least one, got []"),
     ((*LABEL, "label=-1"), "label: must be"),
@@ -62,6 +80,13 @@ WRONG = [
 def test_what_cannot_be_or_has_no_effect_is_one_line(argv, begins):
     (line,) = told(*argv)
     assert line.startswith(begins)
+
+
+def test_a_text_and_a_class_are_asked_for_together_and_classes_are_led_away_from_where_they_are_told():
+    cfg = of(*TEXT, *BOTH, "text=[red,blue]", "label=3")
+    assert (cfg["text"], cfg["label"]) == (["red", "blue"], 3)
+    assert of(*TEXT, *BOTH)["text"] is None
+    assert of(*TEXT, *BOTH, "guidance=negative", "guidance.label=1")["guidance"]["label"] == 1
 
 
 def test_a_negative_text_is_a_key_of_every_guidance_and_is_no_part_of_one_that_has_none():

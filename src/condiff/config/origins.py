@@ -119,7 +119,7 @@ def not_adapted(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
 def in_words_of_a_study(cfg: Config) -> dict[str, Any]:
     """The config of the task with what a study calls ``num_samples`` and ``guidance.negative``."""
     found = {**cfg, "num_samples": cfg["n"]}
-    if cfg[NEGATIVE] and isinstance(cfg["guidance"], Mapping):
+    if cfg[NEGATIVE] not in (None, "") and isinstance(cfg["guidance"], Mapping):
         found["guidance"] = {**cfg["guidance"], NEGATIVE: cfg[NEGATIVE]}
     return found
 

@@ -39,6 +39,7 @@ from condiff.config.nodes import Config, argument, at, attribute, class_of, word
 from condiff.config.task_rules import what_a_task_takes_is_given
 from condiff.config.text_rules import (
     captions_are_encoded_for_text,
+    classes_are_led_away_from_where_they_are_told,
     metrics_are_told_what_they_read,
     negative_leads_away,
     several_are_dropped_in_turn,
@@ -287,6 +288,7 @@ RULES: tuple[Rule, ...] = (
     captions_are_encoded_for_text,
     several_are_dropped_in_turn,
     negative_leads_away,
+    classes_are_led_away_from_where_they_are_told,
     what_is_asked_is_heard,
     names_are_earned,
     logger_is_understood,

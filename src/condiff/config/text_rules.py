@@ -1,6 +1,6 @@
 """Whether a study has what its condition, its guidance and its metrics read: captions, pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
@@ -52,6 +52,8 @@ def negative_leads_away(cfg: Config) -> Iterator[str]:
     """A negative text is what a guidance by the null leads away from, where there is text and guidance."""
     guidance = at(cfg, "guidance")
     negative = guidance.get("negative")
+    if negative == []:
+        yield "guidance.negative: must name at least one, got []; null leads away from what is not asked for"
     if not negative:
         return
     if not reads_text(cfg):
@@ -65,6 +67,21 @@ def negative_leads_away(cfg: Config) -> Iterator[str]:
             f"guidance.negative: has no effect with {class_of(guidance)}, which leads away from nothing that"
             " is not asked for; use guidance=cfg"
         )
+
+
+def classes_are_led_away_from_where_they_are_told(cfg: Config) -> Iterator[str]:
+    """A guidance by other classes than a sample's own is for a condition that tells classes apart."""
+    conditioner = at(cfg, "conditioner")
+    if not reads_text(cfg) or reads_label(cfg):
+        return
+    for path, node in objects(at(cfg, "guidance"), "guidance"):
+        named = attribute(node, "names_classes")
+        if named is not None:
+            instead = "negative" if draws(cfg) else "guidance.negative"
+            yield (
+                f"{path}.{named}: no classes are told apart where conditioner is {class_of(conditioner)};"
+                f" use guidance=cfg with words to lead away from, {instead}='...'"
+            )
 
 
 def what_is_asked_is_heard(cfg: Config) -> Iterator[str]:
@@ -87,6 +104,16 @@ def what_is_asked_is_heard(cfg: Config) -> Iterator[str]:
         elif "_target_" in conditioner and not is_read:
             why = f"has no effect where conditioner is {name}, which does not read it"
             yield f"{key}: {why}; {_use(cfg, key)}"
+    yield from _half_asked(cfg, reads)
+
+
+def _half_asked(cfg: Config, reads: Mapping[str, bool]) -> Iterator[str]:
+    """Where a condition is made of both, the one that is not named would be a held-out picture's own."""
+    given = [key for key in reads if cfg.get(key) is not None]
+    if all(reads.values()) and len(given) == 1 and "samples" in words(cfg.get("stages")):
+        (other,) = reads.keys() - {*given}
+        instead = _INSTEAD[given[0]][0]
+        yield f"{other}: is that of a held-out picture where {given[0]} is given alone; give {instead}, too"
 
 
 def _use(cfg: Config, key: str) -> str:
