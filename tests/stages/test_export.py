@@ -8,16 +8,17 @@ from diffusers_loop import NOISE, Bounded, assert_same, ours
 from condiff.config.build import build
 from condiff.config.schedulers import other_than, scheduler_of
 from condiff.diffusion.condition import Condition
-from condiff.stages.export import scheduler
+from condiff.stages.export import as_in_the_run, otherwise, scheduler
 
 PROCESSES = {"linear": {}, "scaled_linear": {"beta_start": 0.0015}, "cosine_ddpm": {}}
 
 
-def config(process="scaled_linear", objective="eps", sampler="ddim_leading", **betas):
+def config(process="scaled_linear", objective="eps", sampler="ddim_leading", guidance="cfg", **betas):
     return {
         "process": {**choices("process")[process], **betas},
         "objective": choices("objective")[objective],
         "sampler": choices("sampler")[sampler],
+        "guidance": choices("guidance")[guidance],
     }
 
 
@@ -43,9 +44,27 @@ def test_what_has_no_words_in_a_scheduler_has_none():
     assert scheduler_of(config("cosine_ddpm", offset=0.1)) is None
 
 
-def test_a_grid_that_no_pipeline_walks_is_told(caplog):
+def test_how_a_run_samples_and_its_pipeline_does_not_is_told():
+    for alike in (config(), config(sampler="ddim"), config(guidance="none")):
+        assert [*otherwise(alike)] == []
+    (line,) = otherwise(config(sampler="ddim_linspace"))
+    assert line.startswith("sampler.grid: Linspace is none of a pipeline's; its steps are those of")
     assert scheduler(config(sampler="ddim_linspace")).config["timestep_spacing"] == "leading"
-    assert "sampler.grid: Linspace is none of a pipeline's; its steps are those of" in caplog.text
+    (line,) = otherwise(config(sampler="dpmpp_2m"))
+    assert line.startswith("sampler: is DPMSolverPP2M in the run, and DDIM in the pipeline; use sampler=ddim")
+    (line,) = otherwise(config(guidance="cfg_interval"))
+    assert line.startswith("guidance: is ClassifierFreeInterval in the run, and classifier-free at one")
+
+
+def test_what_a_pipeline_is_to_be_told_is_the_runs():
+    plain = config()
+    assert as_in_the_run(plain) == "num_inference_steps=50, guidance_scale=2, eta=0 (DDIM)"
+    plain["guidance"] |= {"scale": 7.5, "negative": ["blurry", "grey"]}
+    plain["sampler"] |= {"eta": 0.5}
+    assert as_in_the_run(plain) == (
+        "num_inference_steps=50, guidance_scale=7.5, negative_prompt=['blurry', 'grey'], eta=0.5 (DDIM)"
+    )
+    assert "guidance_scale=1," in as_in_the_run(config(guidance="none"))
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -22,6 +22,7 @@ from condiff.stages.stage import Artifact, Config, Runtime
 
 log = logging.getLogger(__name__)
 _SPACINGS = {"Leading": "leading", "UniformTime": "trailing"}  # grids that pipelines walk alike
+_GUIDED = ("ClassifierFree", "NoGuidance")  # as a pipeline guides
 
 
 def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
@@ -48,7 +49,9 @@ def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(out / PIPELINE)
-    log.info("as in the run: %s", _as_in_the_run(run.config))
+    for line in otherwise(run.config):
+        log.warning("%s", line)
+    log.info("as in the run: %s", as_in_the_run(run.config))
 
 
 def unsaid(cfg: Config, made: Mapping[str, Artifact]) -> Iterator[str]:
@@ -97,12 +100,7 @@ def scheduler(cfg: Config) -> DDIMScheduler:
     """
     settings = scheduler_of(cfg)
     assert settings is not None
-    grid = class_of(at(cfg, "sampler", "grid"))
-    if grid not in _SPACINGS:
-        log.warning(
-            "sampler.grid: %s is none of a pipeline's; its steps are those of sampler=ddim_leading", grid
-        )
-    spacing = _SPACINGS.get(grid, "leading")
+    spacing = _SPACINGS.get(class_of(at(cfg, "sampler", "grid")), "leading")
     return DDIMScheduler(
         **settings,
         timestep_spacing=cast(Any, spacing),
@@ -112,6 +110,22 @@ def scheduler(cfg: Config) -> DDIMScheduler:
     )
 
 
-def _as_in_the_run(cfg: Config) -> str:
-    steps, scale = argument(at(cfg, "sampler"), "steps"), argument(at(cfg, "guidance"), "scale")
-    return f"num_inference_steps={steps}, guidance_scale={1.0 if scale is None else scale:g}, eta=0 (DDIM)"
+def otherwise(cfg: Config) -> Iterator[str]:
+    """How a run samples and its pipeline does not, a sentence each."""
+    sampler, grid = class_of(at(cfg, "sampler")), class_of(at(cfg, "sampler", "grid"))
+    guidance = class_of(at(cfg, "guidance"))
+    if sampler != "DDIM":
+        yield f"sampler: is {sampler} in the run, and DDIM in the pipeline; use sampler=ddim to compare them"
+    if grid not in _SPACINGS:
+        yield f"sampler.grid: {grid} is none of a pipeline's; its steps are those of sampler=ddim_leading"
+    if guidance not in _GUIDED:
+        yield f"guidance: is {guidance} in the run, and classifier-free at one scale in the pipeline"
+
+
+def as_in_the_run(cfg: Config) -> str:
+    """What the pipeline is to be told when it is called."""
+    sampler, guidance = at(cfg, "sampler"), at(cfg, "guidance")
+    scale, eta = argument(guidance, "scale"), argument(sampler, "eta")
+    negative = f", negative_prompt={guidance['negative']!r}" if guidance.get("negative") else ""
+    steps = f"num_inference_steps={argument(sampler, 'steps')}"
+    return f"{steps}, guidance_scale={1 if scale is None else scale:g}{negative}, eta={eta or 0:g} (DDIM)"
