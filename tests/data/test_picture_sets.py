@@ -104,6 +104,7 @@ def test_a_finished_run_gives_its_samples_with_their_classes(tmp_path):
     assert found.labelled(["cat", "dog"])
     assert not found.labelled(["dog", "cat"])  # the same numbers of another study mean something else
     assert not found.labelled([])
+    assert found.captions() is None
     (stage / "samples.safetensors").unlink()
     with pytest.raises(DataError, match=r"images: .*run: its samples are no longer in the cache"):
         open_pictures(str(run), "images")

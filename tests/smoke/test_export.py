@@ -11,11 +11,11 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from safetensors.torch import load_file
 
 from condiff.config.compose import check, read_command, register
+from condiff.data.captions import captions_of
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError, DataError
 from condiff.files import read_json
 from condiff.interrupts import Interrupts
-from condiff.stages.captions import captions_of
 from condiff.stages.denoiser import load_denoiser
 from condiff.stages.driver import can_be_measured, run_study
 from condiff.stages.run_folders import artifacts_of

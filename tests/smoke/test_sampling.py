@@ -12,10 +12,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from condiff.config.compose import check
+from condiff.data.captions import captions_of
 from condiff.errors import ArtifactError, ConfigError
 from condiff.files import write_json
 from condiff.interrupts import Interrupts
-from condiff.stages.captions import captions_of
 from condiff.stages.driver import run_study
 from condiff.stages.stage import Stage
 from condiff.stages.study import STAGES

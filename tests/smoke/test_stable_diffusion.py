@@ -10,10 +10,10 @@ from choices import CONF
 from safetensors.torch import load_file
 
 from condiff.config.compose import check, read_command, register
+from condiff.data.captions import captions_of
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
 from condiff.interrupts import Interrupts
-from condiff.stages.captions import captions_of
 from condiff.stages.denoiser import load_denoiser
 from condiff.stages.driver import run_study
 from condiff.stages.given import weights_are_there

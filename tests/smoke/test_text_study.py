@@ -8,9 +8,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from condiff.config.compose import check, register
+from condiff.data.captions import captions_of
 from condiff.data.shapes import Shapes
 from condiff.errors import ConfigError
-from condiff.stages.captions import captions_of
 from condiff.stages.driver import can_be_measured
 from condiff.stages.study import STAGES
 from tests.smoke.conftest import LATENT, ROOT, TINY

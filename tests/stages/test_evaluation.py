@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from condiff.data.captions import as_bytes
 from condiff.data.shapes import Shapes
 from condiff.errors import ConfigError, DataError
 from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0Body
@@ -305,8 +307,33 @@ def test_pictures_in_a_folder_are_held_to_their_captions(folders):
     assert found["adherence_place"]["value"] == found["adherence_relation"]["value"] == 1
 
 
+def test_pictures_of_a_run_are_held_to_the_captions_that_they_were_asked_for(folders):
+    run, stage = folders / "run", folders / "stage"
+    shapes, captions = Shapes(), [None] * 6 + ["a small red circle"] * 2
+    examples = [shapes.example("held_out", i) for i in range(8)]
+    for folder in (run, stage):
+        folder.mkdir()
+    shapes.info().write(stage)
+    stored = {
+        "image": torch.from_numpy(np.stack([example.image for example in examples])).movedim(-1, 1),
+        "label": torch.tensor([example.label for example in examples]),
+        "text": torch.from_numpy(
+            as_bytes([said or str(one.text) for said, one in zip(captions, examples, strict=True)])
+        ),
+    }
+    save_file({name: part.contiguous() for name, part in stored.items()}, stage / "samples.safetensors")
+    (run / "stages.json").write_text(json.dumps({key: {"path": str(stage)} for key in ("data", "samples")}))
+    found = told(measured(folders, "run", "real", adherence=ADHERENCE))
+    assert (found["adherence"]["n"], found["adherence"]["value"]) == (8, 6 / 8)
+    # a red circle is in no training picture, as is one thing of every other held-out one
+    assert (found["adherence_unseen"]["n"], found["adherence_unseen"]["value"]) == (5, 3 / 5)
+    assert (found["adherence_seen"]["n"], found["adherence_seen"]["value"]) == (3, 1)
+
+
 def test_without_captions_nothing_is_held_to_them(folders):
-    with pytest.raises(ConfigError, match=r"adherence needs captions \(metadata.jsonl beside the pictures\)"):
+    with pytest.raises(
+        ConfigError, match=r"adherence needs captions \(metadata.jsonl beside the pictures, or a"
+    ):
         measured(folders, "fake", "real", adherence=ADHERENCE)
 
 

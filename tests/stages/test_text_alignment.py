@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from condiff.data.captions import as_bytes
 from condiff.data.dataset import ShardDataset
 from condiff.data.prepare import prepare
 from condiff.data.shapes import Shapes
@@ -15,7 +16,6 @@ from condiff.errors import ConfigError
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.text_alignment import TextAlignment
 from condiff.stages import metrics as stage
-from condiff.stages.captions import as_bytes
 from condiff.stages.evaluation import measure as evaluate
 from condiff.stages.metrics import measure, take_in_real
 from condiff.stages.stage import PICTURES_MADE, Artifact, Runtime

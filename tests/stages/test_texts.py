@@ -10,12 +10,12 @@ from condiff.conditioners.label import ClassLabel
 from condiff.conditioners.several import Several
 from condiff.conditioners.text import Text
 from condiff.data.batches import Batches
+from condiff.data.captions import as_bytes, captions_of
 from condiff.data.dataset import ShardDataset
 from condiff.data.prepare import prepare
 from condiff.data.shapes import Shapes
 from condiff.stages import texts
 from condiff.stages.asked import asked, condition_of
-from condiff.stages.captions import as_bytes, captions_of
 from condiff.stages.stage import Artifact, Runtime
 from tests.conditioners.test_text import Spelt, letters
 

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from condiff.data.captions import TEXT, captions_of
 from condiff.data.image_folder import folder_captions
 from condiff.data.memo import in_order
 from condiff.data.npz_members import Images, Labels
@@ -28,6 +29,7 @@ class PictureSet(ABC):
     count: int
     where: str  # for a report
     names: list[str] | None = None  # of the pictures, without extension and in order, where they have any
+    unseen: Sequence[str] = ()  # what their captions may be about and no training picture shows, where known
 
     def uniform(self) -> bool:
         """Whether all have one size and number of channels, as far as can be told without decoding them."""
@@ -167,21 +169,27 @@ class Npz(PictureSet):
 
 
 class Samples(PictureSet):
-    """What a run has drawn, with the classes that it asked for: those of its own data, by ``class_names``."""
+    """What a run has drawn, with what it asked for: captions, or classes of its own data."""
 
-    def __init__(self, run: Path, path: Path, class_names: list[str], which: str = "image") -> None:
-        self.run, self.path, self.class_names, self.which = run, path, class_names, which
+    def __init__(self, run: Path, path: Path, data: DataInfo, which: str = "image") -> None:
+        self.run, self.path, self.data, self.which = run, path, data, which
+        self.unseen = data.unseen
         self.where = str(run) if which == "image" else f"{run}, {which}s"
         with safe_open(path, "pt") as stored:
             self.count = stored.get_slice(which).get_shape()[0]
 
     def labelled(self, classes: Sequence[str]) -> bool:
-        return bool(classes) and self.class_names == [*classes]
+        return bool(classes) and self.data.class_names == [*classes]
+
+    def captions(self) -> list[str] | None:
+        with safe_open(self.path, "pt") as stored:
+            there = TEXT in stored.keys()  # noqa: SIM118
+            return captions_of({TEXT: stored.get_tensor(TEXT)} if there else {})
 
     def beside(self) -> dict[str, PictureSet]:
         with safe_open(self.path, "pt") as stored:
             there = [which for which in ("source", "target") if which in stored.keys()]  # noqa: SIM118
-        return {f"{which}s": Samples(self.run, self.path, self.class_names, which) for which in there}
+        return {f"{which}s": Samples(self.run, self.path, self.data, which) for which in there}
 
     def batches(self, most: int) -> Iterator[Pictures]:
         with safe_open(self.path, "pt") as stored:
@@ -199,9 +207,9 @@ def _of_run(folder: Path) -> PictureSet:
     """The samples that a run folder tells of."""
     try:
         stages = read_json(folder / "stages.json")
-        classes = DataInfo.read(Path(stages["data"]["path"])).class_names
+        data = DataInfo.read(Path(stages["data"]["path"]))
         made = stages["samples"] if "samples" in stages else stages["reconstructions"]
-        return Samples(folder, Path(made["path"]) / "samples.safetensors", classes)
+        return Samples(folder, Path(made["path"]) / "samples.safetensors", data)
     except KeyError as error:
         raise DataError(f"{folder} is a run without samples") from error
     except (OSError, ValueError, TypeError, SafetensorError, ArtifactError) as error:

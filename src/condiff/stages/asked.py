@@ -9,11 +9,11 @@ from torch import Tensor
 
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
+from condiff.data.captions import TEXT, as_bytes, captions_of
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.guidance import Guidance
-from condiff.stages.captions import TEXT, as_bytes, captions_of
 from condiff.stages.stage import Artifact, Config
 
 NEGATIVE = "negative"  # of a guidance: in the place of "not asked for", whatever its rule

@@ -12,12 +12,12 @@ from safetensors.numpy import load_file
 from condiff.config.nodes import class_of
 from condiff.config.origins import FROM, NEGATIVE
 from condiff.config.text_rules import reads_label
+from condiff.data.captions import captions_of
 from condiff.data.source import DataInfo
 from condiff.files import copy_whole, written_whole
 from condiff.reports.captioned import captioned
 from condiff.reports.redact import redact
 from condiff.reports.report import Figure, Panel, Report
-from condiff.stages.captions import captions_of
 from condiff.stages.environment import environment
 from condiff.stages.report import ANSWER, guided, joined, row, samples_panels
 from condiff.stages.stage import PICTURES_MADE, Artifact

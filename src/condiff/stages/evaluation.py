@@ -49,7 +49,7 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
     for name, metric in metrics.items():
         if metric.needs_text and captions is not None:  # without any it was not served
             with told_of(name):
-                metric.tell(captions)
+                metric.tell(captions, images.unseen)
     for side, pictures in {"samples": images, **beside}.items():
         take_in(metrics, {side: partial(shown, pictures, classes, device(runtime))})
     entries = {
@@ -135,7 +135,7 @@ def _served(
     lacking = {
         name: [f"{side} pictures{_HINTS.get(side, '')}" for side in sorted({*metric.sides} - there)]
         + (
-            ["captions (metadata.jsonl beside the pictures)"]
+            ["captions (metadata.jsonl beside the pictures, or a run of a study of text)"]
             if metric.needs_text and "captions" not in there
             else []
         )

@@ -16,13 +16,13 @@ from condiff.callbacks.ranks import Alone, Ranks
 from condiff.config.build import build
 from condiff.config.needed_stages import JUDGED
 from condiff.config.signatures import signature_of
+from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import SPLITS, DataInfo
 from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.files import digest, write_json, written_whole
 from condiff.progress import track
-from condiff.stages.captions import captions_of
 from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from condiff.config.nodes import argument, attribute, class_of
 from condiff.config.text_rules import reads_text
+from condiff.data.captions import captions_of
 from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.files import read_json
@@ -19,7 +20,6 @@ from condiff.reports.checked import CHECKED, check_told
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
-from condiff.stages.captions import captions_of
 from condiff.stages.environment import environment
 from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from condiff.data.captions import TEXT, captions_of
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError
 from condiff.reports.captioned import EMPTY
 from condiff.reports.comparison import Comparison, Pictures, evenly
 from condiff.reports.runs import SEED, Run
-from condiff.stages.captions import TEXT, captions_of
 from condiff.stages.run_folders import samples_of
 
 ROWS = 10  # samples of each setting
