@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from condiff.config.build import build
 from condiff.config.compose import Command, read_command
 from condiff.config.origins import draws, takes
-from condiff.data.source import DataInfo
+from condiff.data.source import DataInfo, Source
 from condiff.errors import told
 from condiff.files import digest
 from condiff.interrupts import Interrupted, Interrupts
@@ -26,6 +26,7 @@ from condiff.stages.driver import base_fits, can_be_measured, command_line, fits
 from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
+from condiff.stages.readable import captions_can_be_read
 from condiff.stages.study import STAGES
 from condiff.stages.taken import data_of_base, refuse_drawing
 from condiff.sweeps.searching import refuse_search
@@ -35,6 +36,7 @@ CONF = Path(__file__).parent / "conf"
 INTERRUPTS = Interrupts()
 # Parts of a config on which no rehearsal of its sampling depends.
 NOT_REHEARSED = ("name", "question", "seed", "num_samples", "checkpoint", "metrics", "runtime", "logger")
+LookedAt = dict[str, tuple[Source, DataInfo]]
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -61,7 +63,7 @@ def preflight(command: Command) -> None:
     if command.search is not None:
         refuse_search(command.search, command.runs)
     checked = []
-    looked_at: dict[str, DataInfo] = {}
+    looked_at: LookedAt = {}
     for cfg in [run.cfg for run in command.runs]:
         if draws(cfg):
             refuse_drawing(cfg)
@@ -71,14 +73,15 @@ def preflight(command: Command) -> None:
         if not str(command.launcher.get("_target_")).endswith((".Slurm", ".Ray")):  # jobs run elsewhere
             check_devices(cfg["runtime"])
         is_made = "data" in cfg["stages"] and not takes(cfg)
-        info = data_of(cfg, looked_at) if is_made else None
-        if info is not None:
+        source, info = data_of(cfg, looked_at) if is_made else (None, None)
+        if source is not None and info is not None:
             fits(cfg, info)
+            captions_can_be_read(cfg, source)
             base = data_of_base(cfg)
             if base is not None:
                 base_fits(cfg, info, base)
             if "base_data" in cfg["stages"]:
-                base_fits(cfg, info, data_of(cfg, looked_at, "base_data"))
+                base_fits(cfg, info, data_of(cfg, looked_at, "base_data")[1])
         checked.append((cfg, info))
     built: set[str] = set()
     rehearsed: set[str] = set()
@@ -90,13 +93,13 @@ def preflight(command: Command) -> None:
             rehearsed.add(way)
 
 
-def data_of(cfg: Mapping[str, Any], looked_at: dict[str, DataInfo], place: str = "data") -> DataInfo:
-    """What is known of a run's data once they are checked: the first time, where runs share them."""
+def data_of(cfg: Mapping[str, Any], looked_at: LookedAt, place: str = "data") -> tuple[Source, DataInfo]:
+    """A run's data and what is known of them, checked the first time where runs share them."""
     key = digest([cfg[place], cfg["runtime"]["cache"]])
     if key not in looked_at:
         source = build(cfg[place], place)
         source.check(Path(cfg["runtime"]["cache"]) / "fingerprints")
-        looked_at[key] = source.info()
+        looked_at[key] = source, source.info()
     return looked_at[key]
 
 

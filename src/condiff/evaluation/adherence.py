@@ -30,6 +30,7 @@ class Adherence(EachSample):
     """
 
     needs_text = True
+    needs_shapes: ClassVar[bool] = True  # captions of ``scenes``, and no others
     one_size = True  # pictures of several sizes do not come in the order of their captions
     higher_is_better = True
     part_names: ClassVar = (
