@@ -4,8 +4,11 @@ import pytest
 from choices import CONF
 
 from condiff.config.compose import check
+from condiff.config.kinds import wrong_kinds
 from condiff.errors import ConfigError
+from condiff.stages.given import weights_are_there
 from condiff.stages.study import STAGES
+from tests.config.nodes import of as node
 
 TEXT = ("experiment=cfg_latent_text", "logger.wandb=off")
 LABEL = ("experiment=cfg_latent", "logger.wandb=off")
@@ -30,6 +33,19 @@ def test_a_condition_of_captions_brings_the_stage_that_encodes_them():
     assert "texts" not in of(*LABEL)["stages"]
     (line,) = told(*LABEL, "stages=[data,texts,autoencoder,latents,denoiser,samples,metrics]")
     assert line.startswith("stages: texts has no captions to encode where conditioner is ClassLabel")
+
+
+def test_two_encoders_of_a_caption_are_dropped_each_for_itself_and_missed_under_their_own_keys():
+    folders = [f"conditioner.parts.{name}.encoder.path=/gone/{name}" for name in ("clip", "t5")]
+    cfg = of(*TEXT, "conditioner=text_clip_t5", *folders, "method.drop_condition=0.464")
+    assert cfg["conditioner"]["dropout"] == "independent"
+    assert "texts" in cfg["stages"]
+    with pytest.raises(ConfigError) as missing:
+        weights_are_there(cfg)
+    assert [line.partition(": /gone/")[::2] for line in missing.value.lines] == [
+        (f"conditioner.parts.{name}.encoder", f"{name} is no folder of a model: it has no config.json")
+        for name in ("clip", "t5")
+    ]
 
 
 def test_text_needs_a_network_that_attends_to_it():
@@ -97,3 +113,12 @@ def test_a_negative_text_is_a_key_of_every_guidance_and_is_no_part_of_one_that_h
         assert "negative" not in of(*TEXT, f"guidance={rule}")["guidance"]
     assert of(*TEXT, "guidance.negative=[red,blue]")["guidance"]["negative"] == ["red", "blue"]
     assert "negative" not in of(*TEXT, "guidance.negative=null")["guidance"]
+
+
+def test_the_parts_of_a_condition_are_conditioners_whatever_their_names():
+    text, judge = node("conditioners.text", "Text"), node("evaluation.judge", "Judge")
+    parts = {"clip": text, "judge": text, "text": judge}
+    assert list(wrong_kinds({"conditioner": node("conditioners.several", "Several", parts=parts)})) == [
+        "conditioner.parts.text._target_: must be a class of condiff.conditioners, got"
+        " condiff.evaluation.judge.Judge"
+    ]

@@ -43,6 +43,7 @@ _ROOMS = {
     "network": "condiff.networks.",
     "judge.network": "condiff.evaluation.",
 }
+_PART = re.compile(r".*\.parts\.[^.]+")  # of several conditioners, under a name that is the user's
 _GUIDANCE = {"guidance", "inner", "links"}  # a protocol: known by the constant that each must have
 
 
@@ -51,7 +52,7 @@ def wrong_kinds(cfg: Mapping[str, Any]) -> Iterator[str]:
         target = str(node["_target_"])
         words = re.sub(r"\[\d+\]", "", path)
         try:
-            wanted = _wanted(target, words if words in {*_BASES, *_ROOMS} else words.rpartition(".")[2])
+            wanted = _wanted(target, _key(words))
         except (TargetError, ValueError):
             continue  # has its own line
         if wanted is not None:
@@ -68,6 +69,13 @@ def objects(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield path, node
         for key, item in node.items():
             yield from objects(item, f"{path}.{key}" if path else str(key))
+
+
+def _key(path: str) -> str:
+    """What says which kind belongs there."""
+    if path in {*_BASES, *_ROOMS}:
+        return path
+    return "conditioner" if _PART.fullmatch(path) else path.rpartition(".")[2]
 
 
 def _wanted(target: str, key: str) -> str | None:
