@@ -3,6 +3,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -137,6 +138,8 @@ def test_metrics_stand_beside_the_floor_of_real_data():
 def test_guidance_is_told_in_both_conventions():
     assert Guided("ClassifierFree", [Scale([1.1])]).strength() == "s = 1.1, w = s − 1 = 0.1"
     assert "s = 2, w = s − 1 = 1" in Page(render(report())).text
+    led = replace(report(), guidance=Guided("ClassifierFree", [Scale([2.0])], ["<b>", "grey"]))
+    assert "away from '<b>', 'grey'" in Page(render(led)).text
     assert (Guided("Unguided").shown(), Guided("Unguided").strength()) == ("–", "")
 
 

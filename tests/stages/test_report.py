@@ -46,6 +46,17 @@ def test_a_report_tells_the_scales_of_all_rules_of_a_chain_in_their_order():
     assert told.strength() == "text scale 7.5; image scale 1.5; s = 1 to 3 (linear), w = s − 1 = 0 to 2"
 
 
+def test_words_that_samples_are_led_away_from_are_told_beside_the_scale():
+    def led_away(negative):
+        return report.guided({**CHOICES["cfg"], "negative": negative}).led_away()
+
+    assert report.guided(CHOICES["cfg"]).led_away() == led_away("") == ""
+    assert led_away("on black") == "away from 'on black'"
+    assert led_away([*"abcdefg"]) == "away from 'a', 'b', 'c', 'd', 'e' and 2 more"
+    told = report.guided({**CHOICES["cfg"], "negative": "grey"})
+    assert (told.strength(), told.shown()) == ("s = 2, w = s − 1 = 1", "2")
+
+
 def test_a_falling_scale_is_told_from_its_start_and_a_scale_by_default_too():
     falling = {**CHOICES["cfg_linear"]["schedule"], "start": 4.0, "end": 0.5}
     told = report.guided({**CHOICES["cfg_linear"], "schedule": falling})

@@ -121,7 +121,7 @@ def _facts(report: Report) -> str:
     guidance = report.guidance
     if guidance is None:
         return f'<dl class="facts">\n{"".join(facts)}</dl>' if facts else ""
-    first = fact("guidance scale", guidance.shown(), guidance.name, guidance.strength())
+    first = fact("guidance scale", guidance.shown(), guidance.name, guidance.strength(), guidance.led_away())
     return f'<dl class="facts">\n{first}\n{"".join(facts)}</dl>'
 
 

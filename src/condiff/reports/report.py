@@ -8,6 +8,8 @@ from PIL.Image import Image
 
 from condiff.reports.curves import Curve
 
+_WORDS = 5  # negative texts that a page names
+
 
 class Metric(TypedDict):
     """One entry of metrics.json; ``NAME_floor`` is what real data reaches under the protocol of ``NAME``."""
@@ -74,10 +76,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class Guided:
-    """The guidance of a study, by its classes and their scales, in the order in which they are applied."""
+    """The guidance of a study, by its classes and their scales, in the order in which they are applied.
+
+    negative: words that samples are led away from, one for all or several in turn.
+    """
 
     name: str
     scales: Sequence[Scale] = ()
+    negative: Sequence[str] = ()
 
     def shown(self) -> str:
         return "; ".join(scale.shown() for scale in self.scales) or "–"
@@ -85,6 +91,12 @@ class Guided:
     def strength(self) -> str:
         """Empty without a scale."""
         return "; ".join(scale.strength() for scale in self.scales)
+
+    def led_away(self) -> str:
+        """Empty without such words; of many the first few."""
+        first, more = self.negative[:_WORDS], len(self.negative) - _WORDS
+        words = ", ".join(map(repr, first)) + (f" and {more} more" if more > 0 else "")
+        return f"away from {words}" if words else ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from condiff.config.nodes import argument, attribute, class_of
+from condiff.config.origins import NEGATIVE
 from condiff.config.text_rules import reads_text
 from condiff.data.captions import captions_of
 from condiff.data.shards import Shards
@@ -113,14 +115,19 @@ def metrics_in(done: Mapping[str, Artifact]) -> dict[str, Any]:
 
 
 def guided(node: Mapping[str, Any]) -> Guided:
-    """The rule with its scales, and the rules inside it with theirs."""
-    links = [guided(link) for link in node.get("links", [])]
+    """The rule with its scales, the rules inside it with theirs, and the words that it leads away from."""
+    negative = node.get(NEGATIVE) or []
+    return replace(_rule(node), negative=[negative] if isinstance(negative, str) else negative)
+
+
+def _rule(node: Mapping[str, Any]) -> Guided:
+    links = [_rule(link) for link in node.get("links", [])]
     if links:
         return Guided(
             ", then ".join(link.name for link in links), [scale for link in links for scale in link.scales]
         )
     if node.get("inner"):
-        inner = guided(node["inner"])
+        inner = _rule(node["inner"])
         return Guided(f"{class_of(node)} of {inner.name}", [*_scales(node), *inner.scales])
     return Guided(class_of(node), _scales(node))
 

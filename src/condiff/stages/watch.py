@@ -107,10 +107,10 @@ class Pictures:
             found = drawn(cfg, self.done, (averaged, conditioner, shape), self.place)
             return _sheet(found["image"][found["label"].argsort(stable=True)], COLUMNS)
 
-        rule = guided(guidance)
+        rule, sampler = guided(guidance), class_of(self.cfg["sampler"])
         caption = (
             f"The first samples with the averaged weights so far, always from the same noise:"
-            f" {', '.join(filter(None, [rule.name, rule.strength(), class_of(self.cfg['sampler'])]))},"
+            f" {', '.join(filter(None, [rule.name, rule.strength(), rule.led_away(), sampler]))},"
             " as in the study that trained this denoiser."
         )
         return Drawing(look, caption, self.every)
