@@ -23,6 +23,7 @@ from condiff.errors import told
 from condiff.files import digest
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages.driver import base_fits, can_be_measured, command_line, fits, rehearse_if_new, run_study
+from condiff.stages.finished_adapters import adapters_are_there
 from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
@@ -69,6 +70,7 @@ def preflight(command: Command) -> None:
             refuse_drawing(cfg)
         else:
             weights_are_there(cfg)
+        adapters_are_there(cfg)
         chosen_loggers(cfg["logger"])  # none of them begins, but one may not be installed
         if not str(command.launcher.get("_target_")).endswith((".Slurm", ".Ray")):  # jobs run elsewhere
             check_devices(cfg["runtime"])

@@ -7,7 +7,12 @@ import pytest
 import yaml
 from choices import CONF
 
-from condiff.config.adapter_rules import adapter_is_used, base_is_trained_on_its_data
+from condiff.config.adapter_rules import (
+    adapter_is_used,
+    base_is_trained_on_its_data,
+    finished_adapters_are_named,
+    with_scale,
+)
 from condiff.config.compose import check
 from condiff.config.kinds import wrong_kinds
 from condiff.config.validate import check_object
@@ -163,3 +168,34 @@ def test_pictures_of_an_adapted_run_are_drawn_at_any_scale_and_nothing_else_of_i
     assert cfg["stages"] == ["data", "denoiser", "adapter", "samples"]
     (line,) = told("task=sample", "from=adapted", "adapter.tuning.rank=2")
     assert line.startswith("adapter.tuning.rank=2: has no effect on task=sample, which trains nothing")
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ("a.safetensors", ("a.safetensors", 1.0)),
+        ("a.safetensors:0.7", ("a.safetensors", 0.7)),
+        ("run:-1", ("run", -1.0)),
+        ("C:/a.safetensors", ("C:/a.safetensors", 1.0)),
+    ],
+)
+def test_what_follows_a_colon_is_the_scale_of_an_adapter(entry, found):
+    assert with_scale(entry) == found
+
+
+@pytest.mark.parametrize(
+    ("entries", "line"),
+    [
+        (["a:nan"], "adapters[0]: the scale must be finite, got nan; give FILE or FILE:SCALE"),
+        (["a", ":0.5"], "adapters[1]: must be FILE or FILE:SCALE, got ':0.5'"),
+    ],
+)
+def test_what_names_no_adapter_is_refused(entries, line):
+    assert [*finished_adapters_are_named({"stages": STAGED, "adapters": entries})] == [line]
+    (said,) = finished_adapters_are_named({"stages": ["data"], "adapters": ["a"]})
+    assert said == "adapters: has no effect here, where nothing is sampled; leave it out, got ['a']"
+
+
+def test_adapters_are_named_on_the_command_line(runs):
+    drawn = checked("task=sample", "from=latent", "adapters=[a.safetensors:0.7,b/c]")
+    assert drawn["adapters"] == ["a.safetensors:0.7", "b/c"]

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from condiff.adapters.tensor_files import read_names
 from condiff.config.compose import check, register
 from condiff.interrupts import Interrupts
-from condiff.stages.adapted import FILE
 from condiff.stages.driver import run_study
+from condiff.stages.finished_adapters import FILE
 from condiff.stages.study import STAGES
 from tests.smoke.conftest import LATENT, ROOT, TINY
 

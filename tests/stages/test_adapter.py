@@ -7,6 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from condiff.adapters.formats import export, load
+from condiff.adapters.low_rank import base_of
 from condiff.adapters.tensor_files import read_tensors
 from condiff.conditioners.label import ClassLabel
 from condiff.data.digits import Digits
@@ -15,9 +17,10 @@ from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, ConfigError
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages import adapter, rehearsal
-from condiff.stages.adapted import FILE, adapted
+from condiff.stages.adapted import adapted
 from condiff.stages.adapter import TRAINS
 from condiff.stages.denoiser import build_conditioner, built_network, load_denoiser
+from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
 from condiff.stages.stage import LOG, Artifact, Runtime
 
 STEPS = 6
@@ -50,7 +53,7 @@ def config(tuning=None, scale=1.0):
         "trainer": of("methods.settings", "Training", steps=STEPS, batch_size=8, clip=1.0, ema_decay=0.9),
         "trigger": ["an eight"],
     }
-    return {"seed": 0, "objective": BASE["objective"], "adapter": {**own, "scale": scale}}
+    return {"seed": 0, "objective": BASE["objective"], "adapter": {**own, "scale": scale}, "adapters": None}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,7 @@ def test_at_scale_0_it_is_the_base_and_after_any_scale_it_is_again(inputs, whole
 
 def test_without_an_adapter_nothing_happens(inputs):
     own = load_denoiser(inputs["denoiser"], inputs["data"])
-    with adapted({}, inputs, own):
+    with adapted({"adapters": None}, inputs, own):
         assert all(torch.equal(value, own[0].network.state_dict()[n]) for n, value in weights(inputs).items())
 
 
@@ -180,3 +183,37 @@ def test_names_of_no_layer_are_refused_before_and_when_it_is_trained(inputs, tmp
     with pytest.raises(ConfigError, match=r"adapter\.tuning\.names: 'q_proj' is the end of none of the"):
         rehearsal.rehearse(study, DataInfo.read(inputs["data"].path))
     rehearsal.rehearse({**study, **config()}, DataInfo.read(inputs["data"].path))
+
+
+def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inputs, whole, tmp_path):
+    """Twice the file of another format and minus the run's own: what is left is one of it."""
+    own = load_denoiser(inputs["denoiser"], inputs["data"])
+    path, base = tmp_path / "other.safetensors", base_of(own[0].network)
+    export(load(whole.path / FILE, base), path, base, "kohya")
+    (tmp_path / "run").mkdir()
+    left = {"adapter": {"key": whole.key, "path": str(whole.path)}}
+    (whole.path / "manifest.json").write_text("{}")
+    for name, value in {"stages": left, "metrics": {}, "config": {}}.items():
+        (tmp_path / "run" / f"{name}.{'yaml' if name == 'config' else 'json'}").write_text(json.dumps(value))
+    with adapted(config(), {**inputs, "adapter": whole}, own):
+        wanted = weights(inputs)
+    cfg = {**config(), "adapters": [f"{path}:2", f"{tmp_path / 'run'}:-1", f"{whole.path / FILE}:-1"]}
+    assert [(place.name, scale) for place, scale in finished(cfg)][:2] == [(path.name, 2.0), (FILE, -1.0)]
+    adapters_are_there(cfg)
+    with adapted(cfg, {**inputs, "adapter": whole}, own):
+        for name, value in weights(inputs).items():
+            torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
+    assert of_samples(cfg, tmp_path) != of_samples({"adapters": [str(path)]}, tmp_path)
+    assert of_samples({"adapters": None}, tmp_path) is None
+
+
+def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"adapters\[0\]: nowhere does not exist; give a file of"):
+        adapters_are_there({"adapters": ["nowhere:0.5"]})
+    save_file({"weight": torch.ones(1)}, tmp_path / "none.safetensors")
+    own = load_denoiser(inputs["denoiser"], inputs["data"])
+    with (
+        pytest.raises(ArtifactError, match=r"adapters: .*none\.safetensors: none of its 1 keys is of a LoRA"),
+        adapted({"adapters": [str(tmp_path / "none.safetensors")]}, inputs, own),
+    ):
+        pass

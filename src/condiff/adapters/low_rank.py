@@ -77,14 +77,7 @@ class LowRank(Tuning):
         diffusers_file.write(path, adapter, Base.of({PART: inside(network)}))
 
     def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
-        own = inside(network)
-        adapter = diffusers_file.read(path, Base.of({PART: own}, {PART: digest_of(own)}))
-        weights = {id(weight): name for name, weight in network.named_parameters()}
-        found = {}
-        for name, layer in adapter.parts()[PART].items():
-            weight = own.get_parameter(f"{name}.weight")
-            found[weights[id(weight)]] = layer.change(weight.detach().float().cpu()).float()
-        return found
+        return added(diffusers_file.read(path, base_of(network)), network)
 
     def chosen(self, network: nn.Module) -> list[str]:
         """The names of the layers that are adapted; ValueError where an end of a name is of none of them."""
@@ -105,6 +98,21 @@ class LowRank(Tuning):
             f"adapter.tuning.names: {end!r} is the end of none of the {len(known)} {kinds} layers of {what};"
             f" theirs are {', '.join(last)}, or use adapter=linear"
         )
+
+
+def base_of(network: nn.Module) -> Base:
+    """What an adapter of a backbone stands on, with its digest."""
+    own = inside(network)
+    return Base.of({PART: own}, {PART: digest_of(own)})
+
+
+def added(adapter: Adapter, network: nn.Module) -> dict[str, Tensor]:
+    """What an adapter adds to each parameter of a backbone that it fits, in float32."""
+    weights, found = {id(weight): name for name, weight in network.named_parameters()}, {}
+    for name, layer in adapter.parts()[PART].items():
+        weight = inside(network).get_parameter(f"{name}.weight")
+        found[weights[id(weight)]] = layer.change(weight.detach().float().cpu()).float()
+    return found
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """What an adapter asks of the study around it."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,33 @@ def without_stray_settings(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], list
         return dict(cfg), []
     lines = [f"adapter.{key}: has no effect without an adapter; {_CHOOSE}, or leave it out" for key in own]
     return {**cfg, "adapter": None}, lines
+
+
+def with_scale(entry: str) -> tuple[str, float]:
+    """The place and the scale in FILE:SCALE; FILE alone is at 1. ValueError of a scale that is not finite."""
+    place, colon, last = entry.rpartition(":")
+    try:
+        scale = float(last) if colon else 1.0
+    except ValueError:
+        return entry, 1.0  # a colon of its name
+    if not math.isfinite(scale):
+        raise ValueError(f"the scale must be finite, got {last}")
+    return (place, scale) if colon else (entry, scale)
+
+
+def finished_adapters_are_named(cfg: Config) -> Iterator[str]:
+    """Those that samples are drawn with, each at a scale."""
+    given = words(cfg.get("adapters"))
+    if given and "samples" not in words(cfg.get("stages")):
+        yield f"adapters: has no effect here, where nothing is sampled; leave it out, got {given}"
+    for place, entry in enumerate(given):
+        try:
+            named = with_scale(entry)[0].strip()
+        except ValueError as error:
+            yield f"adapters[{place}]: {error}; give FILE or FILE:SCALE"
+        else:
+            if not named:
+                yield f"adapters[{place}]: must be FILE or FILE:SCALE, got {entry!r}"
 
 
 def adapter_is_used(cfg: Config) -> Iterator[str]:

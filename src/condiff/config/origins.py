@@ -31,7 +31,19 @@ _OWN = frozenset(
 )
 # Of its stages those that samples are drawn with; a second model comes with the guidance that asks for it.
 _TAKEN = ("data", "texts", "autoencoder", "latents", "base_latents", _DENOISER, "adapter")
-_HEARD = (FROM, "text", "label", NEGATIVE, "n", "seed", "guidance", "sampler", "checkpoint", SCALE)
+_HEARD = (
+    FROM,
+    "text",
+    "label",
+    NEGATIVE,
+    "n",
+    "seed",
+    "guidance",
+    "sampler",
+    "checkpoint",
+    "adapters",
+    SCALE,
+)
 # Of a base, the parts of its config that say what it is, and its stages that an adapter's study takes.
 _OF_BASE = ("conditioner", "process", "objective", "network", "method", "optimizer", "trainer", "autoencoder")
 TAKEN_OF_BASE = {"autoencoder": "autoencoder", "base_latents": "latents", _DENOISER: _DENOISER}

@@ -7,7 +7,11 @@ names both keys. Facts about a class come from its source, so no rule imports to
 import re
 from collections.abc import Callable, Collection, Iterator
 
-from condiff.config.adapter_rules import adapter_is_used, base_is_trained_on_its_data
+from condiff.config.adapter_rules import (
+    adapter_is_used,
+    base_is_trained_on_its_data,
+    finished_adapters_are_named,
+)
 from condiff.config.device_rules import devices_have_work
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
@@ -266,6 +270,7 @@ RULES: tuple[Rule, ...] = (
     what_weighs_a_distance_has_one,
     adapter_is_used,
     base_is_trained_on_its_data,
+    finished_adapters_are_named,
     one_thing_is_measured,
     adversary_begins,
     codebooks_are_trained,

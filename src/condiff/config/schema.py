@@ -147,6 +147,7 @@ class Run:
     trainer: Wired | None = None
     weaker: Weaker | None = None
     adapter: Adaptation | None = None
+    adapters: list[str] | None = None  # finished ones to draw with: files or runs, each with :SCALE or at 1
     base: str | None = None  # the finished run whose denoiser is adapted; null: it is trained here
     base_data: Wired | None = None  # what the base of the adapter is trained on; null: data
     classifier: Model | None = None

@@ -1,40 +1,46 @@
-"""A denoiser together with its adapter, at any scale; no peft."""
+"""A denoiser together with adapters, at any scales; no peft."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 from torch import Tensor
 
+from condiff.adapters.formats import load
+from condiff.adapters.low_rank import added, base_of
 from condiff.adapters.tuning import merged
 from condiff.config.build import build
 from condiff.errors import ArtifactError
 from condiff.stages.denoiser import Trained, load_denoiser
+from condiff.stages.finished_adapters import ADAPTER, FILE, finished
 from condiff.stages.stage import KEPT, Artifact, Config
 
-FILE = "adapter.safetensors"
+Changes = dict[str, Tensor]  # what is added to each parameter of a denoiser's network
 
 
 @contextmanager
 def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> Iterator[None]:
-    """The denoiser with the study's adapter, if it has one, at ``adapter.scale``; after it as it was."""
-    scale = cfg["adapter"]["scale"] if "adapter" in inputs else 0
-    if not scale:
-        yield
-        return
-    changes = _changes(inputs["adapter"], inputs["denoiser"], inputs["data"], inputs.get("texts"))
-    with merged(trained[0].network, [(changes, scale)]):
+    """The denoiser with the study's adapter, if it has one, and with those it names; after it as it was."""
+    network, used = trained[0].network, []
+    scale = cfg["adapter"]["scale"] if ADAPTER in inputs else 0
+    if scale:
+        base = inputs["denoiser"], inputs["data"], inputs.get("texts")
+        used.append((_trained(inputs[ADAPTER], *base), scale))
+    try:
+        used += [(added(load(path, base_of(network)), network), scale) for path, scale in finished(cfg)]
+    except ValueError as error:
+        raise ArtifactError(f"adapters: {error}") from error
+    with merged(network, used):
         yield
 
 
 @lru_cache(KEPT)
-def _changes(
-    adapter: Artifact, denoiser: Artifact, data: Artifact, texts: Artifact | None
-) -> dict[str, Tensor]:
-    """What it adds to each parameter of the denoiser."""
+def _trained(adapter: Artifact, denoiser: Artifact, data: Artifact, texts: Artifact | None) -> Changes:
     network = load_denoiser(denoiser, data, texts)[0].network
     tuning = build(adapter.manifest["config"]["adapter"]["tuning"], "adapter.tuning")
+    path: Path = adapter.path / FILE
     try:
-        return tuning.changes(adapter.path / FILE, network)
+        return tuning.changes(path, network)
     except ValueError as error:
         raise ArtifactError(str(error)) from error

@@ -16,8 +16,8 @@ from condiff.data.dataset import ShardDataset
 from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.methods.adaptation import Adaptation
-from condiff.stages.adapted import FILE
 from condiff.stages.denoiser import Trained, read_denoiser
+from condiff.stages.finished_adapters import FILE
 from condiff.stages.latents import load_space
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import fit
