@@ -22,14 +22,14 @@ from condiff.data.source import DataInfo, Source
 from condiff.errors import told
 from condiff.files import digest
 from condiff.interrupts import Interrupted, Interrupts
-from condiff.stages.driver import base_fits, can_be_measured, command_line, fits, rehearse_if_new, run_study
+from condiff.stages.driver import can_be_measured, command_line, fits, rehearse_if_new, run_study
 from condiff.stages.finished_adapters import adapters_are_there
 from condiff.stages.given import weights_are_there
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
 from condiff.stages.readable import captions_can_be_read
 from condiff.stages.study import STAGES
-from condiff.stages.taken import data_of_base, refuse_drawing
+from condiff.stages.taken import base_fits, data_of_base, refuse_drawing
 from condiff.sweeps.searching import refuse_search
 from condiff.sweeps.sweep import launcher_of, run_sweep
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from condiff.adapters.formats import export, load
+from condiff.adapters.formats import detect, export, load
 from condiff.adapters.low_rank import base_of
 from condiff.adapters.tensor_files import read_tensors
 from condiff.conditioners.label import ClassLabel
@@ -20,6 +20,7 @@ from condiff.stages import adapter, rehearsal
 from condiff.stages.adapted import adapted
 from condiff.stages.adapter import TRAINS
 from condiff.stages.denoiser import build_conditioner, built_network, load_denoiser
+from condiff.stages.exported_adapter import PLACES, leave_adapter
 from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
 from condiff.stages.stage import LOG, Artifact, Runtime
 
@@ -217,3 +218,23 @@ def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_
         adapted({"adapters": [str(tmp_path / "none.safetensors")]}, inputs, own),
     ):
         pass
+
+
+def test_an_adapter_is_exported_in_every_format_and_comes_back_the_same(inputs, whole, tmp_path):
+    leave_adapter("run", {**inputs, "adapter": whole}, tmp_path)
+    base = base_of(load_denoiser(inputs["denoiser"], inputs["data"])[0].network)
+    wanted = load(whole.path / FILE, base)
+    assert {place.name for place in tmp_path.iterdir()} == {*PLACES.values()}
+    for name, place in PLACES.items():
+        found = load(tmp_path / place, base)
+        assert detect(tmp_path / place) == name
+        assert (found.base, found.trigger) == (wanted.base, ("an eight",))
+        assert found.layers.keys() == wanted.layers.keys()
+        for layer, other in ((found.layers[key], wanted.layers[key]) for key in wanted.layers):
+            torch.testing.assert_close(layer.delta(), other.delta(), atol=1e-7, rtol=1e-6)
+
+
+def test_all_weights_are_no_adapter_to_export(inputs, tmp_path):
+    made = {**inputs, "adapter": trained(inputs, tmp_path / "run", config(of("adapters.whole", "Whole")))}
+    with pytest.raises(ConfigError, match=r"from: the adapter of run cannot be exported: .* is of a LoRA of"):
+        leave_adapter("run", made, tmp_path / "out")

@@ -37,7 +37,7 @@ from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
 from condiff.stages.outside import DATA
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
-from condiff.stages.run_folders import PIPELINE, artifacts_of, find_runs
+from condiff.stages.run_folders import EXPORTED_ADAPTER, PIPELINE, artifacts_of, find_runs
 from condiff.stages.run_log import log_failure, open_log
 from condiff.stages.stage import MADE, Artifact, Runtime
 from condiff.stages.study import Step, plan, run
@@ -204,19 +204,6 @@ def fits(cfg: Config, info: DataInfo) -> None:
         raise ConfigError(*unknown)
 
 
-def base_fits(cfg: Config, info: DataInfo, base: DataInfo) -> None:
-    """Refuse data whose pictures, or the classes it is told, are not such as a base was trained on."""
-    classes = reads_label(cfg)
-    own, theirs = (
-        f"pictures {d.channels} x {d.size} x {d.size}" + (f" of {d.num_classes} classes" if classes else "")
-        for d in (info, base)
-    )
-    if own != theirs:
-        raise ConfigError(
-            f"data: has {own}, and the base is trained on {theirs}; use data of the kind that the base knows"
-        )
-
-
 def can_be_measured(cfg: Config, seen: set[str]) -> None:
     """Find what a metric or a loss lacks before anything is trained: weights, statistics, pictures.
 
@@ -285,8 +272,9 @@ def _leave(
         shutil.copyfile(file, folder / file.name)
         print(f"statistics: {folder / file.name}")
     if "export" in done:
-        copy_whole(done["export"].path, folder, (PIPELINE,))
-        print(f"pipeline: {folder / PIPELINE}")
+        left = [name for name in (PIPELINE, EXPORTED_ADAPTER) if (done["export"].path / name).is_dir()]
+        copy_whole(done["export"].path, folder, left)
+        print("\n".join(f"{name}: {folder / name}" for name in left))
     if "comparison" in done:
         copy_whole(done["comparison"].path, folder, ("figures", "results.csv", PAGE))
     if "check" in done:

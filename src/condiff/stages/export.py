@@ -16,8 +16,10 @@ from condiff.config.schedulers import BETAS, TARGETS, scheduler_of
 from condiff.errors import ConfigError
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.denoiser import load_denoiser
+from condiff.stages.exported_adapter import leave_adapter
+from condiff.stages.finished_adapters import ADAPTER
 from condiff.stages.latents import load_space
-from condiff.stages.run_folders import PIPELINE, artifacts_of, read_run
+from condiff.stages.run_folders import EXPORTED_ADAPTER, PIPELINE, artifacts_of, read_run
 from condiff.stages.stage import Artifact, Config, Runtime
 
 log = logging.getLogger(__name__)
@@ -27,11 +29,16 @@ _GUIDED = ("ClassifierFree", "NoGuidance")  # as a pipeline guides
 
 def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``pipeline``, of the weights that the run samples with; ConfigError with a line for what has no words
-    in diffusers.
+    in diffusers. ``adapter``, of a run that has trained one, for which the pipeline is the base.
     """
     given = cfg["from"]
     run, made = read_run(Path(given).expanduser()), artifacts_of(given, "from")
     wrong = [*unsaid(run.config, made)]
+    if ADAPTER in made:
+        leave_adapter(given, made, out / EXPORTED_ADAPTER)
+        if wrong:  # the adapter is what the run was for
+            log.info("no pipeline beside it: %s", wrong[0])
+            return
     if wrong:
         raise ConfigError(*(f"from: {given} cannot be exported: {line}" for line in wrong))
     step = run.config.get("checkpoint")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.origins import BASE, FROM, TAKEN_OF_BASE, Origin, draws, origin_of, takes
-from condiff.config.text_rules import classes_are_known
+from condiff.config.text_rules import classes_are_known, reads_label
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.cache import Cache, manifest_of
@@ -39,6 +39,19 @@ def data_of_base(cfg: Config) -> DataInfo | None:
         return None
     cache = Cache(Path(cfg["runtime"]["cache"]).absolute())
     return DataInfo.read(_artifact("data", origin_of(cfg[BASE], BASE), BASE, cfg, cache).path)
+
+
+def base_fits(cfg: Config, info: DataInfo, base: DataInfo) -> None:
+    """Refuse data whose pictures, or the classes it is told, are not such as a base was trained on."""
+    classes = reads_label(cfg)
+    own, theirs = (
+        f"pictures {d.channels} x {d.size} x {d.size}" + (f" of {d.num_classes} classes" if classes else "")
+        for d in (info, base)
+    )
+    if own != theirs:
+        raise ConfigError(
+            f"data: has {own}, and the base is trained on {theirs}; use data of the kind that the base knows"
+        )
 
 
 def refuse_drawing(cfg: Config) -> None:

@@ -1,0 +1,25 @@
+"""The adapter of a run in each format that others read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from condiff.adapters.formats import export, load
+from condiff.adapters.low_rank import base_of
+from condiff.errors import ConfigError
+from condiff.stages.denoiser import load_denoiser
+from condiff.stages.finished_adapters import ADAPTER, FILE
+from condiff.stages.stage import Artifact
+
+# Below the folder of an export, by their format.
+PLACES = {"diffusers": "diffusers.safetensors", "kohya": "kohya.safetensors", "peft": "peft"}
+
+
+def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
+    """Files in ``out``; ConfigError where the run has no LoRA. given: the run."""
+    base = base_of(load_denoiser(made["denoiser"], made["data"], made.get("texts"))[0].network)
+    try:
+        adapter = load(made[ADAPTER].path / FILE, base)
+        for name, place in PLACES.items():
+            export(adapter, out / place, base, name)
+    except ValueError as error:
+        raise ConfigError(f"from: the adapter of {given} cannot be exported: {error}") from error
