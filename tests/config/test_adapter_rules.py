@@ -138,6 +138,8 @@ def test_a_finished_base_is_as_it_was_and_its_stages_are_there(runs):
     assert cfg["data"]["_target_"] == "condiff.data.looks.Rotated"
     assert {"autoencoder", "latents", "base_latents", "denoiser", "adapter", "judge"} <= {*cfg["stages"]}
     assert "base_data" not in cfg["stages"]
+    named = checked(STUDY, "base=latent", "stages=[data,denoiser,samples]")["stages"]
+    assert {*named} == {"data", "autoencoder", "latents", "base_latents", "denoiser", "adapter", "samples"}
 
 
 @pytest.mark.parametrize(

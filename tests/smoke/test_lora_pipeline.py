@@ -9,9 +9,9 @@ from choices import CONF
 from safetensors.torch import load_file
 
 from condiff.config.compose import check, register
+from condiff.data.captions import captions_of
 from condiff.diffusion.randomness import SampleNoise
 from condiff.interrupts import Interrupts
-from condiff.stages.captions import captions_of
 from condiff.stages.driver import run_study
 from condiff.stages.finished_adapters import FILE
 from condiff.stages.study import STAGES

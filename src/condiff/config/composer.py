@@ -32,6 +32,7 @@ from condiff.config.origins import (
     not_adapted,
     not_drawn_with,
     origin_of,
+    stages_of_base,
 )
 from condiff.config.plugins import hydra_misuse
 from condiff.config.repository import GuardedRepository
@@ -66,7 +67,7 @@ class Composer:
         cfg = copy.deepcopy(base)
         try:
             self._go_on_from(settings, cfg)
-            self._adapt(settings, cfg)
+            more = self._adapt(settings, cfg)
         except ConfigError as error:
             self.mistakes += error.lines
             return None
@@ -74,6 +75,9 @@ class Composer:
         for setting in settings:
             if not setting.is_group:
                 self._apply(setting, cfg)
+        if more:
+            named = OmegaConf.select(cfg, "stages") or []
+            OmegaConf.update(cfg, "stages", [*dict.fromkeys([*named, *more])], merge=False)
         if draws(cfg) != was_drawing:
             wrong = "must be an integer >= 1, got null; 16 is usual" if was_drawing else NO_COUNT
             self.mistakes.append(f"n: {wrong}")
@@ -123,24 +127,25 @@ class Composer:
             OmegaConf.update(cfg, key, value)
         return self.plain(cfg)
 
-    def _adapt(self, settings: list[Setting], cfg: DictConfig) -> None:
-        """Under the settings, what an adapter stands on is as it was, where that is a finished run."""
+    def _adapt(self, settings: list[Setting], cfg: DictConfig) -> list[str]:
+        """Under the settings, what an adapter stands on is as it was, where that is there; its stages."""
         given = next((setting for setting in settings if setting.key == BASE), None)
         name = given.values()[0] if given is not None else OmegaConf.select(cfg, BASE)
         if not isinstance(name, str):
-            return  # null, or what has its own line
+            return []  # null, or what has its own line
         unheard = [*not_adapted([(setting.key, setting.text) for setting in settings])]
         if unheard:
             raise ConfigError(*unheard)
         try:
             origin = origin_of(name, BASE)
-            kept = adapting(self._config_of(origin), origin.study is None, cfg.get("stages") or [])
+            config = self._config_of(origin)
         except ConfigError:
             if given is not None and given.is_sweep:
-                return
+                return []
             raise
-        for key, value in kept.items():
+        for key, value in adapting(config).items():
             OmegaConf.update(cfg, key, value, merge=False)
+        return stages_of_base(config, origin.study is None)
 
     def plain(self, cfg: DictConfig) -> dict[str, Any]:
         """The study as plain values, every interpolation resolved; a required value stays ``???``."""

@@ -105,20 +105,20 @@ def continued(config: Config, chosen: Collection[str]) -> dict[str, Any]:
     return {**kept, "stages": [*(name for name in _TAKEN if name in stages), _SAMPLES]}
 
 
-def adapting(config: Config, is_run: bool, stages: Collection[str]) -> dict[str, Any]:
-    """The keys of a config that adapts the denoiser of that one, of a study with these stages.
-
-    is_run: whether it was trained, on latents of a space that only it knows.
-    """
-    own = words(config.get("stages"))
-    if "adapter" in own:
+def adapting(config: Config) -> dict[str, Any]:
+    """The keys of a config that adapts the denoiser of that one."""
+    if "adapter" in words(config.get("stages")):
         raise ConfigError(
             f"{BASE}: is a run with an adapter of its own; give the run that its denoiser is of, without one"
         )
-    kept = {key: config.get(key) for key in _OF_BASE}
-    more = [name for name in ("autoencoder", "latents") if name in own]
-    more += ["base_latents"] if is_run and "latents" in own else []
-    return {**kept, "base_data": None, "stages": [*dict.fromkeys([*stages, *more])]}
+    return {**{key: config.get(key) for key in _OF_BASE}, "base_data": None}
+
+
+def stages_of_base(config: Config, is_run: bool) -> list[str]:
+    """Those that a study has for its base; a run has latents in a space of its own."""
+    own = words(config.get("stages"))
+    more = ["base_latents"] if is_run and "latents" in own else []
+    return [*(name for name in ("autoencoder", "latents") if name in own), *more]
 
 
 def not_adapted(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
