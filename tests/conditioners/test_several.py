@@ -74,6 +74,7 @@ def test_encoders_of_one_text_are_dropped_each_for_itself_and_stand_one_after_an
     conditioner = several("independent", **parts)
     cond = conditioner(batch(2))
     assert conditioner.token_width == 3
+    assert conditioner.pooled_width == sum(part.pooled_width for part in conditioner.parts.values()) > 0
     assert cond.tokens.shape == (2, 24, 3)
     assert not cond.tokens[:, :12, 2].any()  # the narrow one, filled up
     assert cond.pooled.shape == (2, 5)
@@ -102,7 +103,7 @@ def test_captions_are_kept_for_each_encoder(tmp_path):
         several("joint", narrow=partial(Text, encoder=Spelt()), wide=partial(Text, encoder=Wide()))
         for _ in range(2)
     )
-    before.encode(["red"], tmp_path, "cpu")
+    before.encode(["red"], [], tmp_path, "cpu")
     after.recall(tmp_path)
     after({"text": ["red"], "place": torch.arange(1)})
     assert [part.encoder.asked for part in after.parts.values()] == [[], []]

@@ -16,6 +16,7 @@ from transformers import (
 from condiff.conditioners.encoders import T5, ClipText, MiniLM, TextEncoder
 from condiff.conditioners.encodings import Encoding
 from condiff.conditioners.text import Text
+from condiff.conditioners.whitening import Whitening
 from condiff.diffusion.process import CosineVP
 from condiff.networks.unet import CrossAttentionUNet
 
@@ -89,8 +90,8 @@ def test_what_is_dropped_in_training_is_the_null_of_sampling_and_the_others_keep
 
 def test_what_was_encoded_before_is_read_back_by_its_words_and_not_encoded_again(tmp_path):
     before, after = spelt(), spelt()
-    before.encode(["red", "blue", "red"], tmp_path, "cpu")
-    assert before.encoder.asked == ["", "red", "blue"]
+    before.encode(["red", "blue", "red"], ["grey", "blue"], tmp_path, "cpu")
+    assert before.encoder.asked == ["", "red", "blue", "grey"]
     after.recall(tmp_path)
     read = asked(after, "blue", "red")
     assert after.encoder.asked == []
@@ -101,7 +102,7 @@ def test_what_was_encoded_before_is_read_back_by_its_words_and_not_encoded_again
 
 
 def test_captions_that_are_too_long_are_told(tmp_path, caplog):
-    spelt().encode(["red", "a longer caption"], tmp_path, "cpu")
+    spelt().encode(["red"], ["a longer caption"], tmp_path, "cpu")
     (said,) = caplog.messages
     assert said.startswith("1 of 3 captions have more than 12 tokens")
 
@@ -112,11 +113,31 @@ def test_a_caption_is_rounded_alike_whether_it_was_kept_or_is_new(tmp_path):
             return [Encoding(one.tokens / 3, one.pooled / 3) for one in super().__call__(texts, place)]
 
     kept, new = (Text(Fine(), num_classes=1, with_null=True) for _ in range(2))
-    kept.encode(["red"], tmp_path, "cpu")
+    kept.encode(["red"], [], tmp_path, "cpu")
     kept.recall(tmp_path)
     whole = Text(Fine(), num_classes=1, with_null=True, half=False)
     assert torch.equal(asked(kept, "red").tokens, asked(new, "red").tokens)
     assert not torch.equal(asked(new, "red").tokens, asked(whole, "red").tokens)
+
+
+def test_whitened_vectors_are_those_of_the_training_alone_and_are_read_back(tmp_path):
+    made = Text(Spelt(), num_classes=1, with_null=True, whitened=1)
+    made.encode(["red", "blue", "green"], ["zzzzzzzz"], tmp_path, "cpu")
+    known = Whitening.of([one.pooled.half() for one in Spelt()(["red", "blue", "green"])], 1)
+    assert torch.equal(made.whitening.mean, known.mean)
+    read = Text(Spelt(), num_classes=1, with_null=True, whitened=1)
+    read.recall(tmp_path)
+    cond = asked(read, "red", "something new")
+    assert cond.pooled.shape == (2, 1) == cond.without().pooled.shape
+    assert torch.equal(cond.pooled, asked(made, "red", "something new").pooled)
+    assert made.pooled_width == 1
+    assert spelt().pooled_width == 2
+    assert made.example({"text": ["red"]}).pooled.shape == (1, 1)
+
+
+def test_vectors_cannot_be_made_wider_than_the_encoder_has_them():
+    with pytest.raises(ValueError, match=r"whitened must be at most 2.*got 3"):
+        Text(Spelt(), num_classes=1, with_null=True, whitened=3)
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,7 @@ def test_the_fingerprint_is_that_of_the_settings():
             {"num_train": 8},
             {"num_held_out": 8},
             {"share_of_two": 0.1},
+            {"spread": 0.5},
             {"unseen_kinds": 4},
         )
     ]
@@ -131,6 +132,19 @@ def test_things_stand_where_they_are_said_to_apart_and_wholly_in_the_picture(siz
             dy, dx = np.subtract(*rows)
             along = {"to the left of": -dx, "to the right of": dx, "above": -dy, "below": dy}
             assert max(along, key=lambda name: along[name]) == example.facts["relation"]
+
+
+@pytest.mark.parametrize(("spread", "most"), [(0.0, 0.3), (0.25, 1.2), (1.0, 4.5)])
+def test_things_lie_within_the_spread_about_the_middle_of_their_place(spread, most):
+    """The middle of a ninth at the edge is not that of its room, which a thing must not leave."""
+    off = []
+    for example in some(count=200, spread=spread, share_of_two=0.0):
+        if example.facts["place"] == "centre":
+            ground = example.image[0, 0].astype(float)
+            y, x = ndimage.center_of_mass(np.abs(example.image - ground).sum(2))
+            off.append(max(abs(y - 15.5), abs(x - 15.5)))
+    assert len(off) > 10
+    assert most / 2 - 0.25 < max(off) <= most
 
 
 def test_captions_leave_a_share_open_and_pictures_and_facts_are_the_same_as_without():

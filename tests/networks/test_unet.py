@@ -3,7 +3,7 @@ import torch
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import CosineVP, RectifiedFlow, VarianceExploding
-from condiff.networks.unet import CrossAttentionUNet, UNet
+from condiff.networks.unet import CrossAttentionUNet, TextMap, UNet
 
 SHAPE = {"channels": 4, "size": 8, "widths": [16, 32], "attention": [False, True]}
 
@@ -53,28 +53,54 @@ def test_tokens_and_labels_are_both_attended_to_and_masked_tokens_are_not():
         assert torch.allclose(answer(0.0), answer(5.0), atol=1e-6)
 
 
-@pytest.mark.parametrize(("coordinates", "knows"), [(False, False), (True, True)])
-def test_only_with_coordinates_a_network_knows_places_far_from_the_edge(coordinates, knows):
+@pytest.mark.parametrize(("text_map", "knows"), [(0, False), (2, True)])
+def test_only_with_a_map_of_its_text_a_network_hears_the_pooled_vector_and_knows_places(text_map, knows):
     torch.manual_seed(0)
     net = CrossAttentionUNet(
-        channels=1, num_labels=2, size=32, widths=[16], attention=[False], coordinates=coordinates
-    ).eval()
-    with torch.no_grad():
-        answer = net(torch.ones(1, 1, 32, 32), CosineVP().at(torch.full((1,), 0.5)), labels(1))
-    inner = answer[0, 0, 14:18, 14:18]  # its 12 convolutions do not reach the edge from there
+        channels=1, num_labels=0, size=32, widths=[16], attention=[False], text_width=4,
+        text_map=text_map, pooled_width=3,
+    ).eval()  # fmt: skip
+    m = CosineVP().at(torch.full((1,), 0.5))
+
+    def answer(pooled):
+        cond = Condition(tokens=torch.ones(1, 2, 4), pooled=pooled)
+        with torch.no_grad():
+            return net(torch.ones(1, 1, 32, 32), m, cond)[0, 0]
+
+    first, second = answer(torch.ones(1, 3)), answer(-torch.ones(1, 3))
+    inner = first[14:18, 14:18]  # its 12 convolutions do not reach the edge from there
     assert (float(inner.max() - inner.min()) > 1e-3) == knows
+    assert (not torch.equal(first, second)) == knows
+
+
+def test_a_map_of_a_text_is_each_channel_and_place_by_a_weighting_of_its_own():
+    one = TextMap(width=3, channels=2, side=4)
+    pooled = torch.randn(5, 3)
+    weight, bias = (value.unflatten(0, (2, 4, 4)) for value in (one.linear.weight, one.linear.bias))
+    torch.testing.assert_close(one(pooled), torch.einsum("chwp,bp->bchw", weight, pooled) + bias)
+
+
+def test_a_map_of_a_text_where_there_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"text_map: there is no text to map; use text_map=0"):
+        CrossAttentionUNet(num_labels=2, text_map=4, **SHAPE)
 
 
 def test_pixels_are_folded_for_a_network_that_attends_to_tokens_and_what_is_stacked_begins_unheard():
     torch.manual_seed(0)
     net = CrossAttentionUNet(
-        num_labels=2, patch=2, coordinates=True, concat_channels=3, **{**SHAPE, "size": 16}
+        num_labels=2, patch=2, text_map=2, pooled_width=5, concat_channels=3, **{**SHAPE, "size": 16}
     ).eval()
     assert net.net.conv_in.in_channels == (4 + 3) * 4 + 2
     x, m = torch.randn(1, 4, 16, 16), CosineVP().at(torch.full((1,), 0.5))
     with torch.no_grad():
         answers = [
-            net(x, m, Condition(label=torch.tensor([1]), concat=scale * torch.ones(1, 3, 16, 16)))
+            net(
+                x,
+                m,
+                Condition(
+                    label=torch.tensor([1]), pooled=torch.ones(1, 5), concat=scale * torch.ones(1, 3, 16, 16)
+                ),
+            )
             for scale in (0.0, 5.0)
         ]
     assert answers[0].shape == x.shape

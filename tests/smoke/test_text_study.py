@@ -17,7 +17,8 @@ from tests.smoke.conftest import LATENT, ROOT, TINY
 
 TEXT = (
     *("data=shapes", "data.size=32", "data.num_train=48", "data.num_held_out=12", "data.share_unsaid=0.1"),
-    *("conditioner=text", "network=unet_cross_attention", "metrics=shapes", "guidance.scale=3"),
+    *("conditioner=text", "network=unet_cross_attention", "network.text_map=2", "metrics=shapes"),
+    "guidance.scale=3",
 )
 
 

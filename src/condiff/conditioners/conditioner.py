@@ -25,6 +25,7 @@ class Conditioner(ABC):
 
     num_labels: int = 0  # rows of an embedding table that holds every label and the null
     token_width: int = 0  # of what it gives to be attended to
+    pooled_width: int = 0  # of the one vector that it gives of a text
 
     @abstractmethod
     def __call__(self, batch: Mapping[str, Any]) -> Condition: ...
@@ -41,8 +42,17 @@ class Conditioner(ABC):
         """A condition of the right shapes, for which nothing large is loaded."""
         return self(batch)
 
-    def encode(self, texts: Collection[str], folder: Path, place: torch.device | str) -> None:
-        """Leave in a folder what it needs to know of these texts, found out on a device."""
+    def encode(
+        self,
+        training: Collection[str],
+        others: Collection[str],
+        folder: Path,
+        place: torch.device | str,
+    ) -> None:
+        """Leave in a folder what it needs to know of these texts, found out on a device.
+
+        What it learns of texts in general it learns of those of the training alone.
+        """
         return
 
     def recall(self, folder: Path) -> None:

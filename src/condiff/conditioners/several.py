@@ -55,6 +55,10 @@ class Several(Conditioner):
     def most_dropped(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         return 1 / (len(self.parts) + 1) if self.dropout == "exclusive" else 1.0
 
+    @property
+    def pooled_width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sum(part.pooled_width for part in self.parts.values())
+
     def concat_channels(self, channels: int) -> int:
         return sum(part.concat_channels(channels) for part in self.parts.values())
 
@@ -88,10 +92,16 @@ class Several(Conditioner):
 
         return in_turn
 
-    def encode(self, texts: Collection[str], folder: Path, place: torch.device | str) -> None:
+    def encode(
+        self,
+        training: Collection[str],
+        others: Collection[str],
+        folder: Path,
+        place: torch.device | str,
+    ) -> None:
         for name, part in self._of_text().items():
             (folder / name).mkdir()
-            part.encode(texts, folder / name, place)
+            part.encode(training, others, folder / name, place)
 
     def recall(self, folder: Path) -> None:
         for name, part in self._of_text().items():

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,13 +12,15 @@ from torch import Tensor
 from condiff.conditioners.conditioner import Conditioner, Lacking, Uniform, without
 from condiff.conditioners.encoders import TextEncoder
 from condiff.conditioners.encodings import Encoding, Encodings
+from condiff.conditioners.whitening import Whitening
 from condiff.diffusion.condition import Condition
 from condiff.progress import track
-from condiff.ranges import Count, checked
+from condiff.ranges import Count, Natural, checked
 
 log = logging.getLogger(__name__)
 NULL = ""  # what the encoder makes of it is what "not asked for" is
 STEM = "texts"  # of the files of their encodings
+WHITENING = "whitening.safetensors"
 _CHUNK = 512
 
 
@@ -27,20 +30,39 @@ class Text(Conditioner):
     Where a caption has fewer than L tokens the others are zeros that do not count. Captions are encoded
     before a training starts and kept as float16, if ``half``, or as they are; what is encoded
     later is rounded alike, so that a caption is the same condition in training and in sampling.
+
+    whitened: how wide pooled vectors are after they are made white over the captions of the training; 0
+        leaves them as they are.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("tokens", "token_mask", "pooled")
     needs_text: ClassVar[bool] = True
 
     @checked
-    def __init__(self, encoder: TextEncoder, num_classes: Count, with_null: bool, half: bool = True) -> None:
-        self.encoder, self.with_null = encoder, with_null
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        num_classes: Count,
+        with_null: bool,
+        half: bool = True,
+        whitened: Natural = 0,
+    ) -> None:
+        if whitened and whitened > encoder.width:
+            raise ValueError(
+                f"Text.whitened must be at most {encoder.width}, the width of its encoder, got {whitened}"
+            )
+        self.encoder, self.with_null, self.whitened = encoder, with_null, whitened
+        self.whitening: Whitening | None = None
         self.dtype = torch.float16 if half else torch.float32
         self.known = Encodings()
 
     @property
     def token_width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.encoder.width
+
+    @property
+    def pooled_width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.whitened or self.encoder.width
 
     def __call__(self, batch: Mapping[str, Any]) -> Condition:
         place = next(value.device for value in batch.values() if isinstance(value, Tensor))
@@ -54,14 +76,24 @@ class Text(Conditioner):
     def example(self, batch: Mapping[str, Any]) -> Condition:
         num, (length, width) = len(batch["text"]), (self.encoder.length, self.encoder.width)
         some = Encoding(torch.zeros(length, width), torch.zeros(width))
-        null = self._condition([some] * num, "cpu") if self.with_null else None
-        return self._condition([some] * num, "cpu", null)
+        cond = replace(self._condition([some] * num, "cpu"), pooled=torch.zeros(num, self.pooled_width))
+        return replace(cond, null=cond) if self.with_null else cond
 
-    def encode(self, texts: Collection[str], folder: Path, place: torch.device | str) -> None:
-        every = [*dict.fromkeys([NULL, *texts])]
+    def encode(
+        self,
+        training: Collection[str],
+        others: Collection[str],
+        folder: Path,
+        place: torch.device | str,
+    ) -> None:
+        every = [*dict.fromkeys([NULL, *training, *others])]
         for start in track(range(0, len(every), _CHUNK), -(-len(every) // _CHUNK), "captions"):
             self._learn(every[start : start + _CHUNK], place)
         self.known.write(folder / STEM)
+        if self.whitened:
+            heard = [self.known[text].pooled for text in dict.fromkeys(training)]
+            self.whitening = Whitening.of(heard, self.whitened)
+            self.whitening.write(folder / WHITENING)
         cut = self.encoder.num_cut(every)
         if cut:
             log.warning(
@@ -72,6 +104,8 @@ class Text(Conditioner):
 
     def recall(self, folder: Path) -> None:
         self.known.load(folder / STEM)
+        if self.whitened:
+            self.whitening = Whitening.read(folder / WHITENING)
 
     def _encoded(self, texts: Sequence[str], place: torch.device | str) -> list[Encoding]:
         self._learn([text for text in dict.fromkeys(texts) if text not in self.known], place)
@@ -91,6 +125,7 @@ class Text(Conditioner):
         mask = torch.zeros(len(found), length, dtype=torch.bool)
         for row, one in enumerate(found):
             tokens[row, : len(one.tokens)], mask[row, : len(one.tokens)] = one.tokens, True
-        pooled = torch.stack([one.pooled for one in found])
-        tokens, pooled = tokens.to(place).float(), pooled.to(place).float()
-        return Condition(tokens=tokens, token_mask=mask.to(place), pooled=pooled, null=null)
+        pooled = torch.stack([one.pooled for one in found]).to(place).float()
+        if self.whitening is not None:
+            pooled = self.whitening(pooled)
+        return Condition(tokens=tokens.to(place).float(), token_mask=mask.to(place), pooled=pooled, null=null)

@@ -25,7 +25,8 @@ class Shapes(Source):
     Each picture belongs to (seed, split, place in the split), whatever else is drawn. The first
     ``unseen_kinds`` pairs of colour and shape of ``KINDS`` never occur in training; every other held-out
     picture has one of them as its first thing, and the others have none. A caption leaves a
-    ``share_unsaid`` of backgrounds, places and sizes open.
+    ``share_unsaid`` of backgrounds, places and sizes open. Things lie anywhere in the ``spread`` about the
+    middle of the room that their place or relation gives them: 1 is all of it, 0 its middle.
     """
 
     @checked
@@ -38,8 +39,10 @@ class Shapes(Source):
         unseen_kinds: Annotated[int, Range(low=0, high=20)] = 5,
         seed: Natural = 0,
         share_unsaid: Probability = 0.0,
+        spread: Fraction = 1.0,
     ) -> None:
         self.size, self.seed, self.share_of_two, self.share_unsaid = size, seed, share_of_two, share_unsaid
+        self.spread = spread
         self.counts: dict[Split, int] = {"train": num_train, "held_out": num_held_out}
         self.unseen, self.seen = KINDS[:unseen_kinds], KINDS[unseen_kinds:]
 
@@ -47,7 +50,8 @@ class Shapes(Source):
         """There is nothing to be missing."""
 
     def fingerprint(self, memo_dir: Path | None = None) -> str:
-        return digest([self.size, self.seed, self.share_of_two, self.share_unsaid, self.counts, self.unseen])
+        settings = [self.size, self.seed, self.share_of_two, self.share_unsaid, self.spread]
+        return digest([*settings, self.counts, self.unseen])
 
     def info(self) -> DataInfo:
         num_train, num_held_out = self.counts["train"], self.counts["held_out"]
@@ -71,7 +75,7 @@ class Shapes(Source):
         """The picture at a place of a split."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split), index])
         scene = self._scene(rng, unseen=split == "held_out" and index % 2 == 0 and bool(self.unseen))
-        image = _drawn(scene, self.size, rng)
+        image = _drawn(scene, self.size, _Draw(rng, self.spread))
         facts = {**scene.facts(), "unseen": any(thing.kind in self.unseen for thing in scene.things)}
         said = wordings(self._told(scene, rng) if self.share_unsaid else scene)
         text = said[rng.integers(len(said))]
@@ -100,6 +104,17 @@ class Shapes(Source):
 
 
 @dataclass(frozen=True)
+class _Draw:
+    """Numbers from ranges, in the ``spread`` about their middles."""
+
+    rng: np.random.Generator
+    spread: float
+
+    def between(self, low: float, high: float) -> float:
+        return (low + high) / 2 + self.spread * self.rng.uniform(low - high, high - low) / 2
+
+
+@dataclass(frozen=True)
 class _Body:
     """A shape with its radius, and where its centre of mass may lie so that it is wholly in the picture."""
 
@@ -119,14 +134,14 @@ class _Body:
         return margin + before, self.size - margin - after
 
 
-def _drawn(scene: Scene, size: int, rng: np.random.Generator) -> np.ndarray:
+def _drawn(scene: Scene, size: int, draw: _Draw) -> np.ndarray:
     """[size, size, 3] uint8"""
-    unit = size / SIDE
+    unit, rng = size / SIDE, draw.rng
     bodies = [_Body(thing.shape, unit * rng.uniform(*RADII[str(thing.size)]), size) for thing in scene.things]
     if scene.place is not None:
-        centres = [_at_place(bodies[0], scene.place, rng)]
+        centres = [_at_place(bodies[0], scene.place, draw)]
     else:
-        centres = _related(bodies, str(scene.relation), rng)
+        centres = _related(bodies, str(scene.relation), draw)
     picture = np.tile(_coloured(BACKGROUNDS[str(scene.background)], rng), (size, size, 1))
     for thing, body, (x, y) in zip(scene.things, bodies, centres, strict=True):
         part = coverage(thing.shape, x, y, body.radius, size)
@@ -134,29 +149,29 @@ def _drawn(scene: Scene, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.rint(picture).astype(np.uint8)
 
 
-def _at_place(body: _Body, place: str, rng: np.random.Generator) -> tuple[float, float]:
+def _at_place(body: _Body, place: str, draw: _Draw) -> tuple[float, float]:
     """A centre well inside its ninth of the picture."""
     row, column = divmod(PLACES.index(place), 3)
     clear = _CLEAR * body.size / SIDE
     ends = [(body.size * third / 3 + clear, body.size * (third + 1) / 3 - clear) for third in (column, row)]
     rooms = [body.room(axis) for axis in (0, 1)]
-    x, y = (rng.uniform(max(a, low), min(b, high)) for (a, b), (low, high) in zip(ends, rooms, strict=True))
+    x, y = (draw.between(max(a, low), min(b, high)) for (a, b), (low, high) in zip(ends, rooms, strict=True))
     return x, y
 
 
-def _related(bodies: list[_Body], relation: str, rng: np.random.Generator) -> list[tuple[float, float]]:
+def _related(bodies: list[_Body], relation: str, draw: _Draw) -> list[tuple[float, float]]:
     """Centres of two things that stand apart along the axis of their relation, and mostly along it."""
     along = 0 if "left" in relation or "right" in relation else 1
     is_first_before = relation in ("to the left of", "above")
     before, after = bodies if is_first_before else bodies[::-1]
     apart = before.reach[along][1] + GAP * before.size / SIDE + after.reach[along][0]
     (low, _), (_, high) = before.room(along), after.room(along)
-    start = rng.uniform(low, high - apart)
-    end = rng.uniform(start + apart, high)
+    start = draw.between(low, high - apart)
+    end = draw.between(start + apart, high)
     aside = _ASIDE * (end - start)
     (low, high), (least, most) = before.room(1 - along), after.room(1 - along)
-    level = rng.uniform(low, high)
-    other = rng.uniform(max(least, level - aside), min(most, level + aside))
+    level = draw.between(low, high)
+    other = draw.between(max(least, level - aside), min(most, level + aside))
     centres = [(start, level), (end, other)] if along == 0 else [(level, start), (other, end)]
     return centres if is_first_before else centres[::-1]
 

@@ -7,8 +7,8 @@ import numpy as np
 SIDE = 32  # pixels of the picture that lengths are given for; they grow with it
 MARGIN = 1.0  # between a shape and the edge of the picture, which is therefore background
 GAP = 2.5  # between two shapes
-RADII = {"small": (3.0, 3.4), "large": (4.6, 5.0)}  # of the circle of the same area
-BETWEEN = 3.95  # the geometric mean of 3.4 and 4.6
+RADII = {"small": (3.6, 3.9), "large": (4.8, 5.1)}  # of the circle of the same area
+BETWEEN = 4.33  # the geometric mean of 3.9 and 4.8
 _FINE = 4  # points a pixel and direction
 
 # Lengths over the radius of the circle of the same area, pi.

@@ -114,9 +114,14 @@ def built_network(cfg: Config, conditioner: Conditioner, shape: list[int]) -> nn
     """The network of a denoiser as its training starts, for x0 of this shape, [C, H, W]."""
     torch.manual_seed(cfg["seed"])
     channels, size, _ = shape
-    wired = {"concat_channels": conditioner.concat_channels(channels), "text_width": conditioner.token_width}
+    node = _own(cfg)["network"]
+    wired = {
+        "concat_channels": conditioner.concat_channels(channels),
+        "text_width": conditioner.token_width,
+        "pooled_width": conditioner.pooled_width if attribute(node, "hears_pooled") else 0,
+    }
     return build(
-        _own(cfg)["network"],
+        node,
         network_path(cfg),
         channels=channels,
         size=size,

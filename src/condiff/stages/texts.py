@@ -20,9 +20,9 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     info, texts = DataInfo.read(inputs["data"].path), []
     for split in SPLITS:
         data = ShardDataset(inputs["data"].path, split, held_bytes=0)
-        texts += [data.text(row) for row in range(len(data))]
+        texts.append([data.text(row) for row in range(len(data))])
     conditioner = built_conditioner(cfg, info, with_null=True)
-    conditioner.encode(texts, out, device(runtime))
+    conditioner.encode(*texts, out, device(runtime))
 
 
 def built_conditioner(
