@@ -97,10 +97,6 @@ def test_a_study_without_an_adapter_does_not_know_of_it():
         ),
         ({"adapter": None, "base": "run"}, f"base: has no effect without an adapter; {CHOOSE}"),
         ({"base_data": {}, "stages": ["adapter", "samples"]}, "base_data: has no effect here, where no"),
-        (
-            {"base_data": {}, "stages": [*STAGED, "latents"]},
-            "base_data: a base with latents cannot be",
-        ),
     ],
 )
 def test_what_an_adapter_has_no_use_for_is_refused(cfg, line):

@@ -88,6 +88,32 @@ def test_lines_are_black_on_white_and_lie_where_their_picture_is_dark():
     assert np.roll(dark, 1, axis=0)[inked].mean() < 0.5  # of another emoji
 
 
+FACES = ["1f431", "1f638", "1f639", "1f63a", "1f63b", "1f63c", "1f63d", "1f63e", "1f63f", "1f640"]
+
+
+def test_a_subject_is_taken_out_of_what_its_base_is_trained_on():
+    subject = Emoji(size=8, styles=["twemoji"], only=FACES, held_out=0.25, caption="{style} of sks {name}")
+    base = Emoji(size=8, styles=["twemoji"], without=FACES)
+    all_keys, taken, left = (
+        {key for split in SPLITS for key, _, _ in source.pictures(split)}
+        for source in (Emoji(styles=["twemoji"]), subject, base)
+    )
+    assert taken == {f"twemoji-{code}" for code in FACES}
+    assert left == all_keys - taken
+    assert (subject.info().num_train, subject.info().num_held_out) == (8, 2)
+    assert "twemoji of sks cat face" in {example.text for example in subject.examples("train")}
+
+
+def test_a_code_point_of_no_emoji_is_told():
+    with pytest.raises(DataError) as told:
+        Emoji(only=["1f431", "cat"], without=["1f600", "0"]).check()
+    give = "give first code points as in [1f431, 1f638]"
+    assert [*told.value.lines] == [
+        f"data.only: no emoji begins with 'cat'; {give}",
+        f"data.without: no emoji begins with '0'; {give}",
+    ]
+
+
 def test_a_prepared_folder_has_captions_facts_lines_and_licences(tmp_path):
     source = few(size=16, styles=["openmoji"], line=True)
     assert prepare(source, tmp_path) == DataInfo.read(tmp_path) == source.info()
@@ -131,6 +157,7 @@ def test_the_fingerprint_is_that_of_settings_pictures_and_renderer(monkeypatch):
         {"styles": ["twemoji"]},
         {"styles": ["openmoji"]},
         {"styles": ["openmoji"], "line": True},
+        {"caption": "{name}"},
     )
     prints = [few(**setting).fingerprint() for setting in settings]
     assert few().fingerprint() == prints[0]
@@ -177,6 +204,8 @@ def test_a_missing_package_is_one_line_before_anything_is_made(missing, monkeypa
         ({"styles": ["apple"]}, r"Emoji\.styles must be .* got \['apple'\]"),
         ({"background": "whale"}, r"Emoji\.background must be a solid colour .* got 'whale'"),
         ({"background": "#ffffff00"}, r"Emoji\.background must be a solid colour"),
+        ({"caption": " "}, r"Emoji\.caption must be words, and \{style\} and \{name\} for .* got ' '"),
+        ({"caption": "a {kind}"}, r"Emoji\.caption must be words, .* got 'a \{kind\}'"),
         ({"line": True}, r"Emoji\.line: only openmoji has strokes apart"),
         ({"font": "a.ttf"}, r"Emoji\.font: has no effect on \['twemoji', 'openmoji'\]"),
     ],

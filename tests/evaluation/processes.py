@@ -21,6 +21,7 @@ from condiff.evaluation.memorisation import Memorisation
 from condiff.evaluation.paired import ColourError, EdgeF1, MaskIoU, PeakSignalNoise
 from condiff.evaluation.pairwise import PairwiseDiversity
 from condiff.evaluation.precision_recall import PrecisionRecall
+from condiff.evaluation.similarity import SubjectFidelity
 from condiff.evaluation.text_alignment import TextAlignment
 from condiff.stages.metrics import per_sample_of
 from tests.evaluation.pictures import PixelDistance, Pixels, drawn
@@ -46,6 +47,7 @@ def measurements() -> dict[str, Measurement]:
         "prdc": PrecisionRecall(pixels),
         "vendi": VendiScore(pixels),
         "memorisation": Memorisation(pixels),
+        "fidelity": SubjectFidelity(pixels),
         "psnr": PeakSignalNoise(),
         "colour": ColourError(),
         "mask": MaskIoU(),

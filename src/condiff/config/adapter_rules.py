@@ -8,14 +8,21 @@ from condiff.config.nodes import Config, at, words
 
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
 
+# Parts that a study may not have: their name in a sentence, a key that each has, and how to have one.
+_PARTS = {"adapter": ("an adapter", "tuning", _CHOOSE), "prior": ("a prior", "sampler", "use prior=drawn")}
+
 
 def without_stray_settings(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The config without settings of an adapter that it does not have, and a line for each of them."""
-    own = cfg.get("adapter")
-    if not isinstance(own, Mapping) or "tuning" in own:
-        return dict(cfg), []
-    lines = [f"adapter.{key}: has no effect without an adapter; {_CHOOSE}, or leave it out" for key in own]
-    return {**cfg, "adapter": None}, lines
+    """The config without settings of an adapter or a prior it does not have, and a line for each of them."""
+    found, lines = dict(cfg), []
+    for part, (without, mark, choose) in _PARTS.items():
+        own = cfg.get(part)
+        if isinstance(own, Mapping) and mark not in own:
+            found[part] = None
+            lines += [
+                f"{part}.{key}: has no effect without {without}; {choose}, or leave it out" for key in own
+            ]
+    return found, lines
 
 
 def with_scale(entry: str) -> tuple[str, float]:
@@ -65,15 +72,6 @@ def adapter_is_used(cfg: Config) -> Iterator[str]:
 
 
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
-    """Data of a base that no stage would see; and those of a base with more stages than its denoiser."""
-    stages = words(cfg.get("stages"))
-    if cfg.get("base_data") is None:
-        return
-    if "denoiser" not in stages:
+    """Data of a base are for a base that is trained here."""
+    if cfg.get("base_data") is not None and "denoiser" not in words(cfg.get("stages")):
         yield "base_data: has no effect here, where no denoiser is trained; leave it out"
-    more = [name for name in ("latents", "texts") if name in stages]
-    if more:
-        yield (
-            f"base_data: a base with {' and '.join(more)} cannot be trained beside its adapter on other data;"
-            " train it first, and give base=RUN"
-        )

@@ -18,8 +18,11 @@ def with_needed_stages(cfg: Config) -> Any:
     if "samples" in named:
         needed += [attribute(node, "needs_stage") for _, node in objects(at(cfg, "guidance"), "guidance")]
         needed += ["adapter"] if cfg.get("adapter") is not None else []
+    if "adapter" in needed and cfg.get("prior") is not None:
+        needed += ["prior", *(["prior_latents"] if "latents" in named else [])]
     if "denoiser" in named and cfg.get("base_data") is not None:
-        needed += ["base_data"]
+        needed += ["base_data", *(["base_latents"] if "latents" in named else [])]
+        needed += ["base_texts"] if reads_text(cfg) else []
     if "denoiser" in named and reads_text(cfg):
         needed += ["texts"]
     if any(stage in named for stage in _MEASURING):

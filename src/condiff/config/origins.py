@@ -25,7 +25,7 @@ _SAMPLES, _DENOISER = "samples", "denoiser"
 _OWN = frozenset(
     {
         *("name", "question", "stages", "num_samples", "text", "label", FROM, "n", NEGATIVE),
-        *(BASE, "base_data"),
+        *(BASE, "base_data", "prior"),
         *("check", "recipe", "images", "reference", "runs", "judge", "metrics", "runtime", "logger"),
     }
 )

@@ -40,6 +40,7 @@ from condiff.config.network_rules import (
     size_can_be_halved,
 )
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.prior_rules import prior_can_be_drawn, prior_is_used
 from condiff.config.task_rules import what_a_task_takes_is_given
 from condiff.config.text_rules import (
     captions_are_encoded_for_text,
@@ -66,6 +67,8 @@ _NEEDS = {
     "weaker": ("data", "conditioner", "process", "objective", "weaker", "method", "optimizer"),
     "classifier": ("data", "process", "classifier"),
     "base_data": ("base_data",),
+    "prior": ("data", "conditioner", *_DENOISER, "prior"),
+    "prior_latents": ("autoencoder",),
     "adapter": ("data", "conditioner", *_DENOISER, "adapter"),
     "samples": ("conditioner", *_DENOISER, "guidance", "sampler"),
     "reconstructions": ("autoencoder",),
@@ -271,6 +274,8 @@ RULES: tuple[Rule, ...] = (
     adapter_is_used,
     base_is_trained_on_its_data,
     finished_adapters_are_named,
+    prior_is_used,
+    prior_can_be_drawn,
     one_thing_is_measured,
     adversary_begins,
     codebooks_are_trained,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
 from condiff.config.annotations import Wired
-from condiff.ranges import Count, Natural, Positive, Real
+from condiff.ranges import Count, Natural, NonNegative, Positive, Real
 
 REQUIRED: Any = "???"  # a value the study or the command line must give
 
@@ -117,6 +117,18 @@ class Adaptation:
 
 
 @dataclass
+class Prior:
+    """Pictures of a subject's class, drawn by the base, for an adapter to be trained on beside its data."""
+
+    guidance: Wired = REQUIRED
+    sampler: Wired = REQUIRED
+    num: Count = 200
+    text: str | list[str] | None = None  # what they show, in turn
+    label: Natural | list[Natural] | None = None  # the same in classes; null: all of them
+    weight: NonNegative = 1.0  # of their loss, beside the subject's
+
+
+@dataclass
 class Recipe:
     """What a paper has, for task=check to hold a config to."""
 
@@ -148,6 +160,7 @@ class Run:
     weaker: Weaker | None = None
     adapter: Adaptation | None = None
     adapters: list[str] | None = None  # finished ones to draw with: files or runs, each with :SCALE or at 1
+    prior: Prior | None = None  # what the base drew, for the adapter not to forget it
     base: str | None = None  # the finished run whose denoiser is adapted; null: it is trained here
     base_data: Wired | None = None  # what the base of the adapter is trained on; null: data
     classifier: Model | None = None

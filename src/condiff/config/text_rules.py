@@ -126,7 +126,7 @@ def _use(cfg: Config, key: str) -> str:
 
 def classes_are_known(cfg: Config, num_classes: int) -> Iterator[str]:
     """Samples, and a guidance by other classes than a sample's own, are of classes that the data has."""
-    named = [("label", cfg["label"])]
+    named = [("label", cfg["label"]), ("prior.label", at(cfg, "prior").get("label"))]
     for path, node in objects(cfg["guidance"], "guidance"):
         named += [(f"{path}.{key}", node.get(key)) for key in ("label", "labels")]
     for key, given in named:

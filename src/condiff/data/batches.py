@@ -7,7 +7,7 @@ workers nor of devices changes what a step sees.
 import hashlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from condiff.data.dataset import Batch, ShardDataset
+from condiff.data.pairs import Pairs
 from condiff.errors import CondiffError, EnvironmentFault
 
 Row = tuple[int, int, int]  # step, place in the global batch, index of the example
@@ -23,22 +24,21 @@ Row = tuple[int, int, int]  # step, place in the global batch, index of the exam
 class Batches(Sampler[list[Row]]):
     """Endless batches over one permutation of the examples after another.
 
-    Place j of batch k stands at p = k * batch_size + j: epoch p // N, entry p % N of that epoch's
-    permutation. Nothing is dropped and a batch may be larger than the set. ``places`` are those of
-    the global batch that this process takes.
+    ``sizes`` are those of one or several sets whose examples are numbered on: place j of a batch is of set
+    j % S, the (j // S)-th of the n that are. It stands at p = k * n + j // S in batch k: epoch p // N, entry
+    p % N of that epoch's permutation of the set's N. Nothing is dropped and a batch may be larger than a
+    set. ``places`` are those of the global batch that this process takes.
     """
 
     def __init__(
-        self, num_examples: int, batch_size: int, seed: int, start: int = 0, places: range | None = None
+        self, sizes: Sequence[int], batch_size: int, seed: int, start: int = 0, places: range | None = None
     ) -> None:
         self.places = range(batch_size) if places is None else places
-        if num_examples < 1 or batch_size < 1 or start < 0:
-            raise ValueError(
-                f"batches need examples, a size and a start, got {num_examples}, {batch_size}, {start}"
-            )
+        if min(sizes) < 1 or batch_size < len(sizes) or start < 0:
+            raise ValueError(f"batches need examples, a size and a start, got {sizes}, {batch_size}, {start}")
         if not self.places or min(self.places) < 0 or max(self.places) >= batch_size:
             raise ValueError(f"places must lie in 0..{batch_size - 1}, got {self.places}")
-        self.num_examples, self.batch_size, self.seed, self.start = num_examples, batch_size, seed, start
+        self.sizes, self.batch_size, self.seed, self.start = sizes, batch_size, seed, start
 
     def __iter__(self) -> Iterator[list[Row]]:
         step = self.start
@@ -48,13 +48,13 @@ class Batches(Sampler[list[Row]]):
 
     def batch(self, step: int) -> list[Row]:
         """The rows of one step."""
-        positions = [
-            (place, divmod(step * self.batch_size + place, self.num_examples)) for place in self.places
-        ]
-        return [
-            (step, place, permutation(self.num_examples, self.seed, epoch)[entry])
-            for place, (epoch, entry) in positions
-        ]
+        return [(step, place, self._index(step, place)) for place in self.places]
+
+    def _index(self, step: int, place: int) -> int:
+        among, which = divmod(place, len(self.sizes))
+        num = len(range(which, self.batch_size, len(self.sizes)))  # places of its set in a batch
+        epoch, entry = divmod(step * num + among, self.sizes[which])
+        return sum(self.sizes[:which]) + permutation(self.sizes[which], self.seed, epoch)[entry]
 
 
 @lru_cache(maxsize=4)
@@ -65,7 +65,7 @@ def permutation(num_examples: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(num_examples, generator=generator).tolist()
 
 
-def loader(dataset: ShardDataset, batches: Batches, num_workers: int = 0) -> DataLoader[Batch]:
+def loader(dataset: ShardDataset | Pairs, batches: Batches, num_workers: int = 0) -> DataLoader[Batch]:
     """Batches in their order; a set held in memory has nothing to decode and takes no workers."""
     return _Loader(dataset, batches, 0 if dataset.held else num_workers)
 
@@ -73,7 +73,7 @@ def loader(dataset: ShardDataset, batches: Batches, num_workers: int = 0) -> Dat
 class _Told(torch.utils.data.Dataset[Any]):
     """Hands a fault over as it is, where a worker would wrap it in a traceback."""
 
-    def __init__(self, dataset: ShardDataset) -> None:
+    def __init__(self, dataset: ShardDataset | Pairs) -> None:
         self.dataset = dataset
 
     def __getitems__(self, rows: list[Row]) -> Batch | CondiffError:
@@ -84,7 +84,7 @@ class _Told(torch.utils.data.Dataset[Any]):
 
 
 class _Loader(DataLoader[Any]):
-    def __init__(self, dataset: ShardDataset, batches: Batches, num_workers: int) -> None:
+    def __init__(self, dataset: ShardDataset | Pairs, batches: Batches, num_workers: int) -> None:
         # Spawned workers inherit no locks; an own generator keeps the global one untouched.
         super().__init__(
             _Told(dataset),

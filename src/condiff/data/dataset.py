@@ -58,6 +58,11 @@ class ShardDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of examples of the sets that batches are of: here one."""
+        return [len(self)]
+
     @cached_property
     def is_mirrored(self) -> bool:
         """Whether a training is to mirror half of what it sees."""

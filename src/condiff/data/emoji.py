@@ -33,7 +33,9 @@ class Emoji(Source):
     About a share of ``held_out`` is held out: whole families of one base, so that neither a skin tone nor
     a gender of what is trained on is among them, and the same ones whatever the styles. With ``line`` the
     black strokes of each picture lie beside it as ``line.png``; only openmoji has them. ``font`` is where
-    noto is drawn from, if not from where Debian keeps it.
+    noto is drawn from, if not from where Debian keeps it. ``only`` and ``without`` are the first code
+    points (1f431) of emoji that are taken or left out. ``caption`` is said of each, with its {style} and
+    {name}.
     """
 
     @checked
@@ -46,20 +48,25 @@ class Emoji(Source):
         held_out: Probability = 0.1,
         seed: Natural = 0,
         font: str | None = None,
+        only: list[str] | None = None,
+        without: list[str] | None = None,
+        caption: str = "{style} emoji of {name}",
     ) -> None:
+        self.only, self.without, self.caption = only, without, _template(caption)
         self.size, self.with_lines, self.share, self.seed = size, line, held_out, seed
         self.canvas = Canvas(size, _solid(background))
         self.styles = _styles(styles, line, font)
 
     def check(self, memo_dir: Path | None = None) -> None:
         refuse_missing([NAMES, *(package for style in self.styles for package in style.packages)])
-        refuse([fault for style in self.styles if (fault := style.fault())])
+        refuse([*self._unknown(), *(fault for style in self.styles if (fault := style.fault()))])
 
     def fingerprint(self, memo_dir: Path | None = None) -> str:
         self.check()
         content = {style.name: style.content(self._shown[style.name]) for style in self.styles}
         names = [file_digest(self._table), versions([NAMES])]
         settings = [self.size, self.canvas.background, self.with_lines, self.share, self.seed]
+        settings.append(self.caption)
         return digest([content, names, settings])
 
     def info(self) -> DataInfo:
@@ -84,7 +91,7 @@ class Emoji(Source):
                 key,
                 style.draw(pictogram, self.canvas),
                 CATEGORIES.index(pictogram.category),
-                f"{style.name} emoji of {pictogram.name}",
+                self.caption.replace("{style}", style.name).replace("{name}", pictogram.name),
                 facts=_facts(pictogram, style),
                 line=style.line(pictogram, self.size) if self.with_lines else None,
             )
@@ -108,7 +115,18 @@ class Emoji(Source):
 
     @cached_property
     def _pictograms(self) -> list[Pictogram]:
-        return read_pictograms(self._table)
+        found = read_pictograms(self._table)
+        return [one for one in found if _is_among(one.base, self.only, self.without)]
+
+    def _unknown(self) -> list[str]:
+        """A line for each code point that no emoji begins with."""
+        known = {pictogram.base for pictogram in read_pictograms(self._table)}
+        return [
+            f"data.{key}: no emoji begins with {code!r}; give first code points as in [1f431, 1f638]"
+            for key, codes in (("only", self.only), ("without", self.without))
+            for code in codes or []
+            if code not in known
+        ]
 
     @cached_property
     def _held_out(self) -> set[str]:
@@ -117,6 +135,18 @@ class Emoji(Source):
     @property
     def _table(self) -> Path:
         return package_folder(NAMES) / "data" / "emoji.json"
+
+
+def _is_among(base: str, only: Sequence[str] | None, without: Sequence[str] | None) -> bool:
+    return (only is None or base in only) and base not in (without or ())
+
+
+def _template(caption: str) -> str:
+    if not caption.strip() or {*"{}"} & {*caption.replace("{style}", "").replace("{name}", "")}:
+        raise ValueError(
+            f"Emoji.caption must be words, and {{style}} and {{name}} for each emoji's own, got {caption!r}"
+        )
+    return caption
 
 
 def _facts(pictogram: Pictogram, style: Style) -> dict[str, object]:

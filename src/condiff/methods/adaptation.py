@@ -1,14 +1,32 @@
 """Training of some parameters of a finished denoiser: a low-rank adapter, or all of them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from condiff.data.pairs import is_second
 from condiff.methods.diffusion import Diffusion
 
 
 class Adaptation(Diffusion):
     """Diffusion's own loss; what asks for no gradient is the base, which is not saved again."""
+
+    prior_weight: float | None = None  # of what the base draws, where that is every other sample of a batch
+
+    def reduced(self, loss: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """With a prior, the mean over the subject and ``prior_weight`` times that over what the base draws.
+
+        (Ruiz 2023, eq. 2), as weights of samples: a mean over all, of whatever parts a batch is taken in.
+        """
+        if self.prior_weight is None:
+            return super().reduced(loss, batch)
+        size = self.training_settings.batch_size
+        prior = is_second(batch["place"])
+        of_subject = loss.masked_fill(prior, 0).mean() * (size / (size - size // 2))
+        of_prior = loss.masked_fill(~prior, 0).mean() * (size / (size // 2))
+        each = {"loss_subject": of_subject.detach(), "loss_prior": of_prior.detach()}
+        return {"loss": of_subject + self.prior_weight * of_prior, **each}
 
     def saved(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         names = {name for name, weight in self.trained.named_parameters() if weight.requires_grad}

@@ -75,7 +75,11 @@ class Diffusion(Method):
         balance = self.times.balance
         loss = weighted if balance is None else balance.to(weighted) * weighted.flatten()
         dropped = {f"dropped_{name}": which.float().mean() for name, which in lacking.items()}
-        return {"loss": loss.mean(), "error": error.detach().mean(), **dropped}
+        return {**self.reduced(loss.flatten(), batch), "error": error.detach().mean(), **dropped}
+
+    def reduced(self, loss: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What is minimised, "loss", of the losses, [B], of a batch or a part of one."""
+        return {"loss": loss.mean()}
 
     def condition(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Condition, dict[str, Tensor]]:
         """The batch's condition, a ``drop_condition`` share of it not asked for, and what who is not told."""

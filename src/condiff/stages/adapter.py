@@ -13,6 +13,7 @@ from condiff.adapters.base import digest_of
 from condiff.adapters.tuning import Tuning, inside
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
+from condiff.data.pairs import Pairs
 from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.methods.adaptation import Adaptation
@@ -36,9 +37,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     if ranks.leads:
         write_json(out / TRAINS, sizes(network))
         log.info("adapter: %s", told(network))
-    data = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
     drawing = runtime.pictures and runtime.pictures.samples(trained)
-    fit("adapter", _method(cfg, trained, inputs), data, runtime, out, drawing=drawing)
+    fit("adapter", _method(cfg, trained, inputs), _data(inputs), runtime, out, drawing=drawing)
     if ranks.leads:
         _take_averaged(network, out)
         tuning.write(network, out / FILE, base, own["trigger"])
@@ -68,6 +68,14 @@ def told(network: nn.Module) -> str:
     return f"trains {count:,} of {total:,} parameters ({share:.1%}) in {len(trained)} tensors: {what}"
 
 
+def _data(inputs: Mapping[str, Artifact]) -> ShardDataset | Pairs:
+    """What it is trained on: the data, and beside them what the base draws, if that was asked for."""
+    own = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
+    if "prior" not in inputs:
+        return own
+    return Pairs(own, ShardDataset(inputs.get("prior_latents", inputs["prior"]).path, "train"))
+
+
 def _method(cfg: Config, trained: Trained, inputs: Mapping[str, Artifact]) -> Adaptation:
     own, (denoiser, conditioner, _) = cfg["adapter"], trained
     method = build(
@@ -82,6 +90,8 @@ def _method(cfg: Config, trained: Trained, inputs: Mapping[str, Artifact]) -> Ad
         seed=cfg["seed"],
         space=load_space(inputs.get("base_latents", inputs["latents"])) if "latents" in inputs else None,
     )
+    if "prior" in inputs:
+        method.prior_weight = cfg["prior"]["weight"]
     asking = {id(weight) for weight in method.parameters() if weight.requires_grad}
     assert asking == {id(weight) for weight in method.trainable()}, "a part of the base would be trained"
     return method

@@ -4,6 +4,7 @@ from condiff.stages.stage import Stage
 
 # Of an adapter, what its training depends on.
 ADAPTED = ("tuning", "method", "optimizer", "trainer", "trigger")
+_MADE_OF_DATA = ("data", "latents", "texts")  # which a base has of its own data
 
 STAGES = (
     Stage(
@@ -27,21 +28,36 @@ STAGES = (
         source="condiff.stages.given:of_texts",
     ),
     Stage(
+        "base_texts",
+        "condiff.stages.texts:encode",
+        needs=("data",),
+        of_base=("data",),
+        reads=("conditioner",),
+        source="condiff.stages.given:of_texts",
+    ),
+    Stage(
         "autoencoder",
         "condiff.stages.autoencoder:train",
         needs=("data",),
+        of_base=("data",),
         reads=("seed", "autoencoder"),
         source="condiff.stages.given:of_autoencoder",
         is_shared=True,
     ),
     Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder"), is_shared=True),
-    Stage("base_latents", "condiff.stages.latents:encode", needs=("data", "autoencoder"), is_shared=True),
+    Stage(
+        "base_latents",
+        "condiff.stages.latents:encode",
+        needs=("data", "autoencoder"),
+        of_base=("data",),
+        is_shared=True,
+    ),
     Stage(
         "denoiser",
         "condiff.stages.denoiser:train",
         needs=("data",),
         takes=("latents", "texts"),
-        of_base=("data",),
+        of_base=_MADE_OF_DATA,
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "trainer"),
         source="condiff.stages.given:of_denoiser",
         is_shared=True,
@@ -51,7 +67,7 @@ STAGES = (
         "condiff.stages.denoiser:train",
         needs=("data",),
         takes=("latents", "texts"),
-        of_base=("data",),
+        of_base=_MADE_OF_DATA,
         reads=("seed", "conditioner", "process", "objective", "network", "method", "optimizer", "weaker"),
         source="condiff.stages.given:of_weaker",
         is_shared=True,
@@ -66,11 +82,21 @@ STAGES = (
         is_shared=True,
     ),
     Stage(
+        "prior",
+        "condiff.stages.prior:draw",
+        needs=("data", "denoiser"),
+        takes=("autoencoder", "latents", "texts"),
+        of_base=_MADE_OF_DATA,
+        reads=("seed", *(f"prior.{key}" for key in ("num", "text", "label", "guidance", "sampler"))),
+        is_shared=True,
+    ),
+    Stage("prior_latents", "condiff.stages.prior:encode", needs=("prior", "autoencoder"), is_shared=True),
+    Stage(
         "adapter",
         "condiff.stages.adapter:train",
         needs=("data", "denoiser"),
-        takes=("latents", "base_latents", "texts"),
-        reads=("seed", "objective", *(f"adapter.{key}" for key in ADAPTED)),
+        takes=("latents", "base_latents", "texts", "prior", "prior_latents"),
+        reads=("seed", "objective", *(f"adapter.{key}" for key in ADAPTED), "prior.weight"),
         is_shared=True,
     ),
     Stage(

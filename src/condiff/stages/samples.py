@@ -29,19 +29,25 @@ from condiff.stages.stage import PICTURES_MADE, Artifact, Config, Runtime
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"), cfg["checkpoint"])
-    ranks = runtime.ranks
-    size = runtime.sample_batch
+    with adapted(cfg, inputs, trained):
+        samples = drawn_with_bar(cfg, inputs, trained, runtime, "samples")
+    if runtime.ranks.leads:
+        save_pictures(out / PICTURES_MADE, samples)
+
+
+def drawn_with_bar(
+    cfg: Config, inputs: Mapping[str, Artifact], trained: Trained, runtime: Runtime, name: str
+) -> dict[str, Tensor]:
+    """All that are ``drawn``, where this rank leads; each of the ranks shows how far it is under a name."""
+    ranks, size = runtime.ranks, runtime.sample_batch
     steps = -(-len(ranks.share(cfg["num_samples"])) // size) * build(cfg["sampler"], "sampler").steps
-    with bar(steps, "samples") as shown:
+    with bar(steps, name) as shown:
 
         def say() -> None:
             shown.update()
             ranks.alive()
 
-        with adapted(cfg, inputs, trained):
-            samples = drawn(cfg, inputs, trained, device(runtime), say, ranks, size)
-    if ranks.leads:
-        save_pictures(out / PICTURES_MADE, samples)
+        return drawn(cfg, inputs, trained, device(runtime), say, ranks, size)
 
 
 def drawn(
@@ -109,5 +115,5 @@ def _coder(inputs: Mapping[str, Artifact], place: torch.device) -> tuple[Code, C
     if "latents" not in inputs:
         return lambda source: source, lambda x0: x0
     autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"]).to(place)
-    space = load_space(inputs["latents"]).to(place)
+    space = load_space(inputs.get("base_latents", inputs["latents"])).to(place)
     return partial(encoded_source, autoencoder), lambda x0: autoencoder.decode(space.restore(x0))

@@ -27,7 +27,7 @@ def taken(cfg: Config, cache: Cache) -> dict[str, Artifact]:
         return {}
     origin = origin_of(cfg[BASE], BASE)
     return {
-        name: _artifact(theirs, origin, BASE, cfg, cache)
+        name: _artifact(name if name in origin.stages else theirs, origin, BASE, cfg, cache)
         for name, theirs in TAKEN_OF_BASE.items()
         if name in cfg["stages"]
     }

@@ -17,12 +17,11 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     A caption is found again by its own words, so it can be given to no other picture. What is dropped is
     drawn after this, anew in every step.
     """
-    info, texts = DataInfo.read(inputs["data"].path), []
-    for split in SPLITS:
-        data = ShardDataset(inputs["data"].path, split, held_bytes=0)
-        texts.append([data.text(row) for row in range(len(data))])
+    info = DataInfo.read(inputs["data"].path)
+    sets = [ShardDataset(inputs["data"].path, split, held_bytes=0) for split in SPLITS]
+    training, others = ([data.text(row) for row in range(len(data))] for data in sets)
     conditioner = built_conditioner(cfg, info, with_null=True)
-    conditioner.encode(*texts, out, device(runtime))
+    conditioner.encode(training, others, out, device(runtime))
 
 
 def built_conditioner(

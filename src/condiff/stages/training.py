@@ -24,6 +24,7 @@ from condiff.callbacks.times import LearnedTimes
 from condiff.callbacks.watch import TogetherWhileTraining, WeightsOnTheWay, WhileTraining, as_saved
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
+from condiff.data.pairs import Pairs
 from condiff.diffusion.randomness import step_seed
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
@@ -52,7 +53,7 @@ class Drawing:
 def fit(
     name: str,
     method: Method,
-    data: ShardDataset,
+    data: ShardDataset | Pairs,
     runtime: Runtime,
     out: Path,
     measure: Look[dict[str, float]] | None = None,
@@ -106,7 +107,7 @@ def fit(
     if settings.channels_last:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
-    batches = Batches(len(data), settings.batch_size, method.seed, start, places)
+    batches = Batches(data.sizes, settings.batch_size, method.seed, start, places)
     trainer = _trainer(method, runtime, callbacks)
     if ranks.leads:
         write_json(out / MODEL, parameters_of(method.trained))

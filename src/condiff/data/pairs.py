@@ -1,0 +1,50 @@
+"""Two sets in every batch, such as a subject and its class: at every other place an example of the second."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from condiff.data.dataset import Batch, ShardDataset
+
+
+def is_second(place: Tensor) -> Tensor:
+    """Whether what stands at these places of a global batch is of the second set, [B] bool."""
+    return place % 2 == 1
+
+
+class Pairs(Dataset[Batch]):
+    """The examples of two sets, numbered on; a batch of both has the fields that both have."""
+
+    def __init__(self, first: ShardDataset, second: ShardDataset) -> None:
+        self.first, self.second = first, second
+        self.sizes = [len(first), len(second)]
+        self.held = first.held and second.held
+        self.is_mirrored = first.is_mirrored
+
+    def __getitems__(self, rows: Sequence[tuple[int, int, int]]) -> Batch:
+        """The batch of (step, place, index) rows, all of one step."""
+        start = len(self.first)
+        own = [row for row in rows if row[2] < start]
+        other = [(step, place, index - start) for step, place, index in rows if index >= start]
+        if not own or not other:
+            return (self.first if own else self.second).__getitems__(own or other)
+        found = [dict(data.__getitems__(some)) for data, some in ((self.first, own), (self.second, other))]
+        return _together(found, [place for _, place, _ in rows])
+
+
+def _together(found: Sequence[dict[str, Any]], places: Sequence[int]) -> Batch:
+    """Batches of one step in one, its rows in the order of these places."""
+    one, two = found
+    at = [*one["place"].tolist(), *two["place"].tolist()]
+    order = [at.index(place) for place in places]
+    whole: dict[str, Any] = {"step": one["step"]}
+    for name in one.keys() & two.keys() - {"step"}:
+        if isinstance(one[name], Tensor):
+            whole[name] = torch.cat([one[name], two[name]])[order]
+        else:
+            both = [*one[name], *two[name]]
+            whole[name] = [both[row] for row in order]
+    return Batch(**whole)
