@@ -135,6 +135,20 @@ def test_whitened_vectors_are_those_of_the_training_alone_and_are_read_back(tmp_
     assert made.example({"text": ["red"]}).pooled.shape == (1, 1)
 
 
+def test_a_model_hears_new_captions_by_the_whitening_of_its_own_training(tmp_path):
+    folders = [tmp_path / name for name in ("own", "other", "model")]
+    for folder in folders:
+        folder.mkdir()
+    own, other, again = (Text(Spelt(), num_classes=1, with_null=True, whitened=2) for _ in range(3))
+    own.encode(["red", "blue", "green"], [], folders[0], "cpu")
+    other.encode(["a", "bcd", "xyz"], [], folders[1], "cpu")
+    own.leave(folders[2])
+    again.recall(folders[1])
+    assert not torch.equal(asked(again, "new").pooled, asked(own, "new").pooled)
+    again.heed(folders[2])
+    assert torch.equal(asked(again, "new").pooled, asked(own, "new").pooled)
+
+
 def test_vectors_cannot_be_made_wider_than_the_encoder_has_them():
     with pytest.raises(ValueError, match=r"whitened must be at most 2.*got 3"):
         Text(Spelt(), num_classes=1, with_null=True, whitened=3)

@@ -86,7 +86,7 @@ def test_a_study_on_latents_encodes_what_was_drawn():
         (TEXT, "prior.text: is null, and conditioner Text reads one; say what the base is to draw, prior."),
         (
             (*TEXT, "prior.text=a cat", "conditioner=label_and_text"),
-            "prior.label: is null, and conditioner Several reads one; say what the base is to draw, prior.",
+            "prior.label: is that of a held-out picture where text is given alone; give label=K, too",
         ),
     ],
 )

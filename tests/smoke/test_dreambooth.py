@@ -21,6 +21,7 @@ TINY = (
     "base_data.only=[1f600,1f601,1f602,1f603,1f408,1f34e,1f34f,1f436]",
     *("autoencoder.trainer.steps=2", "autoencoder.network.width=16", "autoencoder.trainer.batch_size=4"),
     *("trainer.steps=2", "trainer.batch_size=4", "network.widths=[8,16]", "network.head_width=8"),
+    *("network.attention=[false,true]", "network.text_map=2"),
     *("adapter.trainer.steps=2", "adapter.trainer.batch_size=4", "adapter.optimizer.lr=0.1"),
     "sampler.steps=2",
     "stages=[data,texts,autoencoder,latents,denoiser,samples]",

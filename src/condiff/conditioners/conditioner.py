@@ -56,7 +56,15 @@ class Conditioner(ABC):
         return
 
     def recall(self, folder: Path) -> None:
-        """Take what it left in a folder."""
+        """Take what ``encode`` left in a folder."""
+        return
+
+    def leave(self, folder: Path) -> None:
+        """Write beside a model what of the texts of its training it hears others by."""
+        return
+
+    def heed(self, folder: Path) -> None:
+        """Give a model its texts as it was trained to hear them: take what was left beside it."""
         return
 
 

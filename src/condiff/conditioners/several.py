@@ -107,6 +107,15 @@ class Several(Conditioner):
         for name, part in self._of_text().items():
             part.recall(folder / name)
 
+    def leave(self, folder: Path) -> None:
+        for name, part in self._of_text().items():
+            (folder / name).mkdir(exist_ok=True)
+            part.leave(folder / name)
+
+    def heed(self, folder: Path) -> None:
+        for name, part in self._of_text().items():
+            part.heed(folder / name)
+
     def _of_text(self) -> dict[str, Conditioner]:
         return {name: part for name, part in self.parts.items() if part.needs_text}
 

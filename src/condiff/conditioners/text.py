@@ -107,6 +107,14 @@ class Text(Conditioner):
         if self.whitened:
             self.whitening = Whitening.read(folder / WHITENING)
 
+    def leave(self, folder: Path) -> None:
+        if self.whitening is not None:
+            self.whitening.write(folder / WHITENING)
+
+    def heed(self, folder: Path) -> None:
+        if self.whitened:
+            self.whitening = Whitening.read(folder / WHITENING)
+
     def _encoded(self, texts: Sequence[str], place: torch.device | str) -> list[Encoding]:
         self._learn([text for text in dict.fromkeys(texts) if text not in self.known], place)
         return [self.known[text] for text in texts]

@@ -11,7 +11,7 @@ from condiff.config.guidance_rules import (
 )
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
-from condiff.config.text_rules import reads_label, reads_text, what_is_asked_is_heard
+from condiff.config.text_rules import reads_text, what_is_asked_is_heard
 
 _AS_SAMPLES = (
     guidance_fits_the_study,
@@ -63,12 +63,11 @@ def prior_can_be_drawn(cfg: Config) -> Iterator[str]:
             f"prior: {class_of(conditioner)} asks for a picture to edit, which a prior has none of;"
             " use prior=none"
         )
-    for key, reads in (("text", reads_text(cfg)), ("label", reads_text(cfg) and reads_label(cfg))):
-        if reads and own.get(key) is None:
-            yield (
-                f"prior.{key}: is null, and conditioner {class_of(conditioner)} reads one; say what the base"
-                f" is to draw, prior.{key}=..."
-            )
+    if reads_text(cfg) and own.get("text") is None and own.get("label") is None:
+        yield (
+            f"prior.text: is null, and conditioner {class_of(conditioner)} reads one; say what the base is to"
+            " draw, prior.text=..."
+        )
 
 
 def _under_prior(line: str) -> str:

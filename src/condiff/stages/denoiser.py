@@ -36,6 +36,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path), inputs.get("texts"))
     denoiser = built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels)
     write_json(out / SHAPE, shape)
+    if runtime.ranks.leads:
+        conditioner.leave(out)
     if is_given(own["network"]):
         take(denoiser.network, own["network"], network_path(cfg), runtime, out)
         if runtime.ranks.leads and attribute(own["network"], "takes_folder"):
@@ -76,6 +78,7 @@ def read_denoiser(
     """In evaluation mode, with the weights of the end or those kept at a step."""
     cfg, shape = _as_left(artifact), read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path), texts)
+    conditioner.heed(artifact.path)
     denoiser = built_denoiser(cfg, conditioner, shape)
     if step is None:
         load_weights(denoiser.network, artifact.path)
