@@ -25,10 +25,12 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
     network, used = trained[0].network, []
     scale = cfg["adapter"]["scale"] if ADAPTER in inputs else 0
     if scale:
-        base = inputs["denoiser"], inputs["data"], inputs.get("texts")
-        used.append((_trained(inputs[ADAPTER], *base), scale))
+        made = inputs["denoiser"], inputs["data"], inputs.get("texts")
+        used.append((_trained(inputs[ADAPTER], *made), scale))
     try:
-        used += [(added(load(path, base_of(network)), network), scale) for path, scale in finished(cfg)]
+        if files := [*finished(cfg)]:
+            base = base_of(network)  # with a hash of all weights
+            used += [(added(load(path, base), network), scale) for path, scale in files]
     except ValueError as error:
         raise ArtifactError(f"adapters: {error}") from error
     with merged(network, used):

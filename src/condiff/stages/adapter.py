@@ -17,9 +17,8 @@ from condiff.data.pairs import Pairs
 from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.methods.adaptation import Adaptation
-from condiff.stages.denoiser import Trained, read_denoiser
+from condiff.stages.denoiser import Trained, built_method, read_denoiser
 from condiff.stages.finished_adapters import FILE
-from condiff.stages.latents import load_space
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import fit
 
@@ -77,19 +76,8 @@ def _data(inputs: Mapping[str, Artifact]) -> ShardDataset | Pairs:
 
 
 def _method(cfg: Config, trained: Trained, inputs: Mapping[str, Artifact]) -> Adaptation:
-    own, (denoiser, conditioner, _) = cfg["adapter"], trained
-    method = build(
-        own["method"],
-        "adapter.method",
-        denoiser=denoiser,
-        conditioner=conditioner,
-        times=build(cfg["objective"]["times"], "objective.times"),
-        weight=build(cfg["objective"]["weight"], "objective.weight"),
-        optimizer=build(own["optimizer"], "adapter.optimizer"),
-        training=build(own["trainer"], "adapter.trainer"),
-        seed=cfg["seed"],
-        space=load_space(inputs.get("base_latents", inputs["latents"])) if "latents" in inputs else None,
-    )
+    latents = inputs.get("base_latents", inputs.get("latents"))
+    method = built_method(cfg, cfg["adapter"], "adapter.", trained, latents)
     if "prior" in inputs:
         method.prior_weight = cfg["prior"]["weight"]
     asking = {id(weight) for weight in method.parameters() if weight.requires_grad}

@@ -43,25 +43,33 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         if runtime.ranks.leads and attribute(own["network"], "takes_folder"):
             cast(Any, denoiser.network).leave(out)
         return
-    method = build(
-        cfg["method"],
-        "method",
+    trained = denoiser, conditioner, shape
+    method = built_method(cfg, {**cfg, "trainer": own["trainer"]}, "", trained, inputs.get("latents"))
+    if "weaker" in cfg:
+        fit("weaker", method, data, runtime, out)
+    else:
+        measure = runtime.watch and runtime.watch(trained)
+        drawing = runtime.pictures and runtime.pictures.samples(trained)
+        fit("denoiser", method, data, runtime, out, measure, drawing)
+
+
+def built_method(cfg: Config, own: Config, prefix: str, trained: Trained, latents: Artifact | None) -> Any:
+    """What trains a denoiser: by the method, optimizer and trainer of ``own``, which the config has under
+    ``prefix``, and by the objective and the seed of the study.
+    """
+    denoiser, conditioner, _ = trained
+    return build(
+        own["method"],
+        f"{prefix}method",
         denoiser=denoiser,
         conditioner=conditioner,
         times=build(cfg["objective"]["times"], "objective.times"),
         weight=build(cfg["objective"]["weight"], "objective.weight"),
-        optimizer=build(cfg["optimizer"], "optimizer"),
-        training=build(own["trainer"], "trainer"),
+        optimizer=build(own["optimizer"], f"{prefix}optimizer"),
+        training=build(own["trainer"], f"{prefix}trainer"),
         seed=cfg["seed"],
-        space=load_space(inputs["latents"]) if "latents" in inputs else None,
+        space=None if latents is None else load_space(latents),
     )
-    if "weaker" in cfg:
-        fit("weaker", method, data, runtime, out)
-    else:
-        trained = denoiser, conditioner, shape
-        measure = runtime.watch and runtime.watch(trained)
-        drawing = runtime.pictures and runtime.pictures.samples(trained)
-        fit("denoiser", method, data, runtime, out, measure, drawing)
 
 
 @lru_cache(KEPT)
