@@ -79,11 +79,11 @@ def clip_text(tokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def clip_tokenizer(folder) -> CLIPTokenizer:
+def clip_tokenizer(folder, pad=END) -> CLIPTokenizer:
     """Byte pairs learned from a few words, with CLIP's ends."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
     bpe.normalizer, bpe.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(vocab_size=120, end_of_word_suffix="</w>", special_tokens=[START, END])
+    trainer = trainers.BpeTrainer(vocab_size=120, end_of_word_suffix="</w>", special_tokens=[START, END, "!"])
     bpe.train_from_iterator(WORDS, trainer)
     folder.mkdir(parents=True)
     bpe.model.save(str(folder))
@@ -93,6 +93,6 @@ def clip_tokenizer(folder) -> CLIPTokenizer:
         model_max_length=LENGTH,
         bos_token=START,
         eos_token=END,
-        pad_token=END,
+        pad_token=pad,
         unk_token=END,
     )

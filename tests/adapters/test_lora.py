@@ -11,7 +11,7 @@ from condiff.adapters.about import KEY, parsed
 from condiff.adapters.base import digest_of
 from condiff.adapters.low_rank import LowRank
 from condiff.adapters.tensor_files import read_tensors
-from condiff.adapters.tuning import PART, inside, merged
+from condiff.adapters.tuning import inside, merged, part_of
 from condiff.adapters.whole import Whole
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import CosineVP
@@ -222,6 +222,6 @@ def test_the_file_says_rank_alpha_targets_base_and_trigger(base, tmp_path):
     said = parsed(read_tensors(tmp_path / "a.safetensors")[1][KEY], "the file")
     assert said["rank"] == [4]
     assert said["alpha"] == [pytest.approx(6.0)]  # for a scale of alpha / rank: 3 / sqrt(4) = 6 / 4
-    assert said["base"] == {PART: digest_of(inside(base))}
+    assert said["base"] == {part_of(base): digest_of(inside(base))}
     assert said["trigger"] == ["a word"]
     assert "to_q" in said["targets"]

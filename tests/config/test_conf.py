@@ -11,6 +11,7 @@ from condiff.config.composer import Composer
 from condiff.config.kinds import wrong_kinds
 from condiff.config.validate import check_parts
 from condiff.errors import ConfigError
+from tests.config.pipelines import SD, SD3, XL, left
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
@@ -21,6 +22,7 @@ STUDIES = [
 ]
 RECIPES = [name for name in STUDIES if "/" in name]
 GIVEN = {"stable_diffusion": ["autoencoder.network.weights=model"]}
+BASES = {"lora_sd15": SD, "lora_sd3": SD3, "dreambooth_sdxl": XL}
 OF_A_RUN = "task=sample"  # composes with a finished run alone: test_origins.py
 CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name != "experiment"]
 CHOICES.remove(OF_A_RUN)
@@ -53,9 +55,11 @@ def test_what_a_page_over_runs_does_not_read_is_told(text):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_can_run(name):
+def test_every_study_can_run(name, tmp_path):
     # what only the user can know
     own = ["data.path=shards"] if name in RECIPES else GIVEN.get(name, [])
+    if name in BASES:
+        own = [f"base={left(tmp_path, BASES[name])}", "data.path=pictures"]
     runs = check([f"experiment={name}", *own], CONF) or []
     assert runs
     assert all(cfg["name"] == name.replace("/", "_") for cfg in runs)

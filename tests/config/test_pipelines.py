@@ -1,44 +1,17 @@
 """A pipeline of diffusers to draw from: its folder states a study, and what it cannot be is one line."""
 
-import json
-
 import pytest
 from choices import CONF
 
 from condiff.config.compose import check, register
 from condiff.config.origins import origin_of
 from condiff.errors import ConfigError
+from condiff.stages.given import weights_are_there
 from condiff.stages.study import STAGES
 from condiff.stages.taken import refuse_drawing
+from tests.config.pipelines import SD, SD3, XL, left
 
 NAMES = [stage.name for stage in STAGES]
-SCHEDULER = {
-    "_class_name": "PNDMScheduler",
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "prediction_type": "epsilon",
-    "steps_offset": 1,
-}
-FILES = {
-    "model_index.json": {
-        "_class_name": "StableDiffusionPipeline",
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "safety_checker": [None, None],
-    },
-    "unet/config.json": {"_class_name": "UNet2DConditionModel", "sample_size": 64},
-    "vae/config.json": {
-        "_class_name": "AutoencoderKL",
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "block_out_channels": [32, 32, 32, 32],
-    },
-    "text_encoder/config.json": {"hidden_size": 768},
-    "tokenizer/tokenizer_config.json": {},
-    "scheduler/scheduler_config.json": SCHEDULER,
-}
 
 
 @pytest.fixture
@@ -46,15 +19,8 @@ def pipeline(tmp_path):
     """Leaves the files of a pipeline, some settings of one file changed; its weights are not read here."""
     register()
 
-    def leave(file="model_index.json", folder="model", **changes):
-        for name, settings in FILES.items():
-            path = tmp_path / folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({**settings, **(changes if name == file else {})}))
-        for part in ("unet", "vae"):
-            (tmp_path / folder / part / "diffusion_pytorch_model.safetensors").write_bytes(b"")
-        (tmp_path / folder / "text_encoder" / "model.safetensors").write_bytes(b"")
-        return tmp_path / folder
+    def leave(file="", folder="model", **changes):
+        return left(tmp_path / folder, SD, file, **changes)
 
     return leave
 
@@ -116,6 +82,64 @@ def test_the_config_is_that_of_the_study_of_given_weights_that_is_told_the_same(
     assert (own["autoencoder"]["network"]["scale"], own["guidance"]["scale"]) == (0.18215, 7.5)
 
 
+OF_KIND = {
+    "xl": (
+        XL,
+        ("conditioner=text_sdxl", "network=pretrained_xl", "process=scaled_linear"),
+        {"data.size": 1024, "autoencoder.network.scale": 0.13025, "network.pixels": 8},
+    ),
+    "sd3": (
+        SD3,
+        ("conditioner=text_sd3", "network=pretrained_sd3", "process=rectified_flow", "objective=velocity"),
+        {"process.shift": 3.0, "autoencoder.network.shift": 0.0609, "data.size": 1024},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OF_KIND)
+def test_each_kind_of_pipeline_states_a_study_that_is_right(kind, tmp_path):
+    register()
+    files, choices, values = OF_KIND[kind]
+    folder = left(tmp_path / "model", files)
+    found = origin_of(str(folder)).study
+    assert found is not None
+    assert {*choices} <= {*found.choices}
+    assert values.items() <= found.values.items()
+    refuse_drawing(asked(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"use_dynamic_shifting": True}, "use_dynamic_shifting must be unset, got True"),
+        ({"_class_name": "DDIMScheduler"}, "_class_name must be FlowMatchEulerDiscreteScheduler, got DDIM"),
+    ],
+)
+def test_a_flow_that_is_walked_otherwise_is_one_line(change, said, tmp_path):
+    with pytest.raises(ConfigError) as told:
+        origin_of(str(left(tmp_path, SD3, PROCESS, **change)))
+    (line,) = told.value.lines
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("process.shift=1", "process: must be that of"),
+        ("process=linear", "process: must be a flow for PretrainedSD3, got LinearDDPM"),
+        ("objective=eps", "objective.parameterization: "),
+    ],
+)
+def test_a_flow_is_used_as_it_was_trained(word, said, tmp_path):
+    register()
+    found = origin_of(str(left(tmp_path / "model", SD3))).study
+    assert found is not None
+    values = [f"{key}={value}" for key, value in found.values.items()]
+    with pytest.raises(ConfigError) as told:
+        weights_are_there((check([*found.choices, *values, word], CONF, NAMES) or [])[0])
+    assert any(line.startswith(said) for line in told.value.lines)
+
+
 def test_what_is_asked_for_stands_above_the_pipeline(pipeline):
     cfg = asked(pipeline(), "sampler=heun", "guidance.scale=3", "negative=[grey,red]", "n=3", "text=a fox")
     assert cfg["sampler"]["_target_"].endswith(".Heun")
@@ -143,11 +167,12 @@ def test_a_model_of_the_hub_is_the_newest_in_its_local_cache_and_never_fetched(
 
 
 IS_A = (
-    "is a StableDiffusionXLPipeline, and of pipelines only a StableDiffusionPipeline is drawn from; give one"
+    "is a FluxPipeline, and the pipelines that are drawn from are StableDiffusionPipeline,"
+    " StableDiffusionXLPipeline, StableDiffusion3Pipeline; give one of them"
 )
 TARGET = "prediction_type must be one of epsilon, v_prediction, sample, got flow_prediction"
 WRONG = {
-    "other": ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, IS_A),
+    "other": ("model_index.json", {"_class_name": "FluxPipeline"}, IS_A),
     "part": (
         "model_index.json",
         {"text_encoder": ["transformers", "T5EncoderModel"]},

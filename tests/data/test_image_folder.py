@@ -75,6 +75,19 @@ def test_captions_lie_beside_the_pictures(tmp_path):
     assert source.info().num_classes == 0
 
 
+def test_a_caption_is_said_of_every_picture_about_its_own_words_where_it_asks_for_them(tmp_path):
+    picture(tmp_path / "a.png")
+    plain = ImageFolder(str(tmp_path), caption="a photo of sks dog")
+    assert [(e.text, e.label) for e in everything(plain)] == [("a photo of sks dog", None)]
+    (line,) = lines(tmp_path, caption="in sks style, {text}")
+    assert line == f"{tmp_path / 'a.png'}: has no text for the {{text}} of data.caption; write one"
+    (tmp_path / "a.txt").write_text("a dog")
+    own = ImageFolder(str(tmp_path), caption="in sks style, {text}")
+    assert [example.text for example in everything(own)] == ["in sks style, a dog"]
+    with pytest.raises(ValueError, match=r"caption must be words, and \{text\} for each picture's own, got"):
+        ImageFolder(str(tmp_path), caption="a {class}")
+
+
 def test_a_flat_folder_has_neither_labels_nor_text(tmp_path):
     picture(tmp_path / "a.png")
     info = ImageFolder(str(tmp_path)).info()

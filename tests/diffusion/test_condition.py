@@ -20,6 +20,7 @@ def full(n: int = 3, offset: float = 0.0) -> Condition:
             "control": base.view(-1, 1, 1, 1).expand(-1, 1, 2, 2),
             "concat": base.view(-1, 1, 1, 1).expand(-1, 3, 2, 2),
             "pose": base.view(-1, 1).expand(-1, 4),
+            "framing": base.view(-1, 1).expand(-1, 6),
         }
 
     return Condition(**fields(1.0 + offset), null=Condition(**fields(0.0)))

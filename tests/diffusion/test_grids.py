@@ -3,10 +3,20 @@
 import pytest
 import torch
 from choices import choices
+from diffusers.schedulers import FlowMatchEulerDiscreteScheduler
 from toys import PROCESSES, called
 
 from condiff.config.build import build
-from condiff.diffusion.grids import Grid, Karras, Leading, Linspace, ShiftedLevels, UniformLogSNR, UniformTime
+from condiff.diffusion.grids import (
+    Grid,
+    Karras,
+    Leading,
+    Linspace,
+    ShiftedLevels,
+    ToFirstStep,
+    UniformLogSNR,
+    UniformTime,
+)
 from condiff.diffusion.process import CosineVP, DiscreteVP, LinearDDPM, RectifiedFlow, VarianceExploding
 
 GRIDS: list[Grid] = [
@@ -14,6 +24,7 @@ GRIDS: list[Grid] = [
     Karras(),
     UniformLogSNR(),
     ShiftedLevels(3.0),
+    ToFirstStep(),
     Leading(),
     Leading(offset=30),
     Linspace(),
@@ -51,6 +62,13 @@ def test_a_shifted_grid_keeps_the_noisiest_level_and_divides_what_signal_is_gain
     plain, shifted = (process.at(grid(process, 50)[:-1]) for grid in (UniformTime(), ShiftedLevels(3.0)))
     signal, less = plain.alpha / plain.sigma, shifted.alpha / shifted.sigma
     torch.testing.assert_close(3 * (less - signal[0]), signal - signal[0], atol=1e-9, rtol=1e-9)
+
+
+def test_a_flow_walks_to_the_first_step_of_its_training_as_diffusers_does():
+    theirs = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    theirs.set_timesteps(7)
+    ours = ToFirstStep(1000)(RectifiedFlow(shift=3.0), 7)
+    torch.testing.assert_close(ours, theirs.sigmas.double(), atol=1e-6, rtol=0)
 
 
 def test_the_karras_grid_is_equation_5():

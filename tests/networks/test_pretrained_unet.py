@@ -14,7 +14,7 @@ from condiff import hub
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import ScaledLinear
 from condiff.networks.pretrained import Pretrained
-from condiff.networks.pretrained_settings import FIXED, FREE, IGNORED, U_NETS
+from condiff.networks.pretrained_settings import DENOISERS, FIXED, FREE, IGNORED
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 STEPS = torch.tensor([0, 700])
@@ -143,7 +143,7 @@ def test_weights_that_do_not_fit_are_told_in_one_line(change, said, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"addition_embed_type": "text_time"}, r"addition_embed_type must be None, got text_time; no cond"),
+        ({"addition_embed_type": "text_time"}, r"addition_embed_type must be None, got text_time; SDXL"),
         ({"time_embedding_type": "fourier"}, r"time_embedding_type must be positional, got fourier"),
         ({"made_up": 3}, r"made_up=3 is a setting of UNet2DConditionModel that is not known here"),
         (
@@ -186,7 +186,7 @@ def test_a_pickle_is_never_read(tmp_path):
     (tmp_path / WEIGHTS).unlink()
     (tmp_path / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch /nowhere'\ntR.")
     with pytest.raises(ValueError, match=r"weights in diffusion_pytorch_model\.bin, which can hold code"):
-        U_NETS.found(str(tmp_path))
+        DENOISERS.found(str(tmp_path))
 
 
 @pytest.mark.parametrize("make", [plain, attending])
@@ -207,7 +207,7 @@ def test_of_the_hub_only_what_is_read_is_fetched(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "download", lambda name, chosen: asked.append((name, chosen(there, name))))
-    U_NETS.fetch("owner/name")
+    DENOISERS.fetch("owner/name")
     assert asked == [
         ("owner/name", ["unet/config.json", f"unet/{WEIGHTS}", "scheduler/scheduler_config.json"])
     ]

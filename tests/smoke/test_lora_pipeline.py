@@ -1,49 +1,117 @@
-"""An adapter trained here on a pipeline of diffusers changes its pictures as it changes ours."""
+"""Pipelines of diffusers of each kind as bases: drawn from as they draw, adapted to own pictures, exported.
+
+An adapter that was trained here changes their pictures as it changes ours.
+"""
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
-import tiny_stable_diffusion as tiny
+import numpy as np
+import pytest
+import tiny_pipelines
+import tiny_stable_diffusion
 import torch
 from choices import CONF
+from PIL import Image
 from safetensors.torch import load_file
 
 from condiff.config.compose import check, register
 from condiff.data.captions import captions_of
 from condiff.diffusion.randomness import SampleNoise
 from condiff.interrupts import Interrupts
+from condiff.stages.denoiser import load_denoiser
 from condiff.stages.driver import run_study
+from condiff.stages.exported_adapter import PLACES, leave_adapter
 from condiff.stages.finished_adapters import FILE
+from condiff.stages.samples import drawn
+from condiff.stages.stage import Artifact
 from condiff.stages.study import STAGES
 
-NUM, STEPS, SCALE = 2, 3, 7.5
-STUDY = (
-    *("experiment=lora_digits", "data=shapes", "data.size=32", "data.num_train=16", "data.num_held_out=16"),
-    *("stages=[data,denoiser,samples]", "sampler=ddim_leading", f"sampler.steps={STEPS}"),
-    *(f"guidance.scale={SCALE}", f"num_samples={NUM}", "adapter=attention", "adapter.optimizer.lr=0.05"),
-    *("adapter.trainer.steps=3", "adapter.trainer.batch_size=4", "logger.wandb=off"),
-    *("logger.pictures_every=0", "runtime.accelerator=cpu"),
+NAMES = [stage.name for stage in STAGES]
+NUM, STEPS, SCALE = 2, 3, 5.0
+SMALL = (
+    *("data.size=32", "data.held_out=0.25", f"num_samples={NUM}", f"sampler.steps={STEPS}"),
+    *(f"guidance.scale={SCALE}", "adapter.optimizer.lr=0.02", "adapter.trainer.steps=3"),
+    *("logger.wandb=off", "logger.pictures_every=0", "runtime.accelerator=cpu"),
 )
+# How each is made, the study that adapts it, and the formats that its adapter has names in.
+KINDS = {
+    "sd": (tiny_stable_diffusion.saved, "lora_sd15", {"diffusers", "kohya", "peft"}),
+    "xl": (tiny_pipelines.saved_xl, "lora_sd15", {"diffusers", "kohya", "peft"}),
+    "sd3": (tiny_pipelines.saved_3, "lora_sd3", {"diffusers", "peft"}),
+}
 
 
-def theirs(pipeline, captions):
+class Made(NamedTuple):
+    pipeline: object
+    folder: Path
+    inputs: dict[str, Artifact]
+    formats: set[str]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def made(request, tmp_path_factory):
+    """A pipeline, and what a study leaves that adapts it to a few pictures with captions."""
+    register()
+    save, study, formats = KINDS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    pipeline = save(folder / "model")
+    pictures(folder / "pictures")
+    given = (f"base={folder / 'model'}", f"data.path={folder / 'pictures'}")
+    words = (f"experiment={study}", *SMALL, *given, f"runtime.cache={folder / 'cache'}")
+    (cfg,) = check([*words], CONF, NAMES) or []
+    run_study(cfg, folder / "run", Interrupts())
+    stages = json.loads((folder / "run" / "stages.json").read_text())
+    places = {name: Path(stage["path"]) for name, stage in stages.items()}
+    return Made(pipeline, folder, {name: artifact(name, place) for name, place in places.items()}, formats)
+
+
+def pictures(folder):
+    folder.mkdir()
+    for name in range(8):
+        pixels = np.random.default_rng(name).integers(0, 255, (32, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(f"a red circle, {name}")
+
+
+def artifact(name, place):
+    return Artifact(f"{name} {place}", place, json.loads((place / "manifest.json").read_text()))
+
+
+def theirs(pipeline, captions, negative=None):
     noise = SampleNoise(0, range(len(captions))).normal(4, 8, 8)
     told = {"num_inference_steps": STEPS, "guidance_scale": SCALE, "latents": noise, "output_type": "pt"}
-    return pipeline(captions, **told).images
+    return pipeline(captions, negative_prompt=negative, **told).images
 
 
-def test_a_pipeline_that_loads_the_file_draws_what_the_study_has_drawn(tmp_path):
-    register()
-    pipeline = tiny.saved(tmp_path / "model")
-    words = (f"base={tmp_path / 'model'}", f"runtime.cache={tmp_path / 'cache'}")
-    (cfg,) = check([*STUDY, *words], CONF, [stage.name for stage in STAGES]) or []
-    run_study(cfg, tmp_path / "run", Interrupts())
-    stages = json.loads((tmp_path / "run" / "stages.json").read_text())
-    assert "base_latents" not in stages
-    stored = load_file(Path(stages["samples"]["path"]) / "samples.safetensors")
+@pytest.mark.parametrize("negative", [None, "blurry"])
+def test_the_pictures_of_a_base_are_those_of_its_pipeline(made, negative):
+    texts = ["two small things", "a red circle on white"]
+    words = (f"from={made.folder / 'model'}", "n=2", f"text=[{','.join(texts)}]", f"sampler.steps={STEPS}")
+    told = [] if negative is None else [f"negative={negative}"]
+    (cfg,) = check(["task=sample", *words, f"guidance.scale={SCALE}", *told], CONF, NAMES) or []
+    trained = load_denoiser(made.inputs["denoiser"], made.inputs["data"], made.inputs["texts"])
+    own = drawn(cfg, made.inputs, trained, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
+    expected = theirs(made.pipeline, texts, negative and [negative] * NUM)
+    torch.testing.assert_close(own, expected, rtol=0, atol=1e-4)
+    assert expected.std() > 0.05  # not grey: there is something to compare
+    assert (own - theirs(made.pipeline, texts, None if negative else ["blurry"] * NUM)).abs().max() > 1e-3
+
+
+def test_a_pipeline_that_loads_the_file_draws_what_the_study_has_drawn(made, tmp_path):
+    """In each format that it reads."""
+    assert "base_latents" not in made.inputs
+    stored = load_file(made.inputs["samples"].path / "samples.safetensors")
     captions, own = captions_of(stored), stored["image"].float() / 255
-    before = theirs(pipeline, captions)
-    pipeline.load_lora_weights(Path(stages["adapter"]["path"]) / FILE)
-    after = theirs(pipeline, captions)
-    assert (after - before).abs().max() > 0.02  # of 1, and a pixel is rounded to 1 / 255
-    torch.testing.assert_close(own, after, rtol=0, atol=0.6 / 255)
+    before = theirs(made.pipeline, captions)
+    leave_adapter("run", made.inputs, tmp_path)
+    assert {name for name, place in PLACES.items() if (tmp_path / place).exists()} == made.formats
+    files = [made.inputs["adapter"].path / FILE]
+    files += [tmp_path / PLACES[name] for name in sorted(made.formats - {"peft"})]
+    for file in files:
+        made.pipeline.load_lora_weights(file)
+        after = theirs(made.pipeline, captions)
+        made.pipeline.unload_lora_weights()
+        assert (after - before).abs().max() > 0.02  # of 1, and a pixel is rounded to 1 / 255
+        torch.testing.assert_close(own, after, rtol=0, atol=0.6 / 255)

@@ -10,7 +10,7 @@ from condiff.adapters import diffusers_file
 from condiff.adapters.adapter import Adapter
 from condiff.adapters.base import Base, digest_of
 from condiff.adapters.peft_settings import targets_of
-from condiff.adapters.tuning import PART, Tuning, inside
+from condiff.adapters.tuning import Tuning, inside, part_of
 from condiff.ranges import Count, Positive, Probability, checked
 
 _DIMS = {"linear": 2, "conv": 4}  # of a weight
@@ -72,9 +72,10 @@ class LowRank(Tuning):
     def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
         from condiff.adapters.in_peft import taken  # noqa: PLC0415  peft
 
-        layers = {f"{PART}.{name}": layer for name, layer in taken(inside(network)).items()}
-        adapter = Adapter(layers, {PART: base}, tuple(trigger))
-        diffusers_file.write(path, adapter, Base.of({PART: inside(network)}))
+        part = part_of(network)
+        layers = {f"{part}.{name}": layer for name, layer in taken(inside(network)).items()}
+        adapter = Adapter(layers, {part: base}, tuple(trigger))
+        diffusers_file.write(path, adapter, Base.of({part: inside(network)}))
 
     def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
         return added(diffusers_file.read(path, base_of(network)), network)
@@ -102,21 +103,21 @@ class LowRank(Tuning):
 
 def base_of(network: nn.Module) -> Base:
     """What an adapter of a backbone stands on, with its digest."""
-    own = inside(network)
-    return Base.of({PART: own}, {PART: digest_of(own)})
+    own, part = inside(network), part_of(network)
+    return Base.of({part: own}, {part: digest_of(own)})
 
 
 def added(adapter: Adapter, network: nn.Module) -> dict[str, Tensor]:
     """What an adapter adds to each parameter of a backbone that it fits, in float32."""
     weights, found = {id(weight): name for name, weight in network.named_parameters()}, {}
-    for name, layer in adapter.parts()[PART].items():
+    for name, layer in adapter.parts()[part_of(network)].items():
         weight = inside(network).get_parameter(f"{name}.weight")
         found[weights[id(weight)]] = layer.change(weight.detach().float().cpu()).float()
     return found
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name.removeprefix(f"{PART}."): shape for name, shape in Base.of({PART: network}).shapes.items()}
+    return {name.partition(".")[2]: shape for name, shape in Base.of({"": network}).shapes.items()}
 
 
 def _ends(name: str, end: str) -> bool:

@@ -9,8 +9,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-PART = "unet"  # what a pipeline of diffusers calls the network that ``inside`` gives
-
 
 class Tuning(ABC):
     """A way to change a network; its file says by how much, and for which base."""
@@ -30,6 +28,11 @@ class Tuning(ABC):
     @abstractmethod
     def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
         """What a file adds to each parameter of its base, in float32; ValueError of a file of another one."""
+
+
+def part_of(network: nn.Module) -> str:
+    """What a pipeline of diffusers calls the network that ``inside`` gives."""
+    return getattr(network, "part", "unet")
 
 
 def inside(network: nn.Module) -> nn.Module:

@@ -30,10 +30,6 @@ class TextEncoder(ABC):
     ``length`` tokens are the most that it gives; what a text has beyond them is cut off.
     """
 
-    package: ClassVar[str | None] = None  # a package that brings its weights
-    model: str = ""
-    path: str | None = None
-    download: bool = False
     length: int
 
     @property
@@ -41,15 +37,34 @@ class TextEncoder(ABC):
     def width(self) -> int:
         """Of the hidden states."""
 
+    @property
+    def pooled_width(self) -> int:
+        """Of the one vector of a text."""
+        return self.width
+
+    @abstractmethod
+    def __call__(self, texts: Sequence[str], place: torch.device | str = "cpu") -> list[Encoding]:
+        """In their order, on the CPU; a text's encoding does not depend on those beside it."""
+
+    @abstractmethod
+    def num_cut(self, texts: Sequence[str]) -> int:
+        """How many of them are longer than it hears."""
+
+
+class OneNetwork(TextEncoder):
+    """A single network with its tokenizer."""
+
+    package: ClassVar[str | None] = None  # a package that brings its weights
+    model: str = ""
+    path: str | None = None
+    download: bool = False
+
     @abstractmethod
     def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
         """Of texts of one number of tokens: ids, [N, L], and which of them count."""
 
     def __call__(self, texts: Sequence[str], place: torch.device | str = "cpu") -> list[Encoding]:
-        """In their order, on the CPU; a text's encoding does not depend on those beside it.
-
-        Texts of one length go together, so none is padded to another's.
-        """
+        """Texts of one length go together, so none is padded to another's."""
         found: dict[int, Encoding] = {}
         self.network.to(place)
         for rows, ids, mask in self._alike(texts):
@@ -58,7 +73,6 @@ class TextEncoder(ABC):
         return [found[row] for row in range(len(texts))]
 
     def num_cut(self, texts: Sequence[str]) -> int:
-        """How many of them have more than ``length`` tokens."""
         return sum(len(ids) > self.length for ids in self.tokenizer([*texts])["input_ids"]) if texts else 0
 
     def _alike(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
@@ -79,8 +93,8 @@ class TextEncoder(ABC):
 
     @cached_property
     def tokenizer(self) -> Any:
-        beside = self.folder.parent / "tokenizer"
-        is_beside = self.folder.name == INSIDE and beside.is_dir()
+        beside = self.folder.parent / self.folder.name.replace(INSIDE, "tokenizer")
+        is_beside = self.folder.name.startswith(INSIDE) and beside.is_dir()
         return tokenizer_of(beside if is_beside else self.folder, "text")
 
     @cached_property
@@ -92,7 +106,7 @@ class TextEncoder(ABC):
         """The network with its weights."""
 
 
-class MiniLM(TextEncoder):
+class MiniLM(OneNetwork):
     """all-MiniLM-L6-v2 (Wang 2020; Reimers & Gurevych 2019): 384 wide, its weights in a small package.
 
     Its hidden states have lengths of 8 to 11; each is brought to the square root of its width, so that its
@@ -116,7 +130,7 @@ class MiniLM(TextEncoder):
         return [Encoding(*pair) for pair in zip(tokens.cpu(), sentences(states).cpu(), strict=True)]
 
 
-class ClipText(TextEncoder):
+class ClipText(OneNetwork):
     """The text side of CLIP (Radford 2021), as Stable Diffusion 1 and 2 condition on it.
 
     The last hidden states after the final normalisation, of all ``length`` tokens: a text is filled up to
@@ -142,7 +156,7 @@ class ClipText(TextEncoder):
     @cached_property
     def width(self) -> int:
         known = None if self.path else CLIP_WIDTHS.get(self.model)
-        return known or _text_config(self.folder)["hidden_size"]
+        return known or text_config(self.folder)["hidden_size"]
 
     def load(self) -> Any:
         network = loaded("CLIPTextModel", self.folder)
@@ -175,7 +189,7 @@ def fill_clip(network: Any, weights: str, key: str) -> None:
     network.load_state_dict({name: tensors[stored] for name, stored in inside.items()}, strict=True)
 
 
-class T5(TextEncoder):
+class T5(OneNetwork):
     """The encoder of T5 (Raffel 2020), as Imagen, PixArt and SD3 condition on it; ``pooled`` is the mean."""
 
     @checked
@@ -190,7 +204,7 @@ class T5(TextEncoder):
 
     @cached_property
     def width(self) -> int:
-        return _text_config(self.folder)["d_model"]
+        return text_config(self.folder)["d_model"]
 
     def load(self) -> Any:
         return loaded("T5EncoderModel", self.folder)
@@ -201,7 +215,7 @@ class T5(TextEncoder):
         return [Encoding(*pair) for pair in zip(states.cpu(), states.mean(1).cpu(), strict=True)]
 
 
-def _text_config(folder: Path) -> dict[str, Any]:
+def text_config(folder: Path) -> dict[str, Any]:
     """Of a text encoder alone, or of one that is half of a model."""
     config = read_json(folder / "config.json")
     return config.get("text_config") or config

@@ -47,9 +47,10 @@ class Text(Conditioner):
         half: bool = True,
         whitened: Natural = 0,
     ) -> None:
-        if whitened and whitened > encoder.width:
+        if whitened and whitened > encoder.pooled_width:
             raise ValueError(
-                f"Text.whitened must be at most {encoder.width}, the width of its encoder, got {whitened}"
+                f"Text.whitened must be at most {encoder.pooled_width}, the width of its encoder, got"
+                f" {whitened}"
             )
         self.encoder, self.with_null, self.whitened = encoder, with_null, whitened
         self.whitening: Whitening | None = None
@@ -62,7 +63,7 @@ class Text(Conditioner):
 
     @property
     def pooled_width(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.whitened or self.encoder.width
+        return self.whitened or self.encoder.pooled_width
 
     def __call__(self, batch: Mapping[str, Any]) -> Condition:
         place = next(value.device for value in batch.values() if isinstance(value, Tensor))
@@ -75,7 +76,7 @@ class Text(Conditioner):
 
     def example(self, batch: Mapping[str, Any]) -> Condition:
         num, (length, width) = len(batch["text"]), (self.encoder.length, self.encoder.width)
-        some = Encoding(torch.zeros(length, width), torch.zeros(width))
+        some = Encoding(torch.zeros(length, width), torch.zeros(self.encoder.pooled_width))
         cond = replace(self._condition([some] * num, "cpu"), pooled=torch.zeros(num, self.pooled_width))
         return replace(cond, null=cond) if self.with_null else cond
 

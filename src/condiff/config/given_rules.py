@@ -29,8 +29,11 @@ _TRAINED = {
 
 
 def network_is_told_its_step(cfg: Config) -> Iterator[str]:
-    """Some networks are told which step of a chain they are at, by its number."""
+    """Some networks are told which step of a chain they are at, by its number; others the time of a flow."""
     process = at(cfg, "process")
+    if attribute(at(cfg, "network"), "needs_flow") and not attribute(process, "straight"):
+        name = class_of(at(cfg, "network"))
+        yield f"process: must be a flow for {name}, got {class_of(process)}; use process=rectified_flow"
     for stage, keys in PLACES.items():
         node, path = at(cfg, *keys), ".".join(keys)
         if stage not in words(cfg.get("stages")) or not attribute(node, "needs_chain"):

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from condiff.config.nodes import Config, words
-from condiff.config.pipelines import INDEX, Study, study_of
+from condiff.config.pipeline_files import Study
+from condiff.config.pipelines import INDEX, study_of
 from condiff.errors import ConfigError
 from condiff.files import read_json
 from condiff.hub import is_name
@@ -190,8 +191,8 @@ _KINDS: tuple[Callable[[Path, str], Origin | None], ...] = (_finished_run, _pipe
 
 def _why_none(given: str, path: Path, key: str) -> str:
     give = (
-        "give the folder that a run of a study has left, with config.yaml and stages.json, or one of a"
-        f" StableDiffusionPipeline of diffusers, with {INDEX}"
+        "give the folder that a run of a study has left, with config.yaml and stages.json, or one of a Stable"
+        f" Diffusion's pipeline (1, 2, XL or 3) of diffusers, with {INDEX}"
     )
     if not given.strip():
         return f"names nothing; {give}"

@@ -1,33 +1,20 @@
-"""A pipeline of diffusers as a study: what its folder states, in the words of a config; no torch."""
+"""A pipeline of diffusers as a study: what its folder states, in the words of a config; no torch.
+
+Another kind of pipeline is a module with the name of its class, ``KIND``, its ``PARTS`` and ``study``.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from condiff import hub
-from condiff.autoencoders.published import Published, found
-from condiff.config.schedulers import choices_of
-from condiff.model_folders import CONFIG, read_config
-from condiff.networks.pretrained_settings import SCHEDULER
+from condiff.config import pipeline_sd, pipeline_sd3, pipeline_sdxl
+from condiff.config.pipeline_files import Study
+from condiff.model_folders import read_config
 
 INDEX = "model_index.json"
-_KIND = "StableDiffusionPipeline"
-_PARTS = {
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL", "AutoencoderTiny"),
-    "text_encoder": ("CLIPTextModel",),
-}
-_SCALES = {"AutoencoderTiny": 1.0, "AutoencoderKL": 0.18215}  # in diffusers, where a file leaves it out
-_LENGTH = 77  # tokens of CLIP, likewise
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a command line would say of it: choices of groups, as GROUP=NAME, and values by their keys."""
-
-    choices: tuple[str, ...]
-    values: Mapping[str, Any]
+_KINDS = {module.KIND: module for module in (pipeline_sd, pipeline_sdxl, pipeline_sd3)}
+_NAMES = ", ".join(_KINDS)
 
 
 def study_of(given: Path) -> Study | None:
@@ -38,19 +25,15 @@ def study_of(given: Path) -> Study | None:
     folder = _folder(given)
     if folder is None or not (folder / INDEX).is_file():
         return None
-    _refuse_others(read_config(folder / INDEX), given)
-    scheduler, first = folder / SCHEDULER, found(str(folder))
-    choices, values = choices_of(read_config(scheduler), str(scheduler))
-    return Study(
-        ("experiment=stable_diffusion", *choices),
-        {
-            **values,
-            "data.size": _side(folder / "unet" / CONFIG) * first.downsampling,
-            "autoencoder.network.weights": str(folder),
-            "autoencoder.network.scale": _scale(first),
-            "conditioner.encoder.length": _length(folder),
-        },
-    )
+    index = read_config(folder / INDEX)
+    kind = _KINDS.get(str(index.get("_class_name")))
+    if kind is None:
+        raise ValueError(
+            f"{given} is a {index.get('_class_name')}, and the pipelines that are drawn from are {_NAMES};"
+            " give one of them"
+        )
+    _refuse_others(index, kind.PARTS, given)
+    return kind.study(folder, index)
 
 
 def _folder(given: Path) -> Path | None:
@@ -60,39 +43,12 @@ def _folder(given: Path) -> Path | None:
     return hub.cached(str(given)) if hub.is_name(str(given)) else None
 
 
-def _refuse_others(index: Mapping[str, Any], given: Path) -> None:
-    kind = index.get("_class_name")
-    if kind != _KIND:
-        raise ValueError(f"{given} is a {kind}, and of pipelines only a {_KIND} is drawn from; give one")
-    for part, allowed in _PARTS.items():
+def _refuse_others(
+    index: Mapping[str, Any], parts: Mapping[str, tuple[str | None, ...]], given: Path
+) -> None:
+    for part, allowed in parts.items():
         named = index.get(part)
         own = named[-1] if isinstance(named, list) and named else named
         if own not in allowed:
-            raise ValueError(f"{given}: {part} must be {' or '.join(allowed)} in its {INDEX}, got {own}")
-
-
-def _side(file: Path) -> int:
-    """Of a latent of the size that the U-Net was trained at."""
-    said = read_config(file).get("sample_size")
-    sides = said if isinstance(said, list) and len(said) == 2 else [said, said]
-    if type(sides[0]) is not int or sides[0] != sides[1]:
-        raise ValueError(
-            f"{file}: sample_size must be one integer, or two alike, got {said}; pictures are square"
-        )
-    return sides[0]
-
-
-def _scale(first: Published) -> Any:
-    shift = first.config.get("shift_factor")
-    if shift:
-        raise ValueError(
-            f"{first.folder / CONFIG}: shift_factor must be null, got {shift}; a {_KIND} has none"
-        )
-    return first.config.get("scaling_factor", _SCALES.get(first.kind))
-
-
-def _length(folder: Path) -> int:
-    """Tokens of a text, as the pipeline cuts it: those of its tokenizer, where that says a number at all."""
-    most = read_config(folder / "text_encoder" / CONFIG).get("max_position_embeddings", _LENGTH)
-    own = read_config(folder / "tokenizer" / "tokenizer_config.json").get("model_max_length")
-    return min([said for said in (most, own) if type(said) is int], default=_LENGTH)
+            names = " or ".join("null" if name is None else name for name in allowed)
+            raise ValueError(f"{given}: {part} must be {names} in its {INDEX}, got {own}")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from condiff.config import flow_schedulers
 from condiff.config.nodes import Config, argument, at, class_of
 
 BETAS = {"LinearDDPM": "linear", "ScaledLinear": "scaled_linear", "CosineDDPM": "squaredcos_cap_v2"}
@@ -65,6 +66,9 @@ def choices_of(said: Mapping[str, Any], file: str) -> tuple[list[str], dict[str,
 
 def other_than(cfg: Config, said: Mapping[str, Any], file: str) -> Iterator[str]:
     """A line for what a config has otherwise than the scheduler beside a network, where both can be told."""
+    if said.get("_class_name") == flow_schedulers.CLASS:
+        yield from flow_schedulers.other_than(cfg, said, file)
+        return
     asked = _asked(said)
     schedule, target = asked["beta_schedule"], asked["prediction_type"]
     if _has_own_betas(said):

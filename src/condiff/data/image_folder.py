@@ -1,6 +1,7 @@
 """A user's own folder of pictures."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from condiff.errors import DataError
 from condiff.files import digest
 from condiff.ranges import Count, Probability, checked
 
+_OWN = "{text}"
+
 
 class ImageFolder(OwnPictures):
     """Class folders; or any folder with metadata.jsonl / metadata.csv or sidecar .txt captions.
@@ -22,7 +25,8 @@ class ImageFolder(OwnPictures):
     pictures, rounded down to ``multiple_of``, at most ``max_size``. A share of ``held_out`` is held
     out by a hash of each file's name. Up to a share of ``max_bad`` unusable pictures are left out
     and listed; by default the first one stops the run. With ``mirror`` every training sees each
-    picture, or its latent, as it is or left for right, drawn anew each time.
+    picture, or its latent, as it is or left for right, drawn anew each time. ``caption`` is said of each,
+    with its own words for {text} where that stands in it.
     """
 
     @checked
@@ -37,9 +41,11 @@ class ImageFolder(OwnPictures):
         max_pixels: Count = MAX_PIXELS,
         max_bad: Probability = 0.0,
         mirror: bool = False,
+        caption: str | None = None,
     ) -> None:
         wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad, mirror)
         super().__init__(path, wanted)
+        self.caption = None if caption is None else _template(caption)
 
     def _survey(self, memo_dir: Path | None) -> Survey:
         root = _folder(self.path)
@@ -49,7 +55,7 @@ class ImageFolder(OwnPictures):
         texts += [listing.metadata] if listing.metadata else []
         looks = self._looks(root, names, memo_dir, self._look, "looking at pictures")
         looks |= self._looks(root, texts, memo_dir, _read_text, "reading captions")
-        pictures = [_picture(root, item, looks) for item in listing.pictures]
+        pictures = [self._captioned(_picture(root, item, looks)) for item in listing.pictures]
         broken = listing.broken
         if not pictures and not broken:
             broken = [f"data.path: {root} holds no picture; png, jpg, jpeg and webp are read"]
@@ -59,6 +65,13 @@ class ImageFolder(OwnPictures):
 
     def _bytes(self, picture: Picture) -> bytes:
         return Path(picture.where).read_bytes()
+
+    def _captioned(self, picture: Picture) -> Picture:
+        if self.caption is None or picture.fault:
+            return picture
+        if picture.text is None and _OWN in self.caption:
+            return replace(picture, fault=f"has no text for the {_OWN} of data.caption; write one")
+        return replace(picture, text=self.caption.replace(_OWN, picture.text or ""))
 
     def _looks(
         self, root: Path, names: list[str], memo_dir: Path | None, look: Any, what: str
@@ -77,6 +90,14 @@ class ImageFolder(OwnPictures):
         except Unreadable as error:
             return {"sha256": sha256, "fault": str(error)}
         return {"sha256": sha256, "shortest": min(image.size), "grey": image.mode == "L"}
+
+
+def _template(caption: str) -> str:
+    if not caption.strip() or {*"{}"} & {*caption.replace(_OWN, "")}:
+        raise ValueError(
+            f"ImageFolder.caption must be words, and {_OWN} for each picture's own, got {caption!r}"
+        )
+    return caption
 
 
 def _folder(path: str) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-FIELDS = ("label", "tokens", "token_mask", "pooled", "control", "concat", "pose")
+FIELDS = ("label", "tokens", "token_mask", "pooled", "control", "concat", "pose", "framing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class Condition:
     control: Tensor | None = None  # [B, C, H, W] spatial map, read by a ControlNet
     concat: Tensor | None = None  # [B, C, H, W] stacked under x_t
     pose: Tensor | None = None  # [B, D] camera of the wanted view relative to the given one
+    framing: Tensor | None = None  # [B, 6] height and width of the whole, top and left of the cut, its size
     null: "Condition | None" = None  # what each field is when it is not asked for; set by the conditioner
     others: tuple["Condition", ...] = ()  # more conditions of the same samples, for a guidance to compose
 

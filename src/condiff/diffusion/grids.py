@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from condiff.diffusion.process import Process
-from condiff.ranges import Natural, Positive, checked
+from condiff.ranges import Count, Natural, Positive, checked
 
 LEAST_LEVEL = 0.002  # sigma_min of Karras 2022, table 1
 MOST_LEVEL = 1000.0  # log SNR -13.8: next to nothing of the data is left
@@ -72,6 +72,22 @@ class ShiftedLevels(Grid):
         m = process.at(UniformTime()(process, steps)[:-1])
         signal = (m.alpha / m.sigma).flatten()
         return _between_ends(process, process.time_of(1 / (signal[0] + (signal - signal[0]) / self.shift)))
+
+
+class ToFirstStep(Grid):
+    """Even steps of the process's clock down to the first of its ``num_steps`` in training, then the data.
+
+    As SD3's pipeline walks: its scheduler, diffusers' FlowMatchEulerDiscreteScheduler, takes the time of that
+    step, which a shift has moved already, for a place on the clock, and moves it once more.
+    """
+
+    @checked
+    def __init__(self, num_steps: Count = 1000) -> None:
+        self.num_steps = num_steps
+
+    def __call__(self, process: Process, steps: int) -> Tensor:
+        first = float(process.clock(torch.tensor(1 / self.num_steps, dtype=torch.float64)))
+        return _between_ends(process, process.clock(torch.linspace(1, first, steps, dtype=torch.float64)))
 
 
 class Leading(Grid):

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -11,20 +10,16 @@ from torch import Tensor, nn
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
-from condiff.files import write_json
-from condiff.model_folders import CONFIG
 from condiff.networks.adm_blocks import step_of
 from condiff.networks.attention import PerturbedSelfAttention
-from condiff.networks.pretrained_settings import U_NETS, read_settings
+from condiff.networks.published import Published
 from condiff.networks.unet import stacked
 from condiff.ranges import Count, Natural, checked
-from condiff.weight_files import current, misfit, read_tensors
 
 log = logging.getLogger(__name__)
-_MAKES = {"UNet2DConditionModel": UNet2DConditionModel, "UNet2DModel": UNet2DModel}
 
 
-class Pretrained(nn.Module):
+class Pretrained(Published):
     """Backbone: a U-Net of diffusers whose shape its config.json says and whose weights ``fill`` takes in.
 
     It is told which step of a chain of ``num_steps`` it is at, as it was in its training.
@@ -33,8 +28,11 @@ class Pretrained(nn.Module):
     """
 
     needs_chain: ClassVar[bool] = True
-    takes_folder: ClassVar[bool] = True
     attends: ClassVar[bool] = True  # where its class in diffusers does
+    makes: ClassVar[Mapping[str, type[nn.Module]]] = {
+        "UNet2DConditionModel": UNet2DConditionModel,
+        "UNet2DModel": UNet2DModel,
+    }
 
     @checked
     def __init__(
@@ -49,20 +47,32 @@ class Pretrained(nn.Module):
     ) -> None:
         super().__init__()
         try:
-            self.files = U_NETS.found(weights)
-            config = str(self.files.folder / CONFIG)
-            kind, settings = read_settings(self.files.config, config)
+            kind, settings, config = self.found(weights)
             _check(settings, config, channels, concat_channels, size)
+            self.check_added(settings, config)
             self.width = settings.get("cross_attention_dim")  # of tokens, where it attends to any
             self.is_told = _is_told(settings, config, num_labels)
             _check_text(self.width, config, text_width)
-            self.net = _made(kind, settings, config).requires_grad_(False)
+            self.net = self.made(kind, settings, config).requires_grad_(False)
         except ValueError as error:
-            raise ValueError(f"Pretrained.weights: {error}") from error
+            raise ValueError(f"{type(self).__name__}.weights: {error}") from error
         self.num_steps = num_steps
         usual = self.files.config.get("sample_size")
         if isinstance(usual, int) and usual != size:
             log.info("%s: was trained on %d x %d, and is used on %d x %d", config, usual, usual, size, size)
+
+    def check_added(self, settings: Mapping[str, Any], config: str) -> None:
+        """ValueError where the network is to be told what it is not here."""
+        added = settings.get("addition_embed_type")
+        if added is not None:
+            raise ValueError(
+                f"{config}: addition_embed_type must be None, got {added}; SDXL's text_time is given by"
+                " network=pretrained_xl"
+            )
+
+    def added(self, x: Tensor, cond: Condition) -> dict[str, Any]:
+        """What the network is told of samples besides, as its class calls it."""
+        return {}
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer has the same shape, or 2 C channels with a learned variance."""
@@ -71,27 +81,12 @@ class Pretrained(nn.Module):
             return self.net(stacked(x, cond), step, class_labels=label).sample
         if cond.tokens is None:
             raise ValueError("Pretrained needs tokens to attend to, and got none; use a conditioner of text")
-        told = {"class_labels": label, "encoder_attention_mask": cond.token_mask}
+        told = {"class_labels": label, "encoder_attention_mask": cond.token_mask, **self.added(x, cond)}
         return self.net(stacked(x, cond), step, cond.tokens, **told).sample
 
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
         """The same network with some of its self-attention perturbed."""
         return PerturbedSelfAttention(self, layers)
-
-    def fill(self, key: str) -> None:
-        """Take in the published weights, strictly; ``key`` is where the config has this network."""
-        given = {current(name): tensor for name, tensor in read_tensors(self.files.weights, key).items()}
-        wrong = misfit(self.net.state_dict(), given)
-        if wrong:
-            raise ValueError(
-                f"{key}.weights: {self.files.weights[0]} does not fit the {type(self.net).__name__} of its"
-                f" {CONFIG}: {wrong}; the two must be of one model"
-            )
-        self.net.load_state_dict(given, strict=True)
-
-    def leave(self, out: Path) -> None:
-        """Write what says its shape: an artifact with its weights needs no other file."""
-        write_json(out / CONFIG, self.files.config)
 
 
 def _check(settings: Mapping[str, Any], config: str, channels: int, under: int, size: int) -> None:
@@ -131,13 +126,3 @@ def _is_told(settings: Mapping[str, Any], config: str, num_labels: int) -> bool:
         f"{config}: num_class_embeds must be the {num_labels} labels of the study, the null among them where"
         f" method.drop_condition > 0, got {rows}"
     )
-
-
-def _made(kind: str, settings: Mapping[str, Any], config: str) -> nn.Module:
-    """The network, its weights at random; ValueError in one line where diffusers refuses its settings."""
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    try:
-        return _MAKES[kind](**lists)
-    except (ValueError, TypeError, NotImplementedError, KeyError, IndexError, AttributeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{config}: makes no {kind} ({said})") from error

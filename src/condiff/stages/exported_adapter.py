@@ -1,5 +1,6 @@
 """The adapter of a run in each format that others read."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,16 +11,23 @@ from condiff.stages.denoiser import load_denoiser
 from condiff.stages.finished_adapters import ADAPTER, FILE
 from condiff.stages.stage import Artifact
 
+log = logging.getLogger(__name__)
 # Below the folder of an export, by their format.
 PLACES = {"diffusers": "diffusers.safetensors", "kohya": "kohya.safetensors", "peft": "peft"}
 
 
 def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
-    """Files in ``out``; ConfigError where the run has no LoRA. given: the run."""
+    """Files in ``out``; ConfigError where the run has no LoRA. given: the run.
+
+    A format that has no names for a base's layers, as kohya's for SD3, is left out with a line.
+    """
     base = base_of(load_denoiser(made["denoiser"], made["data"], made.get("texts"))[0].network)
     try:
         adapter = load(made[ADAPTER].path / FILE, base)
-        for name, place in PLACES.items():
-            export(adapter, out / place, base, name)
     except ValueError as error:
         raise ConfigError(f"from: the adapter of {given} cannot be exported: {error}") from error
+    for name, place in PLACES.items():
+        try:
+            export(adapter, out / place, base, name)
+        except ValueError as error:
+            log.warning("adapter: is not written as %s has it: %s", name, error)

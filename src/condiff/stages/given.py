@@ -15,8 +15,9 @@ from condiff.config.schedulers import other_than
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError
 from condiff.model_folders import CONFIG, read_config
-from condiff.networks.pretrained_settings import SCHEDULER, U_NETS, read_settings
-from condiff.pretrained import model_folder
+from condiff.networks.pretrained_settings import DENOISERS, SCHEDULER, read_settings
+from condiff.networks.pretrained_settings import PLACES as IN_PIPELINE
+from condiff.pretrained import folder_of, model_folder
 from condiff.stages.outside import content
 from condiff.stages.stage import Config
 
@@ -35,7 +36,7 @@ def weights_are_there(cfg: Config) -> None:
             if stage == "autoencoder":
                 missing += _lines(partial(fetched, weights), path)
             elif attribute(at(cfg, *keys), "takes_folder"):
-                missing += _lines(partial(_u_net, weights), path) or _schedule(cfg, weights)
+                missing += _lines(partial(_denoiser, weights), path) or _schedule(cfg, weights)
             elif stage in cfg["stages"] and not Path(weights).expanduser().is_file():
                 layout = attribute(at(cfg, *keys), "layout") or "the layout of ADM's published ones"
                 missing.append(f"{path}: {weights} is no file; give one in {layout}, or null to train")
@@ -76,7 +77,7 @@ def of_texts(cfg: Config, cache: Path) -> str | None:
     """The files of the encoders of text."""
     every = [node for _, node in _encoders(cfg)]
     files = [str(node["weights"]) for node in every if node.get("weights") is not None]
-    return content([*map(_there, every), *files], cache)
+    return content([*(place for node in every for place in _there(node)), *files], cache)
 
 
 def of_denoiser(cfg: Config, cache: Path) -> str | None:
@@ -105,26 +106,26 @@ def _of_network(cfg: Config, stage: str) -> list[str]:
     if not attribute(at(cfg, *PLACES[stage]), "takes_folder"):
         return [*_named(cfg, stage)]
     try:
-        found = [U_NETS.found(weights) for weights in _named(cfg, stage)]
+        found = [DENOISERS.found(weights) for weights in _named(cfg, stage)]
     except ValueError:
         return [*_named(cfg, stage)]
     return [str(file) for files in found for file in (files.folder / CONFIG, *files.weights)]
 
 
-def _u_net(weights: str) -> None:
-    """Fetch a U-Net that is not there; ValueError where it is not understood."""
-    U_NETS.fetch(weights)
-    files = U_NETS.found(weights)
+def _denoiser(weights: str) -> None:
+    """Fetch a network that is not there; ValueError where it is not understood."""
+    DENOISERS.fetch(weights)
+    files = DENOISERS.found(weights)
     read_settings(files.config, str(files.folder / CONFIG))
 
 
 def _schedule(cfg: Config, weights: str) -> list[str]:
-    """What the scheduler of the U-Net's pipeline has otherwise than the config."""
-    folder = U_NETS.found(weights).folder
+    """What the scheduler of the network's pipeline has otherwise than the config."""
+    folder = DENOISERS.found(weights).folder
     file = folder.parent / SCHEDULER
-    return (
-        [*other_than(cfg, read_config(file), str(file))] if folder.name == "unet" and file.is_file() else []
-    )
+    if folder.name not in IN_PIPELINE or not file.is_file():
+        return []
+    return [*other_than(cfg, read_config(file), str(file))]
 
 
 def _scale(cfg: Config) -> list[str]:
@@ -143,7 +144,7 @@ def _scale(cfg: Config) -> list[str]:
 
 
 def _lacking_encoders(cfg: Config) -> list[str]:
-    return [line for path, node in _encoders(cfg) for line in _lines(partial(_folder, node), path)]
+    return [line for path, node in _encoders(cfg) for line in _lines(partial(_folders, node), path)]
 
 
 def _encoders(cfg: Config) -> list[tuple[str, Config]]:
@@ -155,21 +156,25 @@ def _fit(weights: str, channels: int) -> None:
     found(weights).fit(channels)
 
 
-def _folder(node: Config, download: bool = True) -> Path:
+def _folders(node: Config, download: bool = True) -> list[Path]:
     """Of an encoder of text; ValueError where it is not there, nor to be downloaded as it asks for."""
     model, path = argument(node, "model"), argument(node, "path")
+    if (inside := attribute(node, "folders")) is not None:
+        pipeline = Path(str(path)).expanduser()
+        more = [pipeline / name for name in attribute(node, "optional") or () if (pipeline / name).is_dir()]
+        return [folder_of("", str(place), False) for place in (*(pipeline / name for name in inside), *more)]
     fetch = download and bool(argument(node, "download"))
     if node.get("weights") is not None and single_file.named(node["weights"]) is None:
         raise ValueError(f"{node['weights']} is no file; give a single file of Stable Diffusion 1 as weights")
-    return model_folder(attribute(node, "package"), model or "", path, fetch)
+    return [model_folder(attribute(node, "package"), model or "", path, fetch)]
 
 
-def _there(node: Config) -> str:
+def _there(node: Config) -> list[str]:
     """Where its files are; where they are not, which is told elsewhere, its name."""
     try:
-        return str(_folder(node, download=False))
+        return [str(folder) for folder in _folders(node, download=False)]
     except ValueError:
-        return str(argument(node, "path") or argument(node, "model"))
+        return [str(argument(node, "path") or argument(node, "model"))]
 
 
 def _lines(look: Callable[[], Any], path: str) -> list[str]:

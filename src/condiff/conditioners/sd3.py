@@ -1,0 +1,76 @@
+"""Texts as Stable Diffusion 3 is conditioned on them: through two CLIPs, and T5 if it is there."""
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from condiff.conditioners.encoders import T5, TextEncoder
+from condiff.conditioners.encodings import Encoding
+from condiff.conditioners.sdxl import Penultimate
+from condiff.ranges import Count, checked
+
+log = logging.getLogger(__name__)
+
+
+class SD3Text(TextEncoder):
+    """The states of both CLIPs side by side, filled up to ``width``, and after them those of T5.
+
+    ``pooled`` is the two projected end tokens, one after another (Esser 2024, sec. 4; from memory). Where the
+    pipeline comes without T5, zeros stand in its place, as there.
+
+    path: of the pipeline's folder, with its text encoders and their tokenizers.
+    """
+
+    folders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
+    optional: ClassVar[tuple[str, ...]] = ("text_encoder_3",)
+    width: int = 4096  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @checked
+    def __init__(
+        self, path: str, clip_length: Count = 77, t5_length: Count = 256, width: Count = 4096
+    ) -> None:
+        folder = Path(path).expanduser()
+        self.parts = [Penultimate(folder / name, clip_length) for name in self.folders]
+        third = folder / self.optional[0]
+        if not third.is_dir():
+            _tell(third)
+        self.t5 = _FilledT5(path=str(third), length=t5_length) if third.is_dir() else None
+        self.t5_length, self.width, self.length = t5_length, width, clip_length + t5_length
+
+    @property
+    def pooled_width(self) -> int:
+        return sum(part.pooled_width for part in self.parts)
+
+    def __call__(self, texts: Sequence[str], place: torch.device | str = "cpu") -> list[Encoding]:
+        both = zip(*(part(texts, place) for part in self.parts), strict=True)
+        none = torch.zeros(self.t5_length, self.width)
+        long = [none] * len(texts) if self.t5 is None else [one.tokens for one in self.t5(texts, place)]
+        return [self._joined(a, b, c) for (a, b), c in zip(both, long, strict=True)]
+
+    def num_cut(self, texts: Sequence[str]) -> int:
+        return (self.t5 or self.parts[0]).num_cut(texts)
+
+    def _joined(self, first: Encoding, second: Encoding, long: Tensor) -> Encoding:
+        short = torch.cat([first.tokens, second.tokens], dim=-1)
+        tokens = torch.cat([pad(short, (0, self.width - short.shape[-1])), long])
+        return Encoding(tokens, torch.cat([first.pooled, second.pooled]))
+
+
+class _FilledT5(T5):
+    """Filled up to its length with tokens that are attended to, as in SD3's training."""
+
+    def tokens(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        found = self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
+        return {"input_ids": found["input_ids"], "attention_mask": [[1] * self.length for _ in texts]}
+
+
+@cache
+def _tell(third: Path) -> None:
+    """Once of a folder."""
+    log.info("%s is not there: zeros stand in the place of what T5 makes of a text", third)

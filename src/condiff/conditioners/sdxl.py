@@ -1,0 +1,94 @@
+"""Texts as Stable Diffusion XL is conditioned on them: through two text sides of CLIP."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from condiff.conditioners.encoders import OneNetwork, TextEncoder, text_config
+from condiff.conditioners.encodings import Encoding
+from condiff.pretrained import loaded
+from condiff.ranges import Count, checked
+
+
+class Penultimate(OneNetwork):
+    """The states before CLIP's last layer, of all ``length`` tokens, and the projected end token."""
+
+    def __init__(self, path: Path, length: int) -> None:
+        self.path, self.length = str(path), length
+
+    @cached_property
+    def width(self) -> int:
+        return text_config(self.folder)["hidden_size"]
+
+    @cached_property
+    def pooled_width(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return text_config(self.folder)["projection_dim"]
+
+    def load(self) -> Any:
+        return loaded("CLIPTextModelWithProjection", self.folder)
+
+    def tokens(self, texts: Sequence[str]) -> Any:
+        return self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
+
+    @torch.no_grad()
+    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
+        found = self.network(input_ids=ids, output_hidden_states=True)  # without the mask, as in training
+        pairs = zip(found.hidden_states[-2].cpu(), found[0].cpu(), strict=True)
+        return [Encoding(*pair) for pair in pairs]
+
+
+class Unprojected(Penultimate):
+    """The same of a CLIP without a projection, whose ``pooled`` is not used."""
+
+    def load(self) -> Any:
+        return loaded("CLIPTextModel", self.folder)
+
+    @torch.no_grad()
+    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
+        found = self.network(input_ids=ids, output_hidden_states=True)
+        pairs = zip(found.hidden_states[-2].cpu(), found.pooler_output.cpu(), strict=True)
+        return [Encoding(*pair) for pair in pairs]
+
+
+class SDXLText(TextEncoder):
+    """The states of both side by side; ``pooled`` is of the second (Podell 2023, sec. 2.1; from memory).
+
+    path: of the pipeline's folder, with both text encoders and their tokenizers.
+    zero_empty: whether the empty text is all zeros, as the pipeline's force_zeros_for_empty_prompt says.
+    """
+
+    folders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
+
+    @checked
+    def __init__(self, path: str, length: Count = 77, zero_empty: bool = True) -> None:
+        first, second = (Path(path).expanduser() / name for name in self.folders)
+        self.parts = Unprojected(first, length), Penultimate(second, length)
+        self.length, self.zero_empty = length, zero_empty
+
+    @cached_property
+    def width(self) -> int:
+        return sum(part.width for part in self.parts)
+
+    @cached_property
+    def pooled_width(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.parts[1].pooled_width
+
+    def __call__(self, texts: Sequence[str], place: torch.device | str = "cpu") -> list[Encoding]:
+        both = zip(*(part(texts, place) for part in self.parts), strict=True)
+        found = [replace(b, tokens=torch.cat([a.tokens, b.tokens], dim=-1)) for a, b in both]
+        return [
+            one if text or not self.zero_empty else _zeros(one)
+            for text, one in zip(texts, found, strict=True)
+        ]
+
+    def num_cut(self, texts: Sequence[str]) -> int:
+        return self.parts[0].num_cut(texts)
+
+
+def _zeros(one: Encoding) -> Encoding:
+    return Encoding(torch.zeros_like(one.tokens), torch.zeros_like(one.pooled))

@@ -1,0 +1,129 @@
+"""Stable Diffusion XL and 3 of a few thousand weights, made offline: every part that the real ones have."""
+
+import torch
+from autoencoders.models import randomized
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from tiny_stable_diffusion import LENGTH, clip_tokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+
+T5_LENGTH = 256  # of SD3's pipeline, unless it is told another
+
+
+def saved_xl(folder, seed=0):
+    """All of it in the folder, as diffusers saves it; the pipeline as it is read from there."""
+    torch.manual_seed(seed)
+    tokenizer = clip_tokenizer(folder / "bpe")
+    parts = {
+        "unet": UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(16, 32),
+            norm_num_groups=8,
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2),
+            attention_head_dim=(2, 4),
+            cross_attention_dim=24 + 16,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 12,
+        ),
+        "vae": first_stage(scaling_factor=0.3),
+        "text_encoder": text(CLIPTextModel, tokenizer, 24),
+        "text_encoder_2": text(CLIPTextModelWithProjection, tokenizer, 16, act="gelu"),
+    }
+    scheduler = DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        steps_offset=1,
+        clip_sample=False,
+    )
+    pipeline = StableDiffusionXLPipeline(
+        **{name: randomized(part).eval() for name, part in parts.items()},
+        tokenizer=tokenizer,
+        tokenizer_2=clip_tokenizer(folder / "bpe_2", pad="!"),
+        scheduler=scheduler,
+    )
+    return reopened(pipeline, folder)
+
+
+def saved_3(folder, seed=0, t5=True):
+    torch.manual_seed(seed)
+    tokenizer = clip_tokenizer(folder / "bpe")
+    parts = {
+        "transformer": SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=48,
+            caption_projection_dim=16,
+            pooled_projection_dim=12 + 12,
+            pos_embed_max_size=12,
+            dual_attention_layers=(0,),
+            qk_norm="rms_norm",
+        ),
+        "vae": first_stage(scaling_factor=0.4, shift_factor=0.1),
+        "text_encoder": text(CLIPTextModelWithProjection, tokenizer, 24),
+        "text_encoder_2": text(CLIPTextModelWithProjection, tokenizer, 16, act="gelu"),
+    }
+    if t5:
+        config = T5Config(vocab_size=len(tokenizer), d_model=48, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+        parts["text_encoder_3"] = T5EncoderModel(config)
+    pipeline = StableDiffusion3Pipeline(
+        **{"text_encoder_3": None, **{name: randomized(part).eval() for name, part in parts.items()}},
+        tokenizer=tokenizer,
+        tokenizer_2=clip_tokenizer(folder / "bpe_2", pad="!"),
+        tokenizer_3=tokenizer if t5 else None,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    return reopened(pipeline, folder, **({} if t5 else {"text_encoder_3": None, "tokenizer_3": None}))
+
+
+def reopened(pipeline, folder, **without):
+    pipeline.save_pretrained(folder)
+    again = type(pipeline).from_pretrained(folder, **without)
+    again.set_progress_bar_config(disable=True)
+    return again
+
+
+def first_stage(**said):
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=8,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        **said,
+    )
+
+
+def text(kind, tokenizer, width, act="quick_gelu"):
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=LENGTH,
+        projection_dim=12,
+        hidden_act=act,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return kind(config)
