@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from condiff.config.compose import check, register
 from condiff.data.captions import captions_of
+from condiff.data.dataset import ShardDataset
 from condiff.diffusion.randomness import SampleNoise
 from condiff.interrupts import Interrupts
 from condiff.stages.denoiser import load_denoiser
@@ -65,6 +66,11 @@ def made(request, tmp_path_factory):
     stages = json.loads((folder / "run" / "stages.json").read_text())
     places = {name: Path(stage["path"]) for name, stage in stages.items()}
     return Made(pipeline, folder, {name: artifact(name, place) for name, place in places.items()}, formats)
+
+
+def test_latents_keep_how_their_pictures_were_cut(made):
+    batch = ShardDataset(made.inputs["latents"].path, "train").__getitems__([(0, 0, 0)])
+    assert batch["framing"].tolist() == [[32, 40, 0, 4, 32, 32]]
 
 
 def pictures(folder):

@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from condiff.data.pictures import EXTENSIONS, Unreadable, decode
-from condiff.data.shards import Sample, Shards, from_npy
+from condiff.data.shards import FRAMING, Sample, Shards, from_npy
 from condiff.data.source import DESCRIPTION, DataInfo
 from condiff.errors import DataError
 from condiff.progress import track
 
 Read = Callable[[Sample], Tensor]
+_ARRAYS = {"npy": "moments", "mirror.npy": "mirrored", "source.npy": "source", FRAMING: "framing"}
 _GIB = 2**30
 _MANY = 20_000  # from here on reading takes long enough for a bar
 
@@ -29,6 +30,7 @@ class Batch(TypedDict, total=False):
     moments: Tensor  # [B, 2C, h, w] float32, mean ++ log variance
     mirrored: Tensor  # the same of the mirrored pictures
     source: Tensor  # [B, C, H, W], what an image was made from: a picture, or its latent as it is
+    framing: Tensor  # [B, 6], how pictures were cut from larger ones
     label: Tensor  # [B] int64
     text: list[str]
     step: int  # index k of the batch
@@ -49,7 +51,7 @@ class ShardDataset(Dataset[Batch]):
             self._tensors["image"] = partial(_pixels, extension=image)
         if self.shards.has("source.png"):
             self._tensors["source"] = partial(_pixels, extension="source.png")
-        for member, name in (("npy", "moments"), ("mirror.npy", "mirrored"), ("source.npy", "source")):
+        for member, name in _ARRAYS.items():
             if self.shards.has(member):
                 self._tensors[name] = partial(_array, extension=member)
         self._first = {name: read(self.shards.samples[0]) for name, read in self._tensors.items()}
@@ -101,6 +103,8 @@ class ShardDataset(Dataset[Batch]):
             batch["moments"] = self._take("moments", at)
         if "mirrored" in self._tensors:
             batch["mirrored"] = self._take("mirrored", at)
+        if "framing" in self._tensors:
+            batch["framing"] = self._take("framing", at)
         if "source" in self._tensors:
             source = self._take("source", at)
             batch["source"] = source if source.is_floating_point() else source.float().div_(127.5).sub_(1)
@@ -149,7 +153,7 @@ def _pixels(sample: Sample, extension: str) -> Tensor:
 
 
 def _array(sample: Sample, extension: str) -> Tensor:
-    """[C, h, w] float32"""
+    """float32, of any shape"""
     try:
         values = torch.from_numpy(from_npy(sample.read(extension)).astype(np.float32))
     except ValueError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from condiff.data.held_out import by_share
@@ -100,9 +101,13 @@ class OwnPictures(Source):
     def examples(self, split: Split) -> Iterator[Example]:
         sound = self._sound
         chosen = [item for item in sound.pictures if (item.key in sound.held_out) == (split == "held_out")]
-        images = in_order(lambda picture: sound.square.fit(self._decode(picture)), chosen)
-        for picture, image in zip(chosen, images, strict=True):
-            yield Example(picture.key, image, picture.label, picture.text)
+        fitted = in_order(lambda picture: self._fitted(sound.square, picture), chosen)
+        for picture, (image, framing) in zip(chosen, fitted, strict=True):
+            yield Example(picture.key, image, picture.label, picture.text, framing=framing)
+
+    def _fitted(self, square: Square, picture: Picture) -> tuple[np.ndarray, tuple[int, ...]]:
+        image = self._decode(picture)
+        return square.fit(image), square.framing(image)
 
     @cached_property
     def _sound(self) -> "_Sound":

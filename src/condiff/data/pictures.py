@@ -43,6 +43,14 @@ class Square:
         left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
         return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
 
+    def framing(self, image: Image.Image) -> tuple[int, ...]:
+        """Of a picture to be ``fit``: its height and width, top and left of the cut after the resize, and the
+        cut's height and width: what SDXL is told of its training pictures (Podell 2023, sec. 2.2).
+        """
+        scale = self.size / min(image.size)
+        left, top = ((round(side * scale) - self.size) // 2 for side in image.size)
+        return image.height, image.width, top, left, self.size, self.size
+
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The picture upright, grey ("L") where it is stored so and "RGB" otherwise, on white.

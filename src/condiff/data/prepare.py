@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 from condiff.data.pictures import to_png
-from condiff.data.shards import ShardWriter
+from condiff.data.shards import FRAMING, ShardWriter, to_npy
 from condiff.data.source import SPLITS, DataInfo, Example, Source
 from condiff.files import written_whole
 from condiff.progress import track
@@ -40,4 +42,6 @@ def members(example: Example) -> dict[str, bytes]:
         found["txt"] = example.text.encode()
     if example.facts is not None:
         found["json"] = json.dumps(example.facts).encode()
+    if example.framing is not None:
+        found[FRAMING] = to_npy(np.asarray(example.framing, dtype=np.int64))
     return found

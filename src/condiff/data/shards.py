@@ -24,7 +24,11 @@ from condiff.data.pictures import EXTENSIONS as PICTURES
 from condiff.errors import DataError
 from condiff.files import file_digest, written_whole
 
-ALLOWED = (*PICTURES, "source.png", "line.png", "txt", "cls", "json", "npy", "mirror.npy", "source.npy")
+FRAMING = "framing.npy"
+ALLOWED = (
+    *(*PICTURES, "source.png", "line.png", "txt", "cls", "json", "npy", "mirror.npy", "source.npy"),
+    FRAMING,
+)
 MAX_MEMBER = 64 * 2**20  # bytes
 _SHARD_BYTES = 256 * 2**20
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")

@@ -28,6 +28,7 @@ class Example:
     source: np.ndarray | None = None  # the picture that ``image`` was made from, fitted with it
     facts: dict[str, Any] | None = None  # what it shows, as plain JSON
     line: np.ndarray | None = None  # the strokes of ``image`` alone, black on white, [H, W] uint8
+    framing: tuple[int, ...] | None = None  # how ``image`` was cut from a larger one: ``Square.framing``
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from condiff.data.captions import captions_of
+from condiff.data.dataset import ShardDataset
 from condiff.data.prepare import members
-from condiff.data.shards import ShardWriter
+from condiff.data.shards import FRAMING, ShardWriter
 from condiff.data.source import DataInfo, Example
 from condiff.stages import latents
 from condiff.stages.denoiser import load_denoiser
@@ -29,7 +30,7 @@ def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pat
     asked = {"seed": cfg["seed"], "num_samples": own["num"], **{key: own[key] for key in DRAWN}}
     found = drawn_with_bar(asked, inputs, trained, runtime, "prior")
     if runtime.ranks.leads:
-        _write(as_stored(found), DataInfo.read(inputs["data"].path), out)
+        _write(as_stored(found), ShardDataset(inputs["data"].path, "train", held_bytes=0), out)
 
 
 def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
@@ -37,13 +38,17 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     latents.encode(cfg, {"data": inputs["prior"], "autoencoder": inputs["autoencoder"]}, runtime, out)
 
 
-def _write(drawn: Mapping[str, Tensor], data: DataInfo, out: Path) -> None:
+def _write(drawn: Mapping[str, Tensor], beside: ShardDataset, out: Path) -> None:
+    """With the fields of the data that they stand beside; a picture that was drawn is a whole one."""
+    data = DataInfo.read(beside.folder)
+    framing = (data.size, data.size, 0, 0, data.size, data.size) if beside.shards.has(FRAMING) else None
     images = np.moveaxis(drawn["image"].numpy(), 1, -1)
     texts = captions_of(drawn) or [None] * len(images)
     with ShardWriter(out, "train") as shards:
         for row, (image, text) in enumerate(zip(images, texts, strict=True)):
             key, pixels = f"prior-{row:06d}", image[..., 0] if data.channels == 1 else image
-            shards.write(key, members(Example(key, pixels, int(drawn["label"][row]), text)))
+            example = Example(key, pixels, int(drawn["label"][row]), text, framing=framing)
+            shards.write(key, members(example))
     replace(
         data,
         num_train=len(images),
