@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from condiff.adapters import diffusers_file
 from condiff.adapters.adapter import Adapter
 from condiff.adapters.base import Base, digest_of
+from condiff.adapters.halved import halve
 from condiff.adapters.peft_settings import targets_of
 from condiff.adapters.tuning import Tuning, inside, part_of
 from condiff.ranges import Count, Positive, Probability, checked
@@ -28,6 +29,7 @@ class LowRank(Tuning):
     dora: the length of each row of the weight is trained apart from its direction (Liu 2024: DoRA).
     dropout: the share of a layer's inputs that the matrices are not shown in training.
     init: of the first matrix; the second one is zero, so that training starts at the base.
+    frozen: what the base is kept and computed in while the matrices, in float32, are trained.
     """
 
     @checked
@@ -41,6 +43,7 @@ class LowRank(Tuning):
         dora: bool = False,
         dropout: Probability = 0.0,
         init: Literal["kaiming", "gaussian"] = "kaiming",
+        frozen: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         if not kinds:
             raise ValueError("LowRank.kinds: must name at least one of linear, conv, got []")
@@ -48,6 +51,7 @@ class LowRank(Tuning):
             raise ValueError("LowRank.names: must have at least one end of a name, got []; null takes all")
         self.kinds, self.names, self.rank, self.alpha = kinds, names, rank, alpha
         self.root_scale, self.dora, self.dropout, self.init = root_scale, dora, dropout, init
+        self.frozen = frozen
 
     def begin(self, network: nn.Module) -> None:
         from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415  an extra, not asked for in sampling
@@ -65,6 +69,8 @@ class LowRank(Tuning):
             init_lora_weights=_INITS[self.init],  # pyright: ignore[reportArgumentType]
         )
         inject_adapter_in_model(config, own)
+        if self.frozen == "bfloat16":
+            halve(network)
 
     def check(self, network: nn.Module) -> None:
         self.chosen(inside(network))

@@ -5,14 +5,52 @@ from typing import Any
 
 from torch import Tensor
 
+from condiff.autoencoders.space import LatentSpace
 from condiff.data.pairs import is_second
-from condiff.methods.diffusion import Diffusion
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.randomness import Draws
+from condiff.diffusion.times import TimeSampler
+from condiff.diffusion.weights import MinSNR, Weighting
+from condiff.methods.diffusion import Conditioner, Diffusion
+from condiff.methods.optimizers import AdamW
+from condiff.methods.settings import Training
+from condiff.ranges import NonNegative, Positive, Probability, checked
 
 
 class Adaptation(Diffusion):
-    """Diffusion's own loss; what asks for no gradient is the base, which is not saved again."""
+    """Diffusion's own loss; what asks for no gradient is the base, which is not saved again.
+
+    noise_offset: of noise that a channel has alike in all places, beside the rest (Guttenberg 2023, a note
+        of crosslabs.org; from memory). A base learns darker and brighter pictures from it.
+    min_snr: gamma of the weights of times, MinSNR, in the place of those of the base's objective.
+    """
 
     prior_weight: float | None = None  # of what the base draws, where that is every other sample of a batch
+
+    @checked
+    def __init__(
+        self,
+        denoiser: NetworkDenoiser,
+        conditioner: Conditioner,
+        times: TimeSampler,
+        weight: Weighting,
+        optimizer: AdamW,
+        training: Training,
+        seed: int,
+        drop_condition: Probability,
+        space: LatentSpace | None = None,
+        noise_offset: NonNegative = 0.0,
+        min_snr: Positive | None = None,
+    ) -> None:
+        own = weight if min_snr is None else MinSNR(min_snr)
+        super().__init__(denoiser, conditioner, times, own, optimizer, training, seed, drop_condition, space)
+        self.noise_offset = noise_offset
+
+    def noise(self, x0: Tensor, draws: Draws) -> Tensor:
+        noise = super().noise(x0, draws)
+        if self.noise_offset == 0:
+            return noise
+        return noise + self.noise_offset * draws.normal("noise_offset", x0.shape[1], 1, 1)
 
     def reduced(self, loss: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """With a prior, the mean over the subject and ``prior_weight`` times that over what the base draws.

@@ -69,13 +69,17 @@ class Diffusion(Method):
         x0 = clean(batch, draws, self.space)
         t = self.times(draws, self.denoiser.process)
         cond, lacking = self.condition(batch, draws)
-        error, m = self.denoiser.loss(x0, draws.normal("eps", *x0.shape[1:]), t, cond)
+        error, m = self.denoiser.loss(x0, self.noise(x0, draws), t, cond)
         weighted = self.weight(m, self.denoiser.parameterization) * error
         self.by_noise = m.angle.detach().flatten(), weighted.detach().flatten()
         balance = self.times.balance
         loss = weighted if balance is None else balance.to(weighted) * weighted.flatten()
         dropped = {f"dropped_{name}": which.float().mean() for name, which in lacking.items()}
         return {**self.reduced(loss.flatten(), batch), "error": error.detach().mean(), **dropped}
+
+    def noise(self, x0: Tensor, draws: Draws) -> Tensor:
+        """What is added to x0, of its shape."""
+        return draws.normal("eps", *x0.shape[1:])
 
     def reduced(self, loss: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """What is minimised, "loss", of the losses, [B], of a batch or a part of one."""

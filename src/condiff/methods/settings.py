@@ -14,6 +14,8 @@ class Training:
     accumulate: parts that each device takes its share of a batch in, one after the other, to need less
         memory. The step stays that of the whole batch, but for what is a function of all of it: batch
         normalization, and the adaptive weight of a discriminator, are of each part.
+    recompute: activations of a network of diffusers are not kept for the way back but computed again, which
+        takes less memory and more time (Chen 2016).
     """
 
     @checked
@@ -28,6 +30,7 @@ class Training:
         channels_last: bool = True,
         keep: list[Count] | None = None,
         accumulate: Count = 1,
+        recompute: bool = False,
     ) -> None:
         if accumulate > batch_size:
             raise ValueError(f"Training.accumulate must be at most batch_size={batch_size}, got {accumulate}")
@@ -38,4 +41,4 @@ class Training:
         self.steps, self.batch_size, self.log_every = steps, batch_size, log_every
         self.clip, self.ema_decay = clip, ema_decay
         self.precision: Literal["32-true", "bf16-mixed"] = precision
-        self.channels_last = channels_last
+        self.channels_last, self.recompute = channels_last, recompute

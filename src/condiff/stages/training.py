@@ -26,6 +26,7 @@ from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.data.pairs import Pairs
 from condiff.diffusion.randomness import step_seed
+from condiff.errors import ConfigError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
 from condiff.stages.parameters import parameters_of
@@ -104,6 +105,8 @@ def fit(
         *(looks if ranks.leads else []),
         Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),
     ]
+    if settings.recompute:
+        recompute(name, method.trained)
     if settings.channels_last:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
@@ -120,6 +123,19 @@ def fit(
     if ranks.leads:
         _leave(method, ema, out)
         runtime.ended(name)
+
+
+def recompute(name: str, trained: nn.Module) -> None:
+    """Let a network keep less for the way back; ConfigError where it cannot. name: of the stage."""
+    inner = getattr(trained, "net", trained)
+    begin = getattr(inner, "enable_gradient_checkpointing", None)
+    if begin is None:
+        key = "trainer" if name == "denoiser" else f"{name}.trainer"
+        raise ConfigError(
+            f"{key}.recompute: {type(inner).__name__} keeps its activations; leave it out, or take a batch in"
+            f" parts with {key}.accumulate"
+        )
+    begin()
 
 
 def _leave(method: Method, ema: Ema | None, out: Path) -> None:

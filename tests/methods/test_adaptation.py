@@ -1,0 +1,47 @@
+"""What an adaptation is told besides: an offset of its noise, other weights of times."""
+
+import torch
+
+from condiff.conditioners.label import ClassLabel
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.diffusion.parameterization import Epsilon
+from condiff.diffusion.process import ScaledLinear
+from condiff.diffusion.randomness import Draws
+from condiff.diffusion.times import Uniform
+from condiff.diffusion.weights import Unit
+from condiff.methods.adaptation import Adaptation
+from condiff.methods.optimizers import AdamW
+from condiff.methods.settings import Training
+
+NUM = 2000
+
+
+def made(**other):
+    return Adaptation(
+        NetworkDenoiser(torch.nn.Linear(1, 1), ScaledLinear(), Epsilon()),
+        ClassLabel(num_classes=3, with_null=True),
+        Uniform(),
+        Unit(),
+        AdamW(lr=1e-3),
+        Training(steps=1, batch_size=NUM),
+        seed=0,
+        drop_condition=0.1,
+        **other,
+    )
+
+
+def test_an_offset_of_noise_is_alike_in_all_places_of_a_channel_and_as_wide_as_it_says():
+    x0, draws = torch.zeros(NUM, 4, 3, 3), Draws(0, 1, NUM, torch.arange(NUM))
+    offset = made(noise_offset=0.1).noise(x0, draws) - made().noise(x0, draws)
+    torch.testing.assert_close(offset, offset[..., :1, :1].expand_as(offset), atol=1e-6, rtol=0)
+    assert abs(float(offset[..., 0, 0].std()) - 0.1) < 0.005
+    assert abs(float(torch.corrcoef(offset[..., 0, 0].T)[0, 1])) < 0.1  # each channel has its own
+
+
+def test_min_snr_weighs_the_error_of_noise_by_gamma_over_the_snr_where_that_is_below_one():
+    """(Hang 2023, eq. 6 and its table for eps)"""
+    m = ScaledLinear().at(torch.linspace(0.001, 1, 50, dtype=torch.float64))
+    snr = (m.alpha / m.sigma).square().flatten()
+    weights = made(min_snr=5.0).weight(m, Epsilon())
+    torch.testing.assert_close(weights, (5 / snr).clamp(max=1))
+    assert (made().weight(m, Epsilon()) == 1).all()
