@@ -178,8 +178,14 @@ SHAPES = {
     "kl_f32": (64, 32),
     "vq_f4": (3, 4),
     "vq_f8": (4, 8),
+    "vq_f16": (8, 16),
 }
-ATTENDS = {"kl_f16": [16], "kl_f32": [16, 8], "vq_f8": [32]}  # attn_resolutions, of 256 pixels
+ATTENDS = {
+    "kl_f16": [16],
+    "kl_f32": [16, 8],
+    "vq_f8": [32],
+    "vq_f16": [16],
+}  # attn_resolutions, of 256 pixels
 
 
 @torch.no_grad()

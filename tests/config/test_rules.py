@@ -7,6 +7,7 @@ import pytest
 from condiff.config.kinds import wrong_kinds
 from condiff.config.needed_stages import with_needed_stages
 from condiff.config.rules import unknown_stages
+from condiff.config.validate import check_object
 from tests.config.nodes import of, told
 
 GUIDANCE = "condiff.diffusion.guidance"
@@ -64,6 +65,25 @@ def test_a_size_is_halved_evenly_by_autoencoder_and_network(size, fits):
     )
     said = f"data.size: must be a multiple of 8 (autoencoder 4 x network 2), got {size}"
     assert lines == ([] if fits else [said])
+
+
+def test_a_size_or_a_factor_that_is_wrong_by_itself_is_told_by_itself_alone():
+    own = {
+        "network": of("autoencoders.compact", "CompactKL"),
+        "method": {"adversary": {"halvings": 4}},
+        "optimizer": {},
+        "trainer": {},
+    }
+    study = {"autoencoder": own, "stages": ["autoencoder"]}
+    assert told(data=of("data.mnist", "Mnist", size=18), **study) == []
+    uneven = told(data={"size": 18}, **study)
+    assert uneven == ["data.size: must be a multiple of 4 (autoencoder 4), got 18"]
+    (small,) = told(data={"size": 20}, **study)
+    assert small.startswith("autoencoder.method.adversary.halvings: 4 needs pictures of at least 48 pixels")
+    odd = {"network": of("autoencoders.compact", "CompactKL", downsampling=3)}
+    assert told(data=of("data.mnist", "Mnist", size=32), autoencoder=odd) == []
+    _, mistakes = check_object(odd["network"], "autoencoder.network")
+    assert mistakes == ["autoencoder.network.downsampling: must be one of 2, 4, 8, 16, got 3"]
 
 
 def test_a_downsampling_is_its_default_or_counted_from_the_widths():

@@ -126,6 +126,8 @@ def test_a_floor_of_few_pictures_is_the_floor_all_the_same():
     }
     assert html._context("fd_biased_n100", metrics) == ["n = 100", "3 × the floor of 10 (n = 180)"]
     assert html._context("kid", metrics) == ["n = 9"]
+    far = {**metrics, "fd_biased_n100": entry(2024.0, 100)}
+    assert html._context("fd_biased_n100", far)[1] == "200 × the floor of 10 (n = 180)"
 
 
 def test_metrics_stand_beside_the_floor_of_real_data():

@@ -116,7 +116,7 @@ def test_numbers_have_four_significant_digits():
     assert [number(v) for v in (0.98765, 6.1, 12345.6, 0.00012345)] == [
         "0.9877",
         "6.1",
-        "1.235e+04",
+        "12350",
         "0.0001234",
     ]
 

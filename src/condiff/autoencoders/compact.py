@@ -6,6 +6,7 @@ diffusers' smallest useful ``AutoencoderKL`` spends its time in group norms at f
 
 from abc import ABC
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class CompactKL(Compact):
         latent_channels: Count = 4,
         width: Count = 32,
         blocks: Count = 1,
-        downsampling: Count = 4,
+        downsampling: Literal[2, 4, 8, 16] = 4,
     ) -> None:
         super().__init__(channels, latent_channels, width, blocks, downsampling, 2 * latent_channels)
 
@@ -93,7 +94,7 @@ class CompactVQ(Compact, Quantising):
         latent_channels: Count = 4,
         width: Count = 32,
         blocks: Count = 1,
-        downsampling: Count = 4,
+        downsampling: Literal[2, 4, 8, 16] = 4,
     ) -> None:
         super().__init__(channels, latent_channels, width, blocks, downsampling, latent_channels)
         self.codebook = fitting(codebook, latent_channels, "CompactVQ")

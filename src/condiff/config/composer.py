@@ -169,7 +169,8 @@ class Composer:
             try:
                 self._load(tried, mode)
             except ConfigError as error:
-                lines += error.lines
+                is_twice = any(text.startswith("+") and "Multiple values" in str(error) for text in tried)
+                lines += [f"{tried[0]}: is chosen already; write {tried[0][1:]}"] if is_twice else error.lines
                 if not tried:
                     break
         return lines
@@ -189,13 +190,17 @@ class Composer:
         parsed = setting.parsed
         if setting.is_sweep:
             return
-        if setting.is_plain and not _names(cfg, setting.key):
+        is_named = _names(cfg, setting.key)
+        if parsed.type is OverrideType.ADD and is_named:
+            self.mistakes.append(f"{setting.text}: is in the config already; write {setting.text[1:]}")
+            return
+        if setting.is_plain and not is_named:
             self.unnamed[setting.text] = setting.key
             parsed = replace(parsed, type=OverrideType.FORCE_ADD)
         try:
             ConfigLoaderImpl._apply_overrides_to_config([parsed], cfg)
         except (ConfigCompositionException, OmegaConfBaseException, *_ODD) as error:
-            is_gone = parsed.is_delete() and not _names(cfg, setting.key)
+            is_gone = parsed.is_delete() and not is_named
             said = f"there is no {setting.key} to delete" if is_gone else _first_line(error)
             self.mistakes.append(f"{setting.text}: {said}")
 

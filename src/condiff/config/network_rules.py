@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 
 from condiff.config.kinds import objects
-from condiff.config.nodes import Config, argument, at, class_of, words
+from condiff.config.nodes import Config, argument, at, class_of, fitting, words
 from condiff.config.signatures import TargetError, kinds_of
 
 _BESIDE = ("weaker", "classifier")  # networks that see what the denoiser sees
@@ -12,15 +12,15 @@ _BESIDE = ("weaker", "classifier")  # networks that see what the denoiser sees
 
 def size_can_be_halved(cfg: Config) -> Iterator[str]:
     """Every level of an autoencoder or U-Net halves the picture; it must come out even each time."""
-    size, stages = argument(at(cfg, "data"), "size"), words(cfg.get("stages"))
+    data, stages = at(cfg, "data"), words(cfg.get("stages"))
     autoencoder = at(cfg, "autoencoder", "network") or at(cfg, "autoencoder")
     in_pixels = stages and not {"autoencoder", "latents"} & {*stages}
     halved = [at(cfg, "network")] if {"denoiser", "samples"} & {*stages} or not stages else []
     halved += [at(cfg, part, "network") for part in _BESIDE if part in stages]
     latent = 1 if in_pixels else _downsampling(autoencoder)
     network = math.lcm(*map(_downsampling, halved))
-    key = "size" if type(size) is int else "multiple_of"  # a size read from the data is a multiple of it
-    value = argument(at(cfg, "data"), key)
+    key = "multiple_of" if argument(data, "size") is None else "size"  # one read from the data is a multiple
+    value = fitting(data, key)
     if type(value) is int and value % (latent * network):
         why = f"autoencoder {latent} x network {network}" if halved else f"autoencoder {latent}"
         yield f"data.{key}: must be a multiple of {latent * network} ({why}), got {value}"
@@ -62,8 +62,9 @@ def without_restarts(settings: Sequence[tuple[str, str]], studies: Collection[Co
 
 def discriminator_sees_something(cfg: Config) -> Iterator[str]:
     """A discriminator of patches has no logit for a picture that its halvings leave nothing of."""
-    halvings, size = argument(_adversary(cfg), "halvings"), argument(at(cfg, "data"), "size")
-    if type(halvings) is type(size) is int:
+    halvings, size = argument(_adversary(cfg), "halvings"), fitting(at(cfg, "data"), "size")
+    is_even = not any(size_can_be_halved(cfg))  # else another size is asked for already
+    if is_even and type(halvings) is type(size) is int:
         least = 3 * 2**halvings  # PatchDiscriminator.smallest
         if size < least:
             yield (
@@ -106,7 +107,7 @@ def _kinds(node: Config) -> set[str]:
 
 def _downsampling(network: Config) -> int:
     """By how much a network shrinks its input: said outright, or by its patches and between its levels."""
-    said, widths, patch = (argument(network, name) for name in ("downsampling", "widths", "patch"))
+    said, widths, patch = (fitting(network, name) for name in ("downsampling", "widths", "patch"))
     widths = argument(network, "multipliers") if widths is None else widths
     if type(said) is int and said > 0:
         return said

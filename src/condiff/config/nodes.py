@@ -6,6 +6,7 @@ from typing import Any
 from condiff.config.annotations import read_constant
 from condiff.config.signatures import TargetError, class_attribute, signature_of
 from condiff.config.sources import read_module
+from condiff.config.values import MisfitError, fit
 
 Config = Mapping[str, Any]
 
@@ -35,6 +36,17 @@ def argument(node: Config, name: str) -> Any:
     except TargetError:
         return None
     return parameter.default if parameter is not None else None
+
+
+def fitting(node: Config, name: str) -> Any:
+    """An argument's value where it is one that its annotation allows; one that is not has its own line."""
+    value = argument(node, name)
+    try:
+        return fit(value, signature_of(str(node.get("_target_"))).parameters[name].annotation)
+    except MisfitError:
+        return None
+    except (TargetError, KeyError):
+        return value
 
 
 def attribute(node: Config, name: str) -> Any:

@@ -131,7 +131,8 @@ def _context(name: str, metrics: Metrics) -> list[str]:
     lines.append(f"n = {metric['n']}")
     if floor is not None and floor["value"] > 0:
         count = "" if floor["n"] == metric["n"] else f" (n = {floor['n']})"
-        lines.append(f"{metric['value'] / floor['value']:.2g} × the floor of {number(floor['value'])}{count}")
+        times = number(metric["value"] / floor["value"], 2)
+        lines.append(f"{times} × the floor of {number(floor['value'])}{count}")
     return lines
 
 

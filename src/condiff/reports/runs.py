@@ -86,7 +86,7 @@ class Estimate:
     @property
     def text(self) -> str:
         """The value, and over several runs its standard deviation, to two digits of that."""
-        return f"{self.shown} ± {self._error():.2g}" if self._error() else self.shown
+        return f"{self.shown} ± {number(self._error(), 2)}" if self._error() else self.shown
 
     @property
     def shown(self) -> str:

@@ -65,9 +65,9 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def number(value: float) -> str:
-    """Four significant digits, the most that a metric of some thousand samples supports."""
-    return f"{value:.4g}"
+def number(value: float, digits: int = 4) -> str:
+    """Significant digits, four the most that a metric of some thousand samples supports: 200, not 2e+02."""
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def interval_of(metric: Metric) -> str:
