@@ -58,6 +58,19 @@ def test_training_is_three_passes_a_sample_and_five_numbers_a_weight():
     assert judge_free["bytes_states"] == 4 * 4 * own["parameters"]
 
 
+def test_an_adapter_is_counted_with_the_weights_that_it_trains_beside_those_it_passes_through():
+    found = counted(study("experiment=lora_digits", "adapter=attention"), INFO)["networks"]
+    base, own = found["denoiser"], found["adapter"]
+    trains = own["parameters"] - base["parameters"]  # rank 8, in and out, four matrices of 64, four places
+    assert own["trainable"] == trains == 8 * 2 * 4 * 64 * 4
+    assert own["bytes_states"] == 4 * (own["parameters"] + 4 * trains)
+    way = 2 + trains / own["parameters"]
+    assert own["flop_step"] == pytest.approx(way * own["batch_size"] * own["flop"])
+    assert base["flop"] < own["flop"] < 1.1 * base["flop"]
+    whole = counted(study("experiment=lora_digits", "adapter=full"), INFO)["networks"]["adapter"]
+    assert whole["flop_step"] == 3 * whole["batch_size"] * base["flop"]
+
+
 def test_sampling_counts_the_calls_of_every_network():
     plain = counted(study("experiment=cfg_latent", "guidance=none"), INFO)
     free = counted(study("experiment=cfg_latent"), INFO)

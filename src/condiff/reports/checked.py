@@ -40,7 +40,8 @@ def check_notes(found: Mapping[str, Any]) -> list[str]:
     channels, height, width = found["shape"]
     notes = [
         f"Counted for x0 of {channels} x {height} x {width}. A product and its sum are two operations (FLOP),"
-        " where papers often count one; the way back takes twice the way forward.",
+        " where papers often count one; the way back takes twice the way forward, less by the share of the"
+        " weights that is not trained.",
         "Memory is an estimate: a device holds the states (weights, gradients, AdamW's moments, average) and,"
         " for each picture of its part of the batch, what the way back needs, which bf16-mixed halves."
         " A discriminator and a perceptual distance that an autoencoder is trained by are not counted.",

@@ -1,7 +1,6 @@
 """Adapt a finished denoiser to other data: a few of its parameters are trained, or matrices beside them."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,17 +9,17 @@ from safetensors.torch import load_file
 from torch import nn
 
 from condiff.adapters.base import digest_of
-from condiff.adapters.tuning import Tuning, inside
+from condiff.adapters.tuning import inside
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.pairs import Pairs
-from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.methods.adaptation import Adaptation
 from condiff.stages.denoiser import Trained, built_method, read_denoiser
 from condiff.stages.finished_adapters import FILE
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import fit
+from condiff.stages.tuned import begin, sizes, told
 
 log = logging.getLogger(__name__)
 TRAINS = "trains.json"  # the number of parameters in each tensor that is trained
@@ -41,30 +40,6 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     if ranks.leads:
         _take_averaged(network, out)
         tuning.write(network, out / FILE, base, own["trigger"])
-
-
-def begin(tuning: Tuning, network: nn.Module, seed: int) -> None:
-    """Leave in a network only what a tuning trains to be trained, and the network as good as unchanged."""
-    torch.manual_seed(seed)
-    try:
-        tuning.begin(network)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def sizes(network: nn.Module) -> dict[str, int]:
-    """The number of parameters in each tensor that is trained."""
-    return {name: weight.numel() for name, weight in network.named_parameters() if weight.requires_grad}
-
-
-def told(network: nn.Module) -> str:
-    """What is trained of a network, with counts, in one line."""
-    trained, total = sizes(network), sum(weight.numel() for weight in network.parameters())
-    layers = {name.partition(".lora_")[0].removesuffix(".0") for name in trained}
-    kinds = Counter(name.rpartition(".")[2] for name in layers)
-    what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    share, count = sum(trained.values()) / total, sum(trained.values())
-    return f"trains {count:,} of {total:,} parameters ({share:.1%}) in {len(trained)} tensors: {what}"
 
 
 def _data(inputs: Mapping[str, Artifact]) -> ShardDataset | Pairs:

@@ -31,9 +31,9 @@ from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.tuned import begin
 
 FLOAT = 4  # bytes; weights, gradients, AdamW's two moments and the average are float32
-BACKWARD = 2  # times the operations of a forward pass
 META = torch.device("meta")
 TRAINERS = {"denoiser": "trainer"}  # where the config has the training of a stage, if not below its name
 
@@ -59,6 +59,8 @@ def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
         found[name] = _cost(network, lambda network=network: network(x, m, cond), _training(cfg, name))
     if classifier is not None:
         found["classifier"] = _cost(classifier, lambda: classifier(x, m), _training(cfg, "classifier"))
+    if "adapter" in stages:
+        found["adapter"] = _adapter(cfg, makes["denoiser"], lambda network: network(x, m, cond))
     whole = {"shape": shape, "networks": found}
     if "samples" in stages:
         whole["sampling"] = _sampling(cfg, parts, classifier, process, x, cond, found)
@@ -111,6 +113,16 @@ def _autoencoder(cfg: Config, shape: list[int]) -> tuple[list[int], dict[str, An
     return ([channels, size, size] if "latents" in cfg["check"] else shape), cost
 
 
+def _adapter(
+    cfg: Config, make: Callable[[], nn.Module], call: Callable[[nn.Module], Tensor]
+) -> dict[str, Any]:
+    """What it costs to train an adapter of the denoiser that is made so, which it passes through as well."""
+    with META:
+        network = make()
+        begin(build(cfg["adapter"]["tuning"], "adapter.tuning"), network, cfg["seed"])
+    return _cost(network, lambda: call(network), _training(cfg, "adapter"))
+
+
 def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training | None) -> dict[str, Any]:
     """Its size, the operations of one picture, and those and the bytes of its training on one device.
 
@@ -119,7 +131,8 @@ def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training | No
     flop, activations = _passed(module, call)
     size = parameters_of(module)
     steps, batch_size = (training.steps, training.batch_size) if training else (0, 0)
-    step = (1 + BACKWARD) * flop * batch_size
+    # all of the way back to the inputs, and to the weights a share of as much again
+    step = (2 + size["trainable"] / size["parameters"]) * flop * batch_size
     # weights; and of those that are trained a gradient, two moments and perhaps an average
     has_average = training is not None and training.ema_decay is not None
     kept = size["parameters"] + size["trainable"] * (3 + has_average)

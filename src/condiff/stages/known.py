@@ -6,6 +6,15 @@ from condiff.stages.stage import Stage
 ADAPTED = ("tuning", "method", "optimizer", "trainer", "trigger")
 _MADE_OF_DATA = ("data", "latents", "texts")  # which a base has of its own data
 
+_TEXTS = Stage(
+    "texts",
+    "condiff.stages.texts:encode",
+    needs=("data",),
+    reads=("conditioner",),
+    source="condiff.stages.given:of_texts",
+)
+_LATENTS = Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder"), is_shared=True)
+
 STAGES = (
     Stage(
         "base_data",
@@ -20,21 +29,8 @@ STAGES = (
         source="condiff.stages.data:fingerprint",
     ),
     Stage("judge", "condiff.stages.judge:train", needs=("data",), reads=("judge",), is_shared=True),
-    Stage(
-        "texts",
-        "condiff.stages.texts:encode",
-        needs=("data",),
-        reads=("conditioner",),
-        source="condiff.stages.given:of_texts",
-    ),
-    Stage(
-        "base_texts",
-        "condiff.stages.texts:encode",
-        needs=("data",),
-        of_base=("data",),
-        reads=("conditioner",),
-        source="condiff.stages.given:of_texts",
-    ),
+    _TEXTS,
+    _TEXTS.of_base_data(),
     Stage(
         "autoencoder",
         "condiff.stages.autoencoder:train",
@@ -44,14 +40,8 @@ STAGES = (
         source="condiff.stages.given:of_autoencoder",
         is_shared=True,
     ),
-    Stage("latents", "condiff.stages.latents:encode", needs=("data", "autoencoder"), is_shared=True),
-    Stage(
-        "base_latents",
-        "condiff.stages.latents:encode",
-        needs=("data", "autoencoder"),
-        of_base=("data",),
-        is_shared=True,
-    ),
+    _LATENTS,
+    _LATENTS.of_base_data(),
     Stage(
         "denoiser",
         "condiff.stages.denoiser:train",
@@ -153,18 +143,9 @@ STAGES = (
         "check",
         "condiff.stages.check:check",
         reads=(
-            *(
-                "check",
-                "recipe",
-                "seed",
-                "num_samples",
-                "data",
-                "conditioner",
-                "process",
-                "objective",
-                "network",
-            ),
-            *("method", "optimizer", "trainer", "autoencoder", "weaker", "classifier", "guidance", "sampler"),
+            *("check", "recipe", "seed", "num_samples", "data", "conditioner", "process", "objective"),
+            *("network", "method", "optimizer", "trainer", "autoencoder", "weaker", "classifier"),
+            *("adapter", "guidance", "sampler"),
         ),
     ),
     Stage(

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -81,6 +81,10 @@ class Stage:
     reads: tuple[str, ...] = ()  # config keys, or keys of a group that is not all read: adapter.scale
     source: str | None = None
     is_shared: bool = False  # whether its work can be shared by several devices
+
+    def of_base_data(self) -> "Stage":
+        """The stage that makes of the base's data, where a study has both, what this one makes of its own."""
+        return replace(self, name=f"{_BASE}{self.name}", of_base=("data",))
 
     def seen(self, cfg: Config) -> dict[str, Any]:
         """Its part of the config: an undeclared read is a KeyError."""

@@ -1,0 +1,33 @@
+"""What of a finished network a tuning trains: begun, counted and told; no lightning."""
+
+from collections import Counter
+
+import torch
+from torch import nn
+
+from condiff.adapters.tuning import Tuning
+from condiff.errors import ConfigError
+
+
+def begin(tuning: Tuning, network: nn.Module, seed: int) -> None:
+    """Leave in a network only what a tuning trains to be trained, and the network as good as unchanged."""
+    torch.manual_seed(seed)
+    try:
+        tuning.begin(network)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def sizes(network: nn.Module) -> dict[str, int]:
+    """The number of parameters in each tensor that is trained."""
+    return {name: weight.numel() for name, weight in network.named_parameters() if weight.requires_grad}
+
+
+def told(network: nn.Module) -> str:
+    """What is trained of a network, with counts, in one line."""
+    trained, total = sizes(network), sum(weight.numel() for weight in network.parameters())
+    layers = {name.partition(".lora_")[0].removesuffix(".0") for name in trained}
+    kinds = Counter(name.rpartition(".")[2] for name in layers)
+    what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    share, count = sum(trained.values()) / total, sum(trained.values())
+    return f"trains {count:,} of {total:,} parameters ({share:.1%}) in {len(trained)} tensors: {what}"
