@@ -79,14 +79,13 @@ def test_the_base_is_trained_on_its_own_data_and_all_else_is_of_the_adapters():
 def test_a_study_without_an_adapter_does_not_know_of_it():
     (samples,) = (stage for stage in STAGES if stage.name == "samples")
     assert "adapter" not in samples.seen(checked(PLAIN))
-    assert samples.seen(checked(STUDY))["adapter"] == {"scale": 1.0}
+    assert samples.seen(checked(STUDY))["adapter"] == {"scale": 1.0, "control": None}
 
 
 @pytest.mark.parametrize(
     ("cfg", "line"),
     [
         ({"stages": ["data", "denoiser"]}, "adapter: has no effect here, where nothing is sampled"),
-        ({"metrics": {"every": 10}}, "metrics.every: measures the denoiser without its adapter"),
         (
             {"checkpoint": 5},
             "checkpoint: an adapter is of the end of its base's training; leave it",

@@ -18,6 +18,7 @@ def full(n: int = 3, offset: float = 0.0) -> Condition:
             "token_mask": base.view(-1, 1).expand(-1, 4) > 1,
             "pooled": base.view(-1, 1).expand(-1, 2),
             "control": base.view(-1, 1, 1, 1).expand(-1, 1, 2, 2),
+            "control_scale": base,
             "concat": base.view(-1, 1, 1, 1).expand(-1, 3, 2, 2),
             "pose": base.view(-1, 1).expand(-1, 4),
             "framing": base.view(-1, 1).expand(-1, 6),

@@ -53,7 +53,7 @@ class LowRank(Tuning):
         self.root_scale, self.dora, self.dropout, self.init = root_scale, dora, dropout, init
         self.frozen = frozen
 
-    def begin(self, network: nn.Module) -> None:
+    def begin(self, network: nn.Module) -> nn.Module:
         from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415  an extra, not asked for in sampling
 
         network.requires_grad_(False)
@@ -71,6 +71,7 @@ class LowRank(Tuning):
         inject_adapter_in_model(config, own)
         if self.frozen == "bfloat16":
             halve(network)
+        return network
 
     def check(self, network: nn.Module) -> None:
         self.chosen(inside(network))

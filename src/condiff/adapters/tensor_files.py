@@ -31,6 +31,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header
 
 
+def read_header(path: Path) -> dict[str, str]:
+    """Its header alone."""
+    _refuse_others(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: damaged ({error}); copy it again") from error
+
+
 def read_names(path: Path) -> list[str]:
     """The names of its tensors, without reading them."""
     _refuse_others(path)

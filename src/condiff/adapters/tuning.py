@@ -4,18 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 
 class Tuning(ABC):
-    """A way to change a network; its file says by how much, and for which base."""
+    """A way to change a network, or to add to it; its file says by how much, and for which base."""
+
+    needs_control: ClassVar[bool] = False  # whether it reads a hint that comes with each picture
 
     @abstractmethod
-    def begin(self, network: nn.Module) -> None:
-        """Leave only what is trained asking for a gradient, so that nothing is changed yet."""
+    def begin(self, network: nn.Module) -> nn.Module:
+        """The network to train: only what is trained asks for a gradient, and nothing is changed yet."""
 
     @abstractmethod
     def check(self, network: nn.Module) -> None:
@@ -25,9 +27,13 @@ class Tuning(ABC):
     def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
         """What was trained in a network that has ``begun``; ``base`` is the digest of what it began as."""
 
-    @abstractmethod
     def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
         """What a file adds to each parameter of its base, in float32; ValueError of a file of another one."""
+        return {}
+
+    def beside(self, path: Path, network: nn.Module) -> nn.Module | None:
+        """What a file puts beside its base, which is then ``Controlled``; ValueError as of ``changes``."""
+        return None
 
 
 def part_of(network: nn.Module) -> str:

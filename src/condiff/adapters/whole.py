@@ -15,8 +15,8 @@ _BASE = "condiff_base"  # in the header
 class Whole(Tuning):
     """Every parameter is trained; a scale between 0 and 1 lies between the two networks (Wortsman 2022)."""
 
-    def begin(self, network: nn.Module) -> None:
-        network.requires_grad_(True)
+    def begin(self, network: nn.Module) -> nn.Module:
+        return network.requires_grad_(True)
 
     def check(self, network: nn.Module) -> None:
         pass  # every network has parameters

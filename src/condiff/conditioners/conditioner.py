@@ -21,6 +21,7 @@ class Conditioner(ABC):
     gives: ClassVar[tuple[str, ...]]  # fields of the condition
     needs_source: ClassVar[bool] = False  # whether it reads the picture that an example was made from
     needs_text: ClassVar[bool] = False  # whether it reads captions
+    needs_control: ClassVar[bool] = False  # whether it reads a hint that comes with a picture
     most_dropped: ClassVar[float] = 1.0  # the largest share that ``dropped`` can be asked for
 
     num_labels: int = 0  # rows of an embedding table that holds every label and the null

@@ -62,8 +62,6 @@ def adapter_is_used(cfg: Config) -> Iterator[str]:
     if "adapter" not in stages:
         yield "adapter: has no effect here, where nothing is sampled; use adapter=none"
         return
-    if at(cfg, "metrics").get("every"):
-        yield "metrics.every: measures the denoiser without its adapter; use metrics.every=0, or adapter=none"
     if given is not None:
         yield f"checkpoint: an adapter is of the end of its base's training; leave it out, got {given}"
     kept = at(cfg, "adapter", "trainer").get("keep")

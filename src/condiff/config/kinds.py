@@ -21,6 +21,7 @@ _BASES = {
     "classifier.method": "NoisyClassifier",
     "adapter.tuning": "Tuning",
     "adapter.method": "Adaptation",
+    "adapter.control": "Control",
     "optimizer": "AdamW",
     "trainer": "Training",
     "sampler": "Sampler",

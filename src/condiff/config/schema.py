@@ -18,7 +18,7 @@ STUDIES = "experiment"
 
 # Plain arguments that Python fills in, mostly from the data: a config may leave them out.
 FILLED_IN = frozenset(
-    {"channels", "concat_channels", "num_classes", "num_labels", "seed", "size", "with_null"}
+    {"channels", "concat_channels", "num_classes", "num_labels", "seed", "size", "stride", "with_null"}
 )
 
 # Objects that only a config can give, inside the object that they are arguments of.
@@ -114,6 +114,7 @@ class Adaptation:
     trainer: Wired = REQUIRED
     scale: Real = 1.0  # of what it changes: 0 is the base; its training does not know of it
     trigger: list[str] = field(default_factory=list)  # words that call it up, for the header of its file
+    control: Wired | None = None  # how what stands beside the denoiser is used; null where nothing does
 
 
 @dataclass

@@ -144,7 +144,10 @@ def reads_label(cfg: Config) -> bool:
 def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
     """Captions come with a study of text, and sources and answers with a study of edits."""
     stages, edits = words(cfg.get("stages")), attribute(at(cfg, "conditioner"), "needs_source")
-    known = {"sources", "targets"} if edits else {"targets"} if "reconstructions" in stages else set()
+    hints = "adapter" in stages and attribute(at(cfg, "adapter", "tuning"), "needs_control")
+    known = (
+        {"sources", "targets"} if edits else {"targets"} if hints or "reconstructions" in stages else set()
+    )
     for name, node in at(cfg, "metrics").items():
         if not isinstance(node, dict) or "metrics" not in stages:
             continue
@@ -155,6 +158,11 @@ def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
             yield (
                 f"metrics.{name}: reads captions, which samples of this study do not have; use{other}"
                 " conditioner=text, task=evaluate of a folder with metadata.jsonl, or metrics=judged"
+            )
+        if attribute(node, "needs_control") and not hints:
+            yield (
+                f"metrics.{name}: compares samples with hints, which only a study with a ControlNet has; use"
+                " experiment=controlnet_circles, or metrics=judged"
             )
         sides = [argument(node, side) for side in ("fake", "real")]
         paired = " and ".join(side for side in ("sources", "targets") if side in sides and side not in known)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from condiff.data.pictures import EXTENSIONS, Unreadable, decode
-from condiff.data.shards import FRAMING, Sample, Shards, from_npy
+from condiff.data.shards import CONTROL, FRAMING, Sample, Shards, from_npy
 from condiff.data.source import DESCRIPTION, DataInfo
 from condiff.errors import DataError
 from condiff.progress import track
@@ -29,6 +29,7 @@ class Batch(TypedDict, total=False):
     image: Tensor  # [B, C, H, W] float32 in [-1, 1]
     moments: Tensor  # [B, 2C, h, w] float32, mean ++ log variance
     mirrored: Tensor  # the same of the mirrored pictures
+    control: Tensor  # [B, C, H, W] float32 in [0, 1], a hint of what the image shows
     source: Tensor  # [B, C, H, W], what an image was made from: a picture, or its latent as it is
     framing: Tensor  # [B, 6], how pictures were cut from larger ones
     label: Tensor  # [B] int64
@@ -51,6 +52,8 @@ class ShardDataset(Dataset[Batch]):
             self._tensors["image"] = partial(_pixels, extension=image)
         if self.shards.has("source.png"):
             self._tensors["source"] = partial(_pixels, extension="source.png")
+        if self._needs(CONTROL):
+            self._tensors["control"] = partial(_pixels, extension=CONTROL)
         for member, name in _ARRAYS.items():
             if self.shards.has(member):
                 self._tensors[name] = partial(_array, extension=member)
@@ -108,6 +111,8 @@ class ShardDataset(Dataset[Batch]):
         if "source" in self._tensors:
             source = self._take("source", at)
             batch["source"] = source if source.is_floating_point() else source.float().div_(127.5).sub_(1)
+        if "control" in self._tensors:
+            batch["control"] = self._take("control", at).float().div_(255)
         if self.labels is not None:
             batch["label"] = self.labels.index_select(0, at)
         if self.has_text:
@@ -117,6 +122,14 @@ class ShardDataset(Dataset[Batch]):
     def text(self, index: int) -> str:
         """The caption of an example."""
         return self._texts[index] if self.held else _text(self.shards.samples[index])
+
+    def _needs(self, extension: str) -> bool:
+        """Whether a member is there; DataError where some samples have it and another does not."""
+        lacking = next((sample for sample in self.shards.samples if extension not in sample.members), None)
+        there = any(extension in sample.members for sample in self.shards.samples)
+        if there and lacking is not None:
+            raise DataError(f"{lacking}: has no .{extension}, which others have; each sample needs one")
+        return there
 
     def _take(self, name: str, at: Tensor) -> Tensor:
         if self.held:

@@ -36,6 +36,8 @@ def members(example: Example) -> dict[str, bytes]:
         found["cls"] = str(example.label).encode()
     if example.source is not None:
         found["source.png"] = to_png(example.source)
+    if example.control is not None:
+        found["control.png"] = to_png(example.control)
     if example.line is not None:
         found["line.png"] = to_png(example.line)
     if example.text is not None:

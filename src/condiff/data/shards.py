@@ -24,9 +24,10 @@ from condiff.data.pictures import EXTENSIONS as PICTURES
 from condiff.errors import DataError
 from condiff.files import file_digest, written_whole
 
-FRAMING = "framing.npy"
+CONTROL, FRAMING = "control.png", "framing.npy"
 ALLOWED = (
     *(*PICTURES, "source.png", "line.png", "txt", "cls", "json", "npy", "mirror.npy", "source.npy"),
+    CONTROL,
     FRAMING,
 )
 MAX_MEMBER = 64 * 2**20  # bytes

@@ -27,6 +27,7 @@ class Example:
     text: str | None = None
     source: np.ndarray | None = None  # the picture that ``image`` was made from, fitted with it
     facts: dict[str, Any] | None = None  # what it shows, as plain JSON
+    control: np.ndarray | None = None  # a hint of what ``image`` shows, fitted with it, 0..255
     line: np.ndarray | None = None  # the strokes of ``image`` alone, black on white, [H, W] uint8
     framing: tuple[int, ...] | None = None  # how ``image`` was cut from a larger one: ``Square.framing``
 
@@ -45,6 +46,7 @@ class DataInfo:
     source: str  # one sentence for the report
     left_out: list[str]  # a line for every picture that could not be used
     has_source: bool = False  # whether each picture comes with the one that it was made from
+    control: int = 0  # channels of the hint that comes with each picture; 0 without
     mirror: bool = False  # left and right mean the same: a training mirrors half of what it sees
     unseen: list[str] = field(
         default_factory=list

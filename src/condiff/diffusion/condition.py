@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-FIELDS = ("label", "tokens", "token_mask", "pooled", "control", "concat", "pose", "framing")
+_OF_TEXT = ("label", "tokens", "token_mask", "pooled")
+FIELDS = (*_OF_TEXT, "control", "control_scale", "concat", "pose", "framing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,8 @@ class Condition:
     tokens: Tensor | None = None  # [B, L, D] text hidden states
     token_mask: Tensor | None = None  # [B, L] bool, true where a token counts
     pooled: Tensor | None = None  # [B, D] pooled text
-    control: Tensor | None = None  # [B, C, H, W] spatial map, read by a ControlNet
+    control: Tensor | None = None  # [B, C, H, W] in [0, 1], a hint that a ControlNet reads
+    control_scale: Tensor | None = None  # [B] how much of it counts; None is 1, all of it
     concat: Tensor | None = None  # [B, C, H, W] stacked under x_t
     pose: Tensor | None = None  # [B, D] camera of the wanted view relative to the given one
     framing: Tensor | None = None  # [B, 6] height and width of the whole, top and left of the cut, its size

@@ -162,6 +162,8 @@ def mirrored(batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
     found = {name: value for name, value in batch.items() if name != "mirrored"}
     if "image" in batch:
         found["image"] = torch.where(places, batch["image"].flip(-1), batch["image"])
+    if "control" in batch:
+        found["control"] = torch.where(places, batch["control"].flip(-1), batch["control"])
     if "moments" in batch:
         found["moments"] = torch.where(places, batch["mirrored"], batch["moments"])
     return found

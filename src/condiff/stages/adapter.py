@@ -10,16 +10,18 @@ from torch import nn
 
 from condiff.adapters.base import digest_of
 from condiff.adapters.tuning import inside
-from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.pairs import Pairs
+from condiff.data.source import DataInfo
 from condiff.files import write_json
 from condiff.methods.adaptation import Adaptation
 from condiff.stages.denoiser import Trained, built_method, read_denoiser
-from condiff.stages.finished_adapters import FILE
-from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.finished_adapters import ADAPTER, FILE
+from condiff.stages.obedience import obeyed, rows_of
+from condiff.stages.stage import LOG, Artifact, Config, Runtime
 from condiff.stages.training import fit
-from condiff.stages.tuned import begin, sizes, told
+from condiff.stages.tuned import sizes, told
+from condiff.stages.tunings import begun, built_tuning
 
 log = logging.getLogger(__name__)
 TRAINS = "trains.json"  # the number of parameters in each tensor that is trained
@@ -29,15 +31,19 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     """``adapter.safetensors``, which diffusers reads too, of the averaged weights."""
     own, ranks = cfg["adapter"], runtime.ranks
     trained = read_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"))
-    network, tuning = trained[0].network, build(own["tuning"], "adapter.tuning")
-    base = digest_of(inside(network))
-    begin(tuning, network, cfg["seed"])
+    info, locked = DataInfo.read(inputs["data"].path), trained[0].network
+    tuning, base = built_tuning(own["tuning"], info, locked, trained[2]), digest_of(inside(locked))
+    trained = begun(trained, tuning, cfg["seed"])
+    network = trained[0].network
     if ranks.leads:
         write_json(out / TRAINS, sizes(network))
         log.info("adapter: %s", told(network))
     drawing = runtime.pictures and runtime.pictures.samples(trained)
-    fit("adapter", _method(cfg, trained, inputs), _data(inputs), runtime, out, drawing=drawing)
+    measure = runtime.watch and runtime.watch.of(ADAPTER, trained)
+    fit(ADAPTER, _method(cfg, trained, inputs), _data(inputs), runtime, out, measure, drawing)
     if ranks.leads:
+        for line in obeyed(rows_of(out / LOG)):
+            log.info("adapter: %s", line)
         _take_averaged(network, out)
         tuning.write(network, out / FILE, base, own["trigger"])
 

@@ -16,6 +16,7 @@ from condiff.diffusion.condition import Condition
 from condiff.diffusion.guidance import Guidance
 from condiff.stages.stage import Artifact, Config
 
+CONTROL = "control"  # hints, 0..255
 NEGATIVE = "negative"  # of a guidance: in the place of "not asked for", whatever its rule
 _OF_TEXT = ("tokens", "token_mask", "pooled")
 
@@ -24,11 +25,12 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
     """What each sample is to show: ``label``, [N], the classes in turn; or what held-out pictures do.
 
     Of these, ``text``, [N, L] uint8, are captions, which ``captions_of`` reads; ``source``, [N, C, H, W] in
-    [-1, 1], is what to change, ``label`` how, and ``target`` the answer. What the config names as ``text``
+    [-1, 1], is what to change, ``label`` how, and ``target`` the answer; ``control``, [N, C, H, W] uint8, is
+    a hint, and ``target`` the picture that it was made from. What the config names as ``text``
     or ``label`` is asked for in their place, a list in turn.
     """
     num, found = cfg["num_samples"], {}
-    if conditioner.needs_source or conditioner.needs_text:
+    if conditioner.needs_source or conditioner.needs_text or conditioner.needs_control:
         held_out = ShardDataset(data.path, "held_out")
         batch = held_out.__getitems__([(0, place, place % len(held_out)) for place in range(num)])
         found["label"] = batch["label"] if "label" in batch else torch.zeros(num, dtype=torch.int64)
@@ -36,6 +38,9 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
             found[TEXT] = torch.from_numpy(as_bytes(batch["text"]))
         if conditioner.needs_source:
             found |= {"source": batch["source"], "target": batch["image"]}
+        if conditioner.needs_control:
+            hint = (batch["control"] * 255).round().to(torch.uint8)
+            found |= {CONTROL: hint, "target": batch["image"]}
     else:
         found["label"] = torch.arange(num) % max(1, DataInfo.read(data.path).num_classes)
     if cfg["label"] is not None:

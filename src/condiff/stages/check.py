@@ -4,6 +4,7 @@ A product and the sum after it are two operations (FLOP), as torch counts them.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from condiff.stages.networks import makers
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.tuned import begin
+from condiff.stages.tunings import built_tuning
 
 FLOAT = 4  # bytes; weights, gradients, AdamW's two moments and the average are float32
 META = torch.device("meta")
@@ -60,7 +62,9 @@ def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
     if classifier is not None:
         found["classifier"] = _cost(classifier, lambda: classifier(x, m), _training(cfg, "classifier"))
     if "adapter" in stages:
-        found["adapter"] = _adapter(cfg, makes["denoiser"], lambda network: network(x, m, cond))
+        hint = torch.empty(1, info.control, info.size, info.size, device=META) if info.control else None
+        heard = replace(cond, control=hint)
+        found["adapter"] = _adapter(cfg, info, shape, makes["denoiser"], lambda net: net(x, m, heard))
     whole = {"shape": shape, "networks": found}
     if "samples" in stages:
         whole["sampling"] = _sampling(cfg, parts, classifier, process, x, cond, found)
@@ -114,12 +118,17 @@ def _autoencoder(cfg: Config, shape: list[int]) -> tuple[list[int], dict[str, An
 
 
 def _adapter(
-    cfg: Config, make: Callable[[], nn.Module], call: Callable[[nn.Module], Tensor]
+    cfg: Config,
+    info: DataInfo,
+    shape: list[int],
+    make: Callable[[], nn.Module],
+    call: Callable[[nn.Module], Tensor],
 ) -> dict[str, Any]:
     """What it costs to train an adapter of the denoiser that is made so, which it passes through as well."""
     with META:
-        network = make()
-        begin(build(cfg["adapter"]["tuning"], "adapter.tuning"), network, cfg["seed"])
+        base = make()
+        tuning = built_tuning(cfg["adapter"]["tuning"], info, base, shape)
+        network = begin(tuning, base, cfg["seed"])
     return _cost(network, lambda: call(network), _training(cfg, "adapter"))
 
 

@@ -48,7 +48,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     if "weaker" in cfg:
         fit("weaker", method, data, runtime, out)
     else:
-        measure = runtime.watch and runtime.watch(trained)
+        measure = runtime.watch and runtime.watch.of("denoiser", trained)
         drawing = runtime.pictures and runtime.pictures.samples(trained)
         fit("denoiser", method, data, runtime, out, measure, drawing)
 

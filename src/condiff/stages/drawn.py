@@ -23,6 +23,7 @@ from condiff.stages.report import ANSWER, guided, joined, row, samples_panels
 from condiff.stages.stage import PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
+CONTROL = "control"  # its hint
 FOLDER, SHEET = "samples", "samples.png"
 MOST, COLUMNS = 100, 8  # pictures on one sheet
 _SOURCE = "source"  # what a picture was made from
@@ -32,6 +33,9 @@ def sheet(cfg: Mapping[str, Any], done: Mapping[str, Artifact]) -> Figure:
     """The first pictures above what each was asked to show, or beside what they were made from."""
     stored = load_file(done[FOLDER].path / PICTURES_MADE)
     title = f"Samples from {cfg[FROM]}"
+    if CONTROL in stored:
+        panels = [panel for panel in samples_panels(done) if panel.label != ANSWER]
+        return Figure(title, "Each stands where its hint does.", panels)
     if _SOURCE in stored:
         answered = cfg["label"] is None  # the answers are to what held-out pictures ask for
         panels = [panel for panel in samples_panels(done) if answered or panel.label != ANSWER]

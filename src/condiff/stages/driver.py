@@ -130,7 +130,7 @@ def _runtime(
     )
     new = {step.stage.name for step in steps if step.status != "cached"}
     watched = plain
-    if "denoiser" in new and (cfg["metrics"] or {}).get("every"):
+    if {"denoiser", "adapter"} & new and (cfg["metrics"] or {}).get("every"):
         watched = replace(plain, watch=_watch().Watch(cfg, done, plain))
     every = cfg["logger"]["pictures_every"]
     if {"denoiser", "autoencoder", "adapter"} & new and every != 0:
@@ -197,6 +197,12 @@ def fits(cfg: Config, info: DataInfo) -> None:
         raise ConfigError(
             f"conditioner: {class_of(cfg['conditioner'])} needs pictures that were made from others, and data"
             f" is {class_of(cfg['data'])}; use data=edits, or conditioner=label"
+        )
+    tuning = cfg["adapter"]["tuning"] if "adapter" in cfg["stages"] else {}
+    if attribute(tuning, "needs_control") and not info.control:
+        raise ConfigError(
+            f"adapter.tuning: {class_of(tuning)} needs a hint beside each picture, and data is"
+            f" {class_of(cfg['data'])}, which has none; use data=circles, or adapter=linear_conv"
         )
     first_stage_fits(cfg, info)
     unknown = [*classes_are_known(cfg, info.num_classes)]

@@ -4,26 +4,37 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from condiff.adapters.base import digest_of
+from condiff.adapters.control_files import export as export_control
+from condiff.adapters.control_files import is_control
+from condiff.adapters.control_files import read as read_control
+from condiff.adapters.controlnet import encoder_of
 from condiff.adapters.formats import export, load
 from condiff.adapters.low_rank import base_of
+from condiff.adapters.tuning import inside
 from condiff.errors import ConfigError
 from condiff.stages.denoiser import load_denoiser
 from condiff.stages.finished_adapters import ADAPTER, FILE
 from condiff.stages.stage import Artifact
 
 log = logging.getLogger(__name__)
+CONTROL = "controlnet"  # a folder of diffusers
 # Below the folder of an export, by their format.
 PLACES = {"diffusers": "diffusers.safetensors", "kohya": "kohya.safetensors", "peft": "peft"}
 
 
 def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
-    """Files in ``out``; ConfigError where the run has no LoRA. given: the run.
+    """Files in ``out``; ConfigError where the run has no LoRA nor a ControlNet. given: the run.
 
     A format that has no names for a base's layers, as kohya's for SD3, is left out with a line.
     """
-    base = base_of(load_denoiser(made["denoiser"], made["data"], made.get("texts"))[0].network)
+    network = load_denoiser(made["denoiser"], made["data"], made.get("texts"))[0].network
+    base, file = base_of(network), made[ADAPTER].path / FILE
+    if is_control(file):
+        export_control(read_control(file, encoder_of(network), digest_of(inside(network))), out / CONTROL)
+        return
     try:
-        adapter = load(made[ADAPTER].path / FILE, base)
+        adapter = load(file, base)
     except ValueError as error:
         raise ConfigError(f"from: the adapter of {given} cannot be exported: {error}") from error
     for name, place in PLACES.items():

@@ -105,6 +105,7 @@ STAGES = (
             "checkpoint",
             "adapters",
             "adapter.scale",
+            "adapter.control",
         ),
         source="condiff.stages.finished_adapters:of_samples",
         is_shared=True,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from condiff.autoencoders.space import Autoencoder, ChannelMoments, LatentSpace, draw, mode
 from condiff.data.dataset import ShardDataset
-from condiff.data.shards import FRAMING, ShardWriter, to_npy
+from condiff.data.shards import CONTROL, FRAMING, ShardWriter, to_npy
 from condiff.diffusion.randomness import SampleNoise
 from condiff.progress import track
 from condiff.stages.autoencoder import load_autoencoder
@@ -74,13 +74,13 @@ def _encoded(
 
 
 def _write(writer: ShardWriter, data: ShardDataset, rows: range, whole: Mapping[str, Tensor]) -> None:
-    """Each under the key of its picture, with its label, its caption and how it was cut."""
+    """Each under the key of its picture, with its label, its caption, its hint and how it was cut."""
     for i, row in enumerate(rows):
         label = {} if data.labels is None else {"cls": str(int(data.labels[row])).encode()}
         text = {"txt": data.text(row).encode()} if data.has_text else {}
         arrays = {name: to_npy(part[i].numpy()) for name, part in whole.items()}
-        framing = {FRAMING: data.shards.read(row, FRAMING)} if data.shards.has(FRAMING) else {}
-        writer.write(data.keys[row], {**arrays, **label, **text, **framing})
+        kept = {name: data.shards.read(row, name) for name in (CONTROL, FRAMING) if data.shards.has(name)}
+        writer.write(data.keys[row], {**arrays, **label, **text, **kept})
 
 
 def encoded_source(autoencoder: Autoencoder, source: Tensor) -> Tensor:

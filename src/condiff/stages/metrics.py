@@ -126,7 +126,7 @@ def take_in(metrics: Mapping[str, Measurement], sets: Sets, ranks: Ranks | None 
 
 def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
     """The sets of pictures that a file of samples holds: uint8, each with its label."""
-    sides = {"samples": "image", "sources": "source", "targets": "target"}
+    sides = {"samples": "image", "sources": "source", "targets": "target", "controls": "control"}
 
     def pictures(images: Tensor) -> Pictures:
         for part, label in zip(images.split(BATCH), stored["label"].split(BATCH), strict=True):
@@ -186,7 +186,7 @@ def per_sample_of(metrics: Mapping[str, Measurement], ranks: Ranks | None = None
 def write_per_sample(path: Path, values: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
     """The file of these values, which says by a hash what the samples were to show; none without values."""
     asked = sha256()
-    for name in ("label", "source", "text"):
+    for name in ("label", "source", "control", "text"):
         if name in stored:
             asked.update(stored[name].cpu().contiguous().numpy().tobytes())
     if values:

@@ -21,6 +21,7 @@ from condiff.errors import ConfigError
 from condiff.stages.asked import built_guidance
 from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
+from condiff.stages.tunings import built_tuning
 from condiff.stages.untrained import fill
 
 Config = Mapping[str, Any]
@@ -54,9 +55,10 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
     cond = conditioner.example({"label": label, "source": source, "text": ["", ""]}).to(place)
     rng = SampleNoise(0, range(2), place)
     if "adapter" in cfg["stages"]:
-        tuning = build(cfg["adapter"]["tuning"], "adapter.tuning")
         with _told_under("adapter.tuning"):
-            tuning.check(networks["denoiser"])
+            built_tuning(cfg["adapter"]["tuning"], info, networks["denoiser"], shape).check(
+                networks["denoiser"]
+            )
     with _told_under("guidance"):
         models = Models(denoisers["denoiser"], log_p, denoisers.get("weaker"))
         guided = built_guidance(cfg["guidance"])(models)

@@ -1,7 +1,6 @@
 """The pictures and the page of a finished run, out of its artifacts; no torch: a cached run is quick."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
 from condiff.stages.environment import environment
+from condiff.stages.obedience import obeyed, rows_of
 from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
@@ -30,10 +30,10 @@ COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
 GAP = 24  # pixels between pictures side by side
 STRIP = 6  # steps of a training that are shown
-ANSWER = "the true answer"
+ANSWER, HINT = "the true answer", "the hint"
 # What the pictures of a stage are, from left to right.
 _WORDS = {
-    "samples": {"source": "what to change", "image": "samples", "target": ANSWER},
+    "samples": {"source": "what to change", "control": HINT, "image": "samples", "target": ANSWER},
     "reconstructions": {"target": "held-out real", "image": "reconstructed"},
 }
 MOST_CAPTIONED, CAPTIONED_COLUMNS = 20, 5  # pictures with their captions
@@ -46,8 +46,7 @@ def row(step: Step, seconds: float | None) -> StageRow:
 
 def log_rows(done: Mapping[str, Artifact]) -> list[dict[str, Any]]:
     """What every stage logged, stage after stage."""
-    logs = [artifact.path / LOG for artifact in done.values()]
-    return [json.loads(line) for path in logs if path.is_file() for line in path.read_text().splitlines()]
+    return [row for artifact in done.values() for row in rows_of(artifact.path / LOG)]
 
 
 def samples_grid(done: Mapping[str, Artifact]) -> Image.Image:
@@ -71,6 +70,8 @@ def samples_panels(done: Mapping[str, Artifact]) -> list[Panel]:
     stage = next(stage for stage in MADE if stage in done)
     stored = load_file(done[stage].path / PICTURES_MADE)
     words, captions = _WORDS[stage], captions_of(stored)
+    if "control" in stored:
+        return [Panel(text, _first(stored[name])) for name, text in words.items() if name in stored]
     if captions is not None and "source" not in stored:
         some = np.moveaxis(stored["image"][:MOST_CAPTIONED], 1, -1)
         return [Panel(words["image"], captioned(some, captions[:MOST_CAPTIONED], CAPTIONED_COLUMNS))]
@@ -104,7 +105,7 @@ def report(
         curves=[*loss_curves(rows), *_classifier_curve(done), *_watched_curves(rows, metrics)],
         config=cfg,
         environment=environment(),
-        notes=_notes(done),
+        notes=[*_obeyed(rows), *_notes(done)],
     )
 
 
@@ -154,6 +155,9 @@ def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
     if "samples" not in done:
         caption = "Held-out pictures, never trained on, and what comes of them; each row one class."
         return [Figure("Pictures and their reconstructions", caption, panels)]
+    if len(panels) > 1 and panels[0].label == HINT:
+        caption = "The first samples: each stands where its hint does, and the real picture of that hint."
+        return [Figure("Samples beside their hints", caption, panels)]
     if len(panels) > 1:
         caption = "Each row one class: what was to be done. None of these pictures was trained on."
         return [Figure("Samples beside their sources", caption, panels)]
@@ -226,11 +230,17 @@ def _classifier_curve(done: Mapping[str, Artifact]) -> list[Curve]:
 
 
 def _watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Curve]:
-    """What was measured while the denoiser trained, a curve a metric."""
-    own = [row for row in rows if row["stage"] == "denoiser"]
+    """What was measured while the denoiser, or its adapter, trained, a curve a metric."""
+    own = [row for row in rows if row["stage"] in ("denoiser", "adapter")]
     caption = "Of samples of the averaged weights, while training."
     lines = [series_of(own, name) for name in metrics]
     return [Curve(line.name, caption, [line], y_label=line.name) for line in lines if line.points]
+
+
+def _obeyed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """From which step of its training on an adapter has obeyed its hints, which its loss does not show."""
+    lines = obeyed([row for row in rows if row["stage"] == "adapter"])
+    return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
 def _notes(done: Mapping[str, Artifact]) -> list[str]:
@@ -256,6 +266,12 @@ def _by_class(images: np.ndarray, label: np.ndarray, info: DataInfo) -> Image.Im
     full = [np.concatenate([r, *[blank] * (COLUMNS - len(r))]) for r in rows]
     names = [info.class_names[k] for k in shown] if info.num_classes else []
     return grid(np.concatenate(full), COLUMNS, row_labels=names, scale=_scale(images))
+
+
+def _first(images: np.ndarray) -> Image.Image:
+    """The first of some pictures, [N, C, H, W], in their order."""
+    some = np.moveaxis(images[:MOST_CAPTIONED], 1, -1)
+    return grid(some, CAPTIONED_COLUMNS, scale=_scale(some))
 
 
 def _scale(images: np.ndarray) -> int:

@@ -15,7 +15,7 @@ from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
 from condiff.progress import bar
 from condiff.stages.adapted import adapted
-from condiff.stages.asked import asked, built_guidance, condition_of
+from condiff.stages.asked import CONTROL, asked, built_guidance, condition_of
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.classifier import load_classifier
 from condiff.stages.denoiser import Trained, load_denoiser
@@ -29,8 +29,8 @@ from condiff.stages.stage import PICTURES_MADE, Artifact, Config, Runtime
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"), cfg["checkpoint"])
-    with adapted(cfg, inputs, trained):
-        samples = drawn_with_bar(cfg, inputs, trained, runtime, "samples")
+    with adapted(cfg, inputs, trained) as own:
+        samples = drawn_with_bar(cfg, inputs, own, runtime, "samples")
     if runtime.ranks.leads:
         save_pictures(out / PICTURES_MADE, samples)
 
@@ -91,6 +91,8 @@ def drawn_of(
         rng = SampleNoise(cfg["seed"], some, place, torch.float32)
         if "source" in part:
             part["source"] = encode(part["source"])
+        if CONTROL in part:
+            part[CONTROL] = part[CONTROL].float() / 255
         cond = condition_of(conditioner, part, some.start, cfg["guidance"])
         x0 = sampler(guided, rng.normal(*shape), cond, rng, lambda _: say())
         images.append(decode(x0).cpu())

@@ -9,11 +9,11 @@ from condiff.adapters.tuning import Tuning
 from condiff.errors import ConfigError
 
 
-def begin(tuning: Tuning, network: nn.Module, seed: int) -> None:
-    """Leave in a network only what a tuning trains to be trained, and the network as good as unchanged."""
+def begin(tuning: Tuning, network: nn.Module, seed: int) -> nn.Module:
+    """The network with only what a tuning trains to be trained, and as good as unchanged."""
     torch.manual_seed(seed)
     try:
-        tuning.begin(network)
+        return tuning.begin(network)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

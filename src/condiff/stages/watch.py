@@ -42,7 +42,12 @@ class Watch:
     def __init__(self, cfg: Config, done: Mapping[str, Artifact], runtime: Runtime) -> None:
         self.cfg, self.done, self.runtime, self.place = cfg, done, runtime, device(runtime)
         self.every: int = cfg["metrics"]["every"]
+        self.stage = "adapter" if cfg.get("adapter") is not None else "denoiser"
         self.ready: dict[str, Measurement] | None = None
+
+    def of(self, stage: str, trained: Trained) -> Callable[[nn.Module], dict[str, float]] | None:
+        """The same while a stage trains, where it is the last one that does: an adapter, if there is one."""
+        return self(trained) if stage == self.stage else None
 
     def __call__(self, trained: Trained) -> Callable[[nn.Module], dict[str, float]]:
         """A function of the network that measures it in the place of the denoiser's own."""

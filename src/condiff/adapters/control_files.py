@@ -1,0 +1,76 @@
+"""Files of ControlNets: one of safetensors with its settings in the header, or a folder of diffusers."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+
+from condiff.adapters.branch import Branch
+from condiff.adapters.tensor_files import read_header, read_tensors, write_tensors
+from condiff.files import read_json
+
+_CONFIG, _BASE, _TRIGGER = "condiff_controlnet", "condiff_base", "condiff_trigger"  # in the header
+_NAME, _CLASS = "config.json", "ControlNetModel"  # of a folder, and the class that it names
+_COPIED = ("conv_in.", "time_embedding.", "class_embedding.", "add_embedding.", "down_blocks.", "mid_block.")
+_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
+
+
+def is_control(path: Path) -> bool:
+    """Whether there is a ControlNet, of which nothing but words is read."""
+    if path.is_dir():
+        return (path / _NAME).is_file() and read_json(path / _NAME).get("_class_name") == _CLASS
+    return path.suffix == ".safetensors" and path.is_file() and _CONFIG in read_header(path)
+
+
+def write(path: Path, branch: Branch, base: str, trigger: list[str]) -> None:
+    """base: the digest of what it was trained on. trigger: words of a text that call it up."""
+    config = {name: value for name, value in branch.net.config.items() if not name.startswith("_")}
+    header = {_CONFIG: json.dumps(config), _BASE: base, _TRIGGER: json.dumps(trigger)}
+    write_tensors(path, branch.net.state_dict(), header)
+
+
+def export(branch: Branch, folder: Path) -> None:
+    """A folder that diffusers' ControlNetModel.from_pretrained reads."""
+    branch.net.save_pretrained(folder, safe_serialization=True)
+
+
+def read(path: Path, unet: UNet2DConditionModel, digest: str) -> Branch:
+    """Beside a U-Net with this digest; ValueError in one line where it is another's, or not whole."""
+    config, tensors, base = _of_folder(path) if path.is_dir() else _of_file(path)
+    if base is not None and base != digest:
+        raise ValueError(f"{path}: was trained on another base; give the one that it was trained on")
+    net = cast(ControlNetModel, ControlNetModel.from_config({**config}))
+    try:
+        net.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path}: its tensors are not those of its settings ({said})") from error
+    _check(path, net, unet)
+    return Branch(net).eval().requires_grad_(False)
+
+
+def _of_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor], str | None]:
+    tensors, header = read_tensors(path)
+    if _CONFIG not in header:
+        raise ValueError(f"{path}: its header does not say that it is a ControlNet; give a file made here")
+    return json.loads(header[_CONFIG]), tensors, header.get(_BASE)
+
+
+def _of_folder(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor], str | None]:
+    """Of an unknown base."""
+    file = next((path / name for name in _WEIGHTS if (path / name).is_file()), path / _WEIGHTS[0])
+    return read_json(path / _NAME), read_tensors(file)[0], None
+
+
+def _check(path: Path, net: ControlNetModel, unet: UNet2DConditionModel) -> None:
+    """Whether it is a copy of such an encoder, whatever it has learned since."""
+    own, theirs = unet.state_dict(), net.state_dict()
+    wanted = {name: value.shape for name, value in own.items() if name.startswith(_COPIED)}
+    wrong = [name for name, shape in wanted.items() if name not in theirs or theirs[name].shape != shape]
+    if wrong or any(name.startswith(_COPIED) and name not in wanted for name in theirs):
+        what = f"{wrong[0]} for one" if wrong else "as it has more layers"
+        raise ValueError(f"{path}: is no copy of the base's encoder, {what}; give the base that it is for")

@@ -1,0 +1,54 @@
+"""ControlNet: a network is locked, and a copy of its encoder learns to add to its skips (Zhang 2023)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, cast
+
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
+
+from condiff.adapters import control_files
+from condiff.adapters.base import digest_of
+from condiff.adapters.branch import Branch
+from condiff.adapters.controlled import Controlled
+from condiff.adapters.tuning import Tuning, inside
+from condiff.ranges import Count, checked
+
+
+class ControlNet(Tuning):
+    """Trains a ``Branch`` beside the network, none of whose own weights is touched.
+
+    Both arguments are filled in: the channels of a hint, and how many of its pixels stand for one place of
+    what the network's U-Net is given.
+    """
+
+    needs_control: ClassVar[bool] = True
+
+    @checked
+    def __init__(self, channels: Count, stride: Count) -> None:
+        self.channels, self.stride = channels, stride
+
+    def begin(self, network: nn.Module) -> nn.Module:
+        network.requires_grad_(False)
+        branch = Branch.of(encoder_of(network), self.channels, self.stride)
+        return Controlled(network, branch.requires_grad_(True))
+
+    def check(self, network: nn.Module) -> None:
+        encoder_of(network)
+
+    def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
+        control_files.write(path, cast(Branch, network.branch), base, [*trigger])
+
+    def beside(self, path: Path, network: nn.Module) -> nn.Module:
+        return control_files.read(path, encoder_of(network), digest_of(inside(network)))
+
+
+def encoder_of(network: nn.Module) -> UNet2DConditionModel:
+    """The U-Net whose encoder is copied; ValueError where there is none that diffusers can copy."""
+    unet = inside(network)
+    if not isinstance(unet, UNet2DConditionModel):
+        raise ValueError(
+            f"adapter.tuning: a ControlNet is for a UNet2DConditionModel, and network is"
+            f" {type(network).__name__}; use network=unet_cross_attention, or adapter=linear_conv"
+        )
+    return unet

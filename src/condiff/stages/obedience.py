@@ -1,0 +1,55 @@
+"""Since when a condition is obeyed: it moves late and suddenly, and no loss shows it; no torch.
+
+(Zhang 2023, sec. 4.2 and fig. 4: sudden convergence.)
+"""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_REAL, _SHUFFLED = "_real", "_shuffled"  # end the names of a fidelity's ceiling and floor
+
+
+def rows_of(log: Path) -> list[dict[str, Any]]:
+    """What a stage logged, an object a step; nothing where it logged nothing."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+
+
+def obeyed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each fidelity that was measured while something trained.
+
+    A condition is obeyed from the first measuring on since which each has been nearer to what real pictures
+    reach than to what they reach with the hints of others.
+    """
+    names = dict.fromkeys(name.removesuffix(_REAL) for row in rows for name in row if name.endswith(_REAL))
+    return [_line(name, own) for name in names if (own := [row for row in rows if name in row])]
+
+
+def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    last, (floor, ceiling) = rows[-1], (rows[-1][f"{name}{end}"] for end in (_SHUFFLED, _REAL))
+    ends = f"shuffled {floor:.2f}, real {ceiling:.2f}"
+    fast = _jump([(row["step"], row[name]) for row in rows], ceiling > floor)
+    kept = [*itertools.takewhile(lambda row: _is_near(row[name], floor, ceiling), reversed(rows))]
+    if not kept:
+        return f"condition not obeyed by step {last['step']:,}: {name} {last[name]:.2f} ({ends}){fast}"
+    first = kept[-1]
+    return (
+        f"condition obeyed since step {first['step']:,}: {name} {first[name]:.2f}, {last[name]:.2f} in the"
+        f" end ({ends}){fast}"
+    )
+
+
+def _is_near(value: float, floor: float, ceiling: float) -> bool:
+    return abs(value - ceiling) < abs(value - floor)
+
+
+def _jump(points: Sequence[tuple[int, float]], upwards: bool) -> str:
+    """Between which two measurings it rose most."""
+    pairs = [*itertools.pairwise(points)]
+    if not pairs:
+        return ""
+    sign = 1 if upwards else -1
+    (start, one), (end, other) = max(pairs, key=lambda pair: sign * (pair[1][1] - pair[0][1]))
+    return f"; most between steps {start:,} and {end:,}, from {one:.2f} to {other:.2f}"

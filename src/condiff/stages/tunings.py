@@ -1,0 +1,56 @@
+"""A way to adapt a denoiser, with what it takes from the data, and the denoiser as it then is."""
+
+from typing import cast
+
+from torch import nn
+
+from condiff.adapters.branch import Branch
+from condiff.adapters.control import Control, Even
+from condiff.adapters.controlled import Controlled
+from condiff.adapters.tuning import Tuning
+from condiff.conditioners.control import WithControl
+from condiff.config.build import build
+from condiff.config.nodes import attribute
+from condiff.data.source import DataInfo
+from condiff.diffusion.denoiser import NetworkDenoiser
+from condiff.stages.denoiser import Trained
+from condiff.stages.stage import Config
+from condiff.stages.tuned import begin
+
+
+def built_tuning(node: Config, info: DataInfo, network: nn.Module, shape: list[int]) -> Tuning:
+    """Of pictures with these hints; the network is of x0 of this shape, [C, H, W]."""
+    if not attribute(node, "needs_control"):
+        return build(node, "adapter.tuning")
+    seen = shape[-1] // getattr(network, "patch", 1)
+    return build(node, "adapter.tuning", channels=info.control, stride=info.size // seen)
+
+
+def begun(trained: Trained, tuning: Tuning, seed: int) -> Trained:
+    """A denoiser whose network's training begins, and what encodes all that it then hears."""
+    denoiser, conditioner, shape = trained
+    network = begin(tuning, denoiser.network, seed)
+    hears = WithControl(conditioner) if tuning.needs_control else conditioner
+    return _with(denoiser, network), hears, shape
+
+
+def controlled(trained: Trained, branch: nn.Module, control: Control, scale: float) -> Trained:
+    """A denoiser with a ControlNet beside it, which is used so and at this scale; at 0 it is not there."""
+    denoiser, conditioner, shape = trained
+    hears = conditioner if conditioner.needs_control else WithControl(conditioner, control.in_null)
+    if scale == 0:
+        return denoiser, hears, shape
+    own = cast(Branch, branch)
+    weights = [scale * weight for weight in control.weights(own.num)]
+    network = Controlled(denoiser.network, own, weights, control.span(denoiser.process))
+    return _with(denoiser, network).eval(), hears, shape
+
+
+def built_control(cfg: Config) -> Control:
+    """How what stands beside a denoiser is used: as its study says, or evenly."""
+    node = (cfg.get("adapter") or {}).get("control")
+    return Even() if node is None else build(node, "adapter.control")
+
+
+def _with(denoiser: NetworkDenoiser, network: nn.Module) -> NetworkDenoiser:
+    return NetworkDenoiser(network, denoiser.process, denoiser.parameterization, denoiser.bound)

@@ -1,0 +1,89 @@
+"""Whether a hint is obeyed: known answers on drawn circles."""
+
+import math
+
+import pytest
+import torch
+
+from condiff.data.circles import Circles
+from condiff.evaluation.circles import DiscColourError, DiscIoU, disc_of, filled
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def circles():
+    """Pictures in [-1, 1] and their outlines, as metrics see them."""
+    examples = [Circles().example("held_out", index) for index in range(COUNT)]
+    images = torch.stack([torch.from_numpy(e.image) for e in examples]).permute(0, 3, 1, 2) / 127.5 - 1
+    hints = torch.stack([torch.from_numpy(e.control) for e in examples])[:, None] / 127.5 - 1
+    return images, hints
+
+
+def measured(metric, samples, images, hints):
+    for side in metric.sides:
+        for part in torch.arange(COUNT).split(7):
+            metric.update(side, {"samples": samples, "targets": images, "controls": hints}[side][part], None)
+    return {name: entry["value"] for name, entry in metric.entries("x").items()}, metric.entries("x")
+
+
+def test_the_disc_and_the_filled_outline_are_what_was_drawn(circles):
+    images, hints = circles
+    disc, inside = disc_of(images), filled((hints + 1) / 2)
+    assert ((disc ^ inside).flatten(1).sum(1) <= 2).all()  # pixels whose half is covered, to rounding
+    area = inside.flatten(1).sum(1)
+    assert area.min() > 0.9 * math.pi * 4**2
+    assert area.max() < 1.1 * math.pi * 11**2
+
+
+def test_real_pictures_are_their_own_ceiling_and_shuffled_ones_the_floor(circles):
+    images, hints = circles
+    found, _ = measured(DiscIoU(), images, images, hints)
+    assert found["x"] == found["x_real"] > 0.98
+    assert found["x_use"] == pytest.approx(found["x"] - found["x_shuffled"])
+    own, other = disc_of(images), filled((hints + 1) / 2)
+    by_hand = [
+        (own[i] & other[i - turn]).sum() / (own[i] | other[i - turn]).sum()
+        for turn in range(1, 11)
+        for i in range(COUNT)
+    ]
+    assert found["x_shuffled"] == pytest.approx(float(torch.stack(by_hand).mean()))
+    colours, _ = measured(DiscColourError(), images, images, hints)
+    assert colours["x"] == colours["x_real"] == 0
+    assert colours["x_use"] == colours["x_shuffled"] > 0.3
+
+
+def test_pictures_that_do_not_heed_the_hint_reach_the_floor_and_are_told(circles):
+    images, hints = circles
+    own, entries = measured(DiscIoU(), images.roll(11, 0), images, hints)
+    assert own["x_use"] < 0.05
+    assert own["x_real"] > 0.98
+    assert "the samples do not depend on the hint as far as this n shows" in entries["x"]["protocol"]
+    obeyed = measured(DiscIoU(), images, images, hints)[1]
+    assert "do not depend" not in obeyed["x"]["protocol"]
+
+
+def test_colours_are_wrong_by_their_distance_and_a_picture_without_a_disc_by_its_discs(circles):
+    images, hints = circles
+    shifted, _ = measured(DiscColourError(), images + 0.05 * (images < 0.9), images, hints)
+    assert 0 < shifted["x"] <= 0.025 * math.sqrt(3) + 1e-3
+    plain = images[..., :1, :1].expand_as(images)
+    found, _ = measured(DiscIoU(), plain, images, hints)
+    assert found["x"] == 0
+    gone, _ = measured(DiscColourError(), plain, images, hints)
+    inside = filled((hints + 1) / 2)[:, None]
+    disc = (images * inside).sum((2, 3)) / inside.sum((2, 3))
+    apart = ((disc - images[..., 0, 0]) / 2).norm(dim=1).mean()
+    assert gone["x"] == pytest.approx(float(apart) / 2, rel=0.02)
+
+
+def test_samples_and_hints_are_counted(circles):
+    images, hints = circles
+    metric = DiscIoU()
+    metric.update("samples", images, None)
+    metric.update("targets", images, None)
+    metric.update("controls", hints[:-1], None)
+    with pytest.raises(
+        ValueError, match="needs a hint and its picture for each sample, got 23 and 24 for 24"
+    ):
+        metric.compute()

@@ -1,0 +1,85 @@
+"""A base, its ControlNet and how well that is obeyed, shrunk."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from condiff.config.compose import check, register
+from condiff.errors import ConfigError
+from condiff.interrupts import Interrupts
+from condiff.stages.driver import fits, run_study
+from condiff.stages.study import STAGES
+from tests.smoke.conftest import ROOT
+
+NAMES = [stage.name for stage in STAGES]
+TINY = (
+    "experiment=controlnet_circles",
+    "conditioner=label",
+    "network.text_map=0",
+    "network.widths=[8,8]",
+    "network.head_width=8",
+    "data.num_train=40",
+    "data.num_held_out=12",
+    "trainer.steps=3",
+    "trainer.batch_size=8",
+    "adapter.trainer.steps=4",
+    "adapter.trainer.batch_size=8",
+    "adapter.optimizer.lr=0.05",
+    "metrics.every=2",
+    "sampler.steps=2",
+    "num_samples=12",
+    "logger.wandb=off",
+    "runtime.accelerator=cpu",
+)
+
+
+def checked(*argv):
+    (cfg,) = check([*TINY, *argv], ROOT / "conf", NAMES) or []
+    return cfg
+
+
+@pytest.fixture
+def ran(tmp_path, cache):
+    register()
+
+    def run(folder, *argv):
+        run_study(checked(*argv, f"runtime.cache={cache}"), tmp_path / folder, Interrupts())
+        stages = json.loads((tmp_path / folder / "stages.json").read_text())
+        return stages, load_file(Path(stages["samples"]["path"]) / "samples.safetensors")
+
+    return run
+
+
+def test_a_base_is_controlled_and_measured_on_the_way_and_drawn_at_any_scale(ran, tmp_path):
+    stages, some = ran("one")
+    assert [*stages] == ["data", "denoiser", "adapter", "samples", "metrics"]
+    measured = [json.loads(line) for line in (tmp_path / "one" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in measured if "iou" in row] == [2, 4]
+    found = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert found["iou_real"]["value"] > 0.98
+    assert found["iou_shuffled"]["value"] < 0.5
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "Samples beside their hints" in page
+    assert "ondition not obeyed by step 4: iou" in page
+    again, none = ran("none", "adapter.scale=0")
+    assert {name for name, stage in again.items() if stage["status"] == "run"} == {"samples", "metrics"}
+    assert not torch.equal(none["image"], some["image"])
+    assert torch.equal(none["control"], some["control"])
+
+
+def test_guess_mode_is_another_use_of_the_same_training():
+    other = checked("adapter=controlnet_guess_diffusers", "guidance.scale=3")
+    assert other["adapter"]["control"]["_target_"].endswith("GuessDiffusers")
+    one = checked()
+    assert {**other["adapter"], "control": None} == {**one["adapter"], "control": None}
+
+
+def test_pictures_without_hints_are_refused_in_one_line():
+    from condiff.config.build import build  # noqa: PLC0415
+
+    cfg = checked("data=mnist")
+    with pytest.raises(ConfigError, match=r"adapter\.tuning: ControlNet needs a hint beside each picture"):
+        fits(cfg, build(cfg["data"], "data").info())

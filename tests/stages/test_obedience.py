@@ -1,0 +1,29 @@
+"""Since when a condition is obeyed, told of curves whose jump is known."""
+
+from condiff.stages.obedience import obeyed
+
+
+def rows(name, values, floor, ceiling):
+    ends = {f"{name}_real": ceiling, f"{name}_shuffled": floor}
+    return [{"step": 20 * (k + 1), "loss": 0.1, name: value, **ends} for k, value in enumerate(values)]
+
+
+def test_it_is_since_the_step_after_which_it_stays_nearer_to_the_ceiling():
+    (line,) = obeyed([{"step": 3, "loss": 0.2}, *rows("iou", [0.1, 0.6, 0.2, 0.7, 0.9], 0.1, 0.99)])
+    assert line == (
+        "condition obeyed since step 80: iou 0.70, 0.90 in the end (shuffled 0.10, real 0.99); most between"
+        " steps 20 and 40, from 0.10 to 0.60"
+    )
+
+
+def test_of_an_error_less_is_nearer():
+    (line,) = obeyed(rows("colour_error", [0.4, 0.35, 0.04], 0.45, 0.0))
+    assert line.startswith("condition obeyed since step 60: colour_error 0.04, 0.04 in the end")
+    assert line.endswith("most between steps 40 and 60, from 0.35 to 0.04")
+
+
+def test_what_is_never_obeyed_is_told_too_and_what_was_not_measured_is_not():
+    (line,) = obeyed(rows("iou", [0.1, 0.8, 0.2], 0.1, 0.99))
+    assert line.startswith("condition not obeyed by step 60: iou 0.20 (shuffled 0.10, real 0.99)")
+    assert obeyed([{"step": 3, "loss": 0.2}]) == []
+    assert len(obeyed(rows("iou", [0.9], 0.1, 0.99))) == 1
