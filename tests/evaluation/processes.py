@@ -9,6 +9,7 @@ from torch import distributed
 from condiff.data.shapes import Shapes
 from condiff.evaluation.accuracy import ClassAccuracy
 from condiff.evaluation.adherence import Adherence, Avoidance
+from condiff.evaluation.circles import DiscColourError, DiscIoU
 from condiff.evaluation.condition_check import ConditionUse, SourceUse
 from condiff.evaluation.diversity import VendiScore
 from condiff.evaluation.each_sample import EachSample
@@ -21,6 +22,7 @@ from condiff.evaluation.memorisation import Memorisation
 from condiff.evaluation.paired import ColourError, EdgeF1, MaskIoU, PeakSignalNoise
 from condiff.evaluation.pairwise import PairwiseDiversity
 from condiff.evaluation.precision_recall import PrecisionRecall
+from condiff.evaluation.redetected import CoarseError, EdgeFidelity, StrokeFidelity
 from condiff.evaluation.similarity import SubjectFidelity
 from condiff.evaluation.text_alignment import TextAlignment
 from condiff.stages.metrics import per_sample_of
@@ -52,6 +54,11 @@ def measurements() -> dict[str, Measurement]:
         "colour": ColourError(),
         "mask": MaskIoU(),
         "edges": EdgeF1(),
+        "disc": DiscIoU(),
+        "disc_colour": DiscColourError(),
+        "edge_fidelity": EdgeFidelity(),
+        "stroke_fidelity": StrokeFidelity(),
+        "coarse_error": CoarseError(1),
         "pairwise": PairwiseDiversity(PixelDistance(), pairs=20),
         "adherence": Adherence(),
         "avoidance": Avoidance("red"),
@@ -62,7 +69,7 @@ def measurements() -> dict[str, Measurement]:
 def found_by(rank: int, size: int) -> tuple[dict[str, dict], dict[str, list]]:
     """Entries, and values per sample: of 51 samples, 77 training and 5 held-out, this one's every size-th."""
     sets = {"samples": drawn(51, DIM, 0, 0.05), "train": drawn(77, DIM, 1), "held_out": drawn(5, DIM, 2)}
-    sets["targets"] = drawn(51, DIM, 3, 0.3)
+    sets |= {"targets": drawn(51, DIM, 3, 0.3), "controls": drawn(51, DIM, 4, 0.3)}
     shapes, captions = some_shapes(51)
     found = measurements()
     for name, metric in found.items():

@@ -11,6 +11,8 @@ _BASES = {
     "data": "Source",
     "base_data": "Source",
     "process": "Process",
+    "data.pictures": "Source",
+    "detector": "Detector",
     "objective.parameterization": "Parameterization",
     "objective.times": "TimeSampler",
     "objective.weight": "Weighting",

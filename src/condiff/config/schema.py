@@ -23,7 +23,10 @@ FILLED_IN = frozenset(
 
 # Objects that only a config can give, inside the object that they are arguments of.
 NESTED = frozenset(
-    {"adversary", "clip", "codebook", "distance", "inner", "links", "reconstruction", "schedule"}
+    {
+        *("adversary", "clip", "codebook", "detector", "distance", "inner", "links", "pictures"),
+        *("reconstruction", "schedule"),
+    }
 )
 
 

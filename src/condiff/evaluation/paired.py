@@ -118,7 +118,7 @@ class StructuralSimilarity(Paired):
 
     def each(self, fake: Tensor, real: Tensor) -> Tensor:
         pairs = zip(fake.double().split(_AT_ONCE), real.double().split(_AT_ONCE), strict=True)
-        return torch.cat([_similarity(a, b) for a, b in pairs])
+        return torch.cat([similarity(a, b) for a, b in pairs])
 
 
 class PairedDistance(Paired):
@@ -201,17 +201,15 @@ class EdgeF1(Paired):
         return sobel((images.mean(1, keepdim=True) + 1) / 2)[:, 0] > 4 * self.threshold
 
     def each(self, fake: Tensor, real: Tensor) -> Tensor:
-        precise, whole = self._share(fake, real), self._share(real, fake)
-        none = ~(fake.flatten(1).any(1) | real.flatten(1).any(1))
-        harmonic = 2 * precise * whole / (precise + whole).clamp(min=1e-12)
-        return torch.where(none, 1.0, harmonic)
+        return edge_f1(fake, real, self.tolerance)
 
-    def _share(self, edges: Tensor, others: Tensor) -> Tensor:
-        """[N]: how many of these edge pixels have one of the others near."""
-        reach = 2 * self.tolerance + 1
-        near = max_pool2d(others[:, None].double(), reach, 1, self.tolerance)[:, 0] > 0
-        found, all_of_them = (edges & near).flatten(1).sum(1), edges.flatten(1).sum(1)
-        return found / all_of_them.clamp(min=1)
+
+def edge_f1(edges: Tensor, others: Tensor, tolerance: int) -> Tensor:
+    """[N] of edge pixels, [N, H, W] bool: the harmonic mean of the shares with one of the other near."""
+    precise, whole = _share(edges, others, tolerance), _share(others, edges, tolerance)
+    none = ~(edges.flatten(1).any(1) | others.flatten(1).any(1))
+    harmonic = 2 * precise * whole / (precise + whole).clamp(min=1e-12)
+    return torch.where(none, 1.0, harmonic)
 
 
 def sobel(grey: Tensor) -> Tensor:
@@ -222,11 +220,18 @@ def sobel(grey: Tensor) -> Tensor:
     return conv2d(padded, filters).norm(dim=1, keepdim=True)
 
 
-def _similarity(x: Tensor, y: Tensor) -> Tensor:
-    """[B]"""
+def similarity(x: Tensor, y: Tensor) -> Tensor:
+    """[B], SSIM of pictures, [B, C, H, W] in [-1, 1]."""
     found = structural_similarity_index_measure(x, y, data_range=2.0, reduction="none")
     assert isinstance(found, Tensor)
     return found
+
+
+def _share(edges: Tensor, others: Tensor, tolerance: int) -> Tensor:
+    """[N]: how many of these edge pixels have one of the others near."""
+    near = max_pool2d(others[:, None].double(), 2 * tolerance + 1, 1, tolerance)[:, 0] > 0
+    found, all_of_them = (edges & near).flatten(1).sum(1), edges.flatten(1).sum(1)
+    return found / all_of_them.clamp(min=1)
 
 
 def _decibels(square: Tensor) -> Tensor:
