@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
+from choices import CONF
 from PIL import Image
 
 from condiff.autoencoders.compact import CompactKL
 from condiff.autoencoders.space import draw
 from condiff.callbacks.ranks import Alone
 from condiff.conditioners.label import ClassLabel
+from condiff.config.compose import check
 from condiff.data.dataset import ShardDataset
 from condiff.data.image_folder import ImageFolder
 from condiff.data.prepare import prepare
@@ -25,6 +27,7 @@ from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.networks.unet import UNet
 from condiff.stages.autoencoder import load_autoencoder
+from condiff.stages.driver import planned_keys
 from condiff.stages.latents import drawn_once, encode, load_space
 from condiff.stages.ranks import share_of
 from condiff.stages.stage import Artifact, Runtime
@@ -205,3 +208,22 @@ def test_a_set_without_mirrors_has_none_in_its_cache(made, tmp_path):
     assert described["mirror"] is True
     prepare(ImageFolder(str(root / "pictures"), held_out=0.1), tmp_path)
     assert not ShardDataset(tmp_path, "train").is_mirrored
+
+
+def test_a_cache_is_another_one_where_what_it_is_made_of_is_and_nowhere_else(tmp_path):
+    """Of latents: pictures, what was done to them and the autoencoder. Of texts: captions and encoder."""
+
+    def keys(*argv):
+        (cfg,) = check(["experiment=cfg_latent_text", f"runtime.cache={tmp_path}", *argv], CONF) or []
+        return planned_keys(cfg)
+
+    def moved(*argv):
+        return {name for name in ("latents", "texts") if keys(*argv)[name] != own[name]}
+
+    own = keys()
+    for change in ("data.size=64", "data.seed=1", "data.num_train=7"):
+        assert moved(change) == {"latents", "texts"}, change
+    for change in ("autoencoder=vq", "autoencoder.method.kl_weight=0.5", "autoencoder.trainer.steps=7"):
+        assert moved(change) == {"latents"}, change
+    for change in ("method.drop_condition=0.3", "trainer.steps=7", "guidance.scale=3", "num_samples=9"):
+        assert moved(change) == set(), change
