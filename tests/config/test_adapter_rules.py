@@ -196,3 +196,22 @@ def test_what_names_no_adapter_is_refused(entries, line):
 def test_adapters_are_named_on_the_command_line(runs):
     drawn = checked("task=sample", "from=latent", "adapters=[a.safetensors:0.7,b/c]")
     assert drawn["adapters"] == ["a.safetensors:0.7", "b/c"]
+
+
+def test_text_encoders_are_trained_where_a_pipeline_has_them_and_their_file_has_room():
+    low, whole = of("adapters.low_rank", "LowRank"), of("adapters.whole", "Whole")
+    clip = {"encoder": of("conditioners.encoders", "ClipText")}
+    study = {"stages": STAGED, "conditioner": clip, "adapter": {"tuning": low, "text": low, "text_rate": 0.5}}
+    assert [*adapter_is_used(study)] == []
+    for changes, line in (
+        ({"conditioner": of("conditioners.label", "ClassLabel")}, "adapter.text: ClassLabel is not trained"),
+        ({"adapter": {"tuning": whole, "text": low}}, "adapter.tuning: must be a LowRank where text enc"),
+        ({"adapter": {"tuning": low, "text": whole}}, "adapter.text: must be a LowRank where text encoders"),
+        ({"adapter": {"tuning": low, "text_rate": 0.5}}, "adapter.text_rate: has no effect without adapter"),
+        (
+            {"adapter": {"tuning": low, "text": {**low, "frozen": "bfloat16"}}},
+            "adapter.text.frozen: must be float32",
+        ),
+    ):
+        (said,) = adapter_is_used({**study, **changes})
+        assert said.startswith(line)

@@ -1,5 +1,6 @@
 """What an adaptation is told besides: an offset of its noise, other weights of times."""
 
+import pytest
 import torch
 
 from condiff.conditioners.label import ClassLabel
@@ -45,3 +46,14 @@ def test_min_snr_weighs_the_error_of_noise_by_gamma_over_the_snr_where_that_is_b
     weights = made(min_snr=5.0).weight(m, Epsilon())
     torch.testing.assert_close(weights, (5 / snr).clamp(max=1))
     assert (made().weight(m, Epsilon()) == 1).all()
+
+
+def test_text_encoders_are_trained_at_a_rate_of_their_own():
+    own, text = made(), torch.nn.ModuleDict({"text_encoder": torch.nn.Linear(1, 1)})
+    own.train_text(text, 0.05)
+    (optimizer,), _ = own.configure_optimizers()
+    found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    wanted = {id(p): 1e-3 for p in own.denoiser.network.parameters()}
+    wanted |= {id(p): 5e-5 for p in text.parameters()}
+    assert found == pytest.approx(wanted)
+    assert {id(p) for p in own.trainable()} == {*wanted}

@@ -42,6 +42,13 @@ def detect(path: Path) -> str:
     )
 
 
+def has_text(path: Path) -> bool:
+    """Whether what is there changes text encoders, too, by the names in it."""
+    if path.is_dir():
+        return any(folder.name.startswith("text_encoder") for folder in peft_folder.folders(path))
+    return any(key.startswith(("text_encoder", "lora_te")) for key in read_names(path))
+
+
 def load(path: Path, base: Base) -> Adapter:
     """What is there, in whatever format; ValueError in one line if it is not whole or not of this base."""
     return FORMATS[detect(path)].read(path, base)

@@ -1,8 +1,8 @@
 """LoRA: for each of some layers two thin matrices, which peft trains (Hu 2021)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -31,6 +31,8 @@ class LowRank(Tuning):
     init: of the first matrix; the second one is zero, so that training starts at the base.
     frozen: what the base is kept and computed in while the matrices, in float32, are trained.
     """
+
+    by_parts: ClassVar[bool] = True  # one file can hold what it trains of several networks
 
     @checked
     def __init__(
@@ -77,12 +79,8 @@ class LowRank(Tuning):
         self.chosen(inside(network))
 
     def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
-        from condiff.adapters.in_peft import taken  # noqa: PLC0415  peft
-
         part = part_of(network)
-        layers = {f"{part}.{name}": layer for name, layer in taken(inside(network)).items()}
-        adapter = Adapter(layers, {part: base}, tuple(trigger))
-        diffusers_file.write(path, adapter, Base.of({part: inside(network)}))
+        write({part: inside(network)}, path, {part: base}, trigger)
 
     def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
         return added(diffusers_file.read(path, base_of(network)), network)
@@ -108,16 +106,26 @@ class LowRank(Tuning):
         )
 
 
-def base_of(network: nn.Module) -> Base:
-    """What an adapter of a backbone stands on, with its digest."""
-    own, part = inside(network), part_of(network)
-    return Base.of({part: own}, {part: digest_of(own)})
+def write(
+    parts: Mapping[str, nn.Module], path: Path, digests: Mapping[str, str], trigger: Sequence[str]
+) -> None:
+    """One file of what was trained in networks of a pipeline; digests: of what each began as."""
+    from condiff.adapters.in_peft import taken  # noqa: PLC0415  peft
+
+    layers = {f"{part}.{name}": at for part, net in parts.items() for name, at in taken(net).items()}
+    diffusers_file.write(path, Adapter(layers, digests, tuple(trigger)), Base.of(parts))
 
 
-def added(adapter: Adapter, network: nn.Module) -> dict[str, Tensor]:
-    """What an adapter adds to each parameter of a backbone that it fits, in float32."""
+def base_of(network: nn.Module, beside: Mapping[str, nn.Module] | None = None) -> Base:
+    """What an adapter of a backbone stands on, and of encoders beside it, with digests."""
+    parts = {part_of(network): inside(network), **(beside or {})}
+    return Base.of(parts, {part: digest_of(own) for part, own in parts.items()})
+
+
+def added(adapter: Adapter, network: nn.Module, part: str | None = None) -> dict[str, Tensor]:
+    """What an adapter adds to each parameter of a part that it fits, in float32; null: a backbone's own."""
     weights, found = {id(weight): name for name, weight in network.named_parameters()}, {}
-    for name, layer in adapter.parts()[part_of(network)].items():
+    for name, layer in adapter.parts().get(part or part_of(network), {}).items():
         weight = inside(network).get_parameter(f"{name}.weight")
         found[weights[id(weight)]] = layer.change(weight.detach().float().cpu()).float()
     return found

@@ -1,13 +1,13 @@
 """Frozen encoders of text, out of the transformers library: from a package, a folder or the hub's cache."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from condiff import single_file
 from condiff.conditioners.encodings import Encoding
@@ -18,6 +18,7 @@ from condiff.ranges import Count, checked
 from condiff.weight_files import misfit, read_tensors
 
 _BATCH = 256
+_INPUTS = ("input_ids", "attention_mask")  # of a network, as its tokenizer calls them
 _IN_FILE = "transformer.text_model."  # before its tensors in a single file of Stable Diffusion 1
 _COUNTED = (f"{_IN_FILE}embeddings.position_ids",)  # 0, 1, 2, ...: no weights
 # Known where the model is not there: a check needs no more.
@@ -30,6 +31,7 @@ class TextEncoder(ABC):
     ``length`` tokens are the most that it gives; what a text has beyond them is cut off.
     """
 
+    trains: ClassVar[bool] = False  # whether it can be trained with a denoiser
     length: int
 
     @property
@@ -50,6 +52,18 @@ class TextEncoder(ABC):
     def num_cut(self, texts: Sequence[str]) -> int:
         """How many of them are longer than it hears."""
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Its own, by the names that a pipeline of diffusers has for them, where it is one of a pipeline."""
+        return {}
+
+    def live(
+        self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens, [B, L, D], which all count, and pooled, [B, P], with the gradients of these networks in the
+        place of its own.
+        """
+        raise ValueError(f"adapter.text: {type(self).__name__} is not trained with a denoiser; use null")
+
 
 class OneNetwork(TextEncoder):
     """A single network with its tokenizer."""
@@ -60,15 +74,25 @@ class OneNetwork(TextEncoder):
     download: bool = False
 
     @abstractmethod
-    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
-        """Of texts of one number of tokens: ids, [N, L], and which of them count."""
+    def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What it takes of a network of its class as tokens, [N, L, D], and pooled, [N, P].
+
+        Of texts of one number of tokens: ids, [N, L], and which of them count.
+        """
+
+    def filled(self, texts: Sequence[str], network: Any, place: torch.device | str) -> tuple[Tensor, Tensor]:
+        """The ``states`` of texts that are all filled up to one length, with gradients."""
+        rows = self.tokens(texts)
+        return self.states(network, *(torch.tensor(rows[name], device=place) for name in _INPUTS))
 
     def __call__(self, texts: Sequence[str], place: torch.device | str = "cpu") -> list[Encoding]:
         """Texts of one length go together, so none is padded to another's."""
         found: dict[int, Encoding] = {}
         self.network.to(place)
         for rows, ids, mask in self._alike(texts):
-            encoded = self.encode(ids.to(place), mask.to(place))
+            with torch.no_grad():
+                both = self.states(self.network, ids.to(place), mask.to(place))
+            encoded = (Encoding(*pair) for pair in zip(*(part.cpu() for part in both), strict=True))
             found |= dict(zip(rows, encoded, strict=True))
         return [found[row] for row in range(len(texts))]
 
@@ -79,9 +103,7 @@ class OneNetwork(TextEncoder):
         """Texts of one number of tokens, a batch at a time: their places, ids and masks."""
         rows = self.tokens(texts)
         for some in alike([len(ids) for ids in rows["input_ids"]], _BATCH):
-            ids, mask = (
-                torch.tensor([rows[name][k] for k in some]) for name in ("input_ids", "attention_mask")
-            )
+            ids, mask = (torch.tensor([rows[name][k] for k in some]) for name in _INPUTS)
             yield some, ids, mask
 
     def tokens(self, texts: Sequence[str]) -> Any:
@@ -123,11 +145,9 @@ class MiniLM(OneNetwork):
     def load(self) -> Any:
         return network_of(self.folder)
 
-    @torch.no_grad()
-    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
-        states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
-        tokens = torch.nn.functional.normalize(states, dim=-1) * self.width**0.5
-        return [Encoding(*pair) for pair in zip(tokens.cpu(), sentences(states).cpu(), strict=True)]
+    def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        states = network(input_ids=ids, attention_mask=mask).last_hidden_state
+        return torch.nn.functional.normalize(states, dim=-1) * self.width**0.5, sentences(states)
 
 
 class ClipText(OneNetwork):
@@ -140,6 +160,8 @@ class ClipText(OneNetwork):
     path: a folder instead, of the model and its tokenizer, or with these in text_encoder/ and tokenizer/.
     weights: a single file of Stable Diffusion 1 (.safetensors), for another training of the same encoder.
     """
+
+    trains: ClassVar[bool] = True
 
     @checked
     def __init__(
@@ -167,11 +189,17 @@ class ClipText(OneNetwork):
     def tokens(self, texts: Sequence[str]) -> Any:
         return self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
 
-    @torch.no_grad()
-    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
-        found = self.network(input_ids=ids)  # without the mask, as these models were trained
-        pairs = zip(found.last_hidden_state.cpu(), found.pooler_output.cpu(), strict=True)
-        return [Encoding(*pair) for pair in pairs]
+    def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        found = network(input_ids=ids)  # without the mask, as these models were trained
+        return found.last_hidden_state, found.pooler_output
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {INSIDE: self.network}
+
+    def live(
+        self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        return self.filled(texts, networks[INSIDE], place)
 
 
 def fill_clip(network: Any, weights: str, key: str) -> None:
@@ -209,10 +237,9 @@ class T5(OneNetwork):
     def load(self) -> Any:
         return loaded("T5EncoderModel", self.folder)
 
-    @torch.no_grad()
-    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
-        states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
-        return [Encoding(*pair) for pair in zip(states.cpu(), states.mean(1).cpu(), strict=True)]
+    def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        states = network(input_ids=ids, attention_mask=mask).last_hidden_state
+        return states, states.mean(1)
 
 
 def text_config(folder: Path) -> dict[str, Any]:

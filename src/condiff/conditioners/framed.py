@@ -16,8 +16,8 @@ class FramedText(Text):
 
     gives: ClassVar[tuple[str, ...]] = ("tokens", "token_mask", "pooled", "framing")
 
-    def __call__(self, batch: Mapping[str, Any]) -> Condition:
-        cond, framing = super().__call__(batch), batch.get("framing")
+    def framed(self, cond: Condition, batch: Mapping[str, Any]) -> Condition:
+        framing = batch.get("framing")
         if framing is None:
             return cond
         null = None if cond.null is None else replace(cond.null, framing=framing)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from condiff.conditioners.encoders import T5, TextEncoder
@@ -52,6 +52,9 @@ class SD3Text(TextEncoder):
         none = torch.zeros(self.t5_length, self.width)
         long = [none] * len(texts) if self.t5 is None else [one.tokens for one in self.t5(texts, place)]
         return [self._joined(a, b, c) for (a, b), c in zip(both, long, strict=True)]
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {name: part.network for name, part in zip(self.folders, self.parts, strict=True)}
 
     def num_cut(self, texts: Sequence[str]) -> int:
         return (self.t5 or self.parts[0]).num_cut(texts)

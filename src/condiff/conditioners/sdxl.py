@@ -1,13 +1,13 @@
 """Texts as Stable Diffusion XL is conditioned on them: through two text sides of CLIP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from condiff.conditioners.encoders import OneNetwork, TextEncoder, text_config
 from condiff.conditioners.encodings import Encoding
@@ -35,11 +35,9 @@ class Penultimate(OneNetwork):
     def tokens(self, texts: Sequence[str]) -> Any:
         return self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
 
-    @torch.no_grad()
-    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
-        found = self.network(input_ids=ids, output_hidden_states=True)  # without the mask, as in training
-        pairs = zip(found.hidden_states[-2].cpu(), found[0].cpu(), strict=True)
-        return [Encoding(*pair) for pair in pairs]
+    def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        found = network(input_ids=ids, output_hidden_states=True)  # without the mask, as in training
+        return found.hidden_states[-2], found[0]
 
 
 class Unprojected(Penultimate):
@@ -48,11 +46,9 @@ class Unprojected(Penultimate):
     def load(self) -> Any:
         return loaded("CLIPTextModel", self.folder)
 
-    @torch.no_grad()
-    def encode(self, ids: Tensor, mask: Tensor) -> list[Encoding]:
-        found = self.network(input_ids=ids, output_hidden_states=True)
-        pairs = zip(found.hidden_states[-2].cpu(), found.pooler_output.cpu(), strict=True)
-        return [Encoding(*pair) for pair in pairs]
+    def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        found = network(input_ids=ids, output_hidden_states=True)
+        return found.hidden_states[-2], found.pooler_output
 
 
 class SDXLText(TextEncoder):
@@ -62,6 +58,7 @@ class SDXLText(TextEncoder):
     zero_empty: whether the empty text is all zeros, as the pipeline's force_zeros_for_empty_prompt says.
     """
 
+    trains: ClassVar[bool] = True
     folders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
 
     @checked
@@ -85,6 +82,17 @@ class SDXLText(TextEncoder):
             one if text or not self.zero_empty else _zeros(one)
             for text, one in zip(texts, found, strict=True)
         ]
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {name: part.network for name, part in zip(self.folders, self.parts, strict=True)}
+
+    def live(
+        self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        pairs = zip(self.folders, self.parts, strict=True)
+        (first, _), (second, pooled) = (part.filled(texts, networks[name], place) for name, part in pairs)
+        said = torch.tensor([bool(text) or not self.zero_empty for text in texts], device=place)
+        return torch.cat([first, second], dim=-1) * said.view(-1, 1, 1), pooled * said.view(-1, 1)
 
     def num_cut(self, texts: Sequence[str]) -> int:
         return self.parts[0].num_cut(texts)

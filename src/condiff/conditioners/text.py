@@ -1,7 +1,8 @@
 """Captions as a condition, through a frozen encoder."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,7 +70,20 @@ class Text(Conditioner):
         place = next(value.device for value in batch.values() if isinstance(value, Tensor))
         found = self._encoded([*batch["text"], NULL], place)
         null = self._condition([found[-1]] * (len(found) - 1), place) if self.with_null else None
-        return self._condition(found[:-1], place, null)
+        return self.framed(self._condition(found[:-1], place, null), batch)
+
+    def framed(self, cond: Condition, batch: Mapping[str, Any]) -> Condition:
+        """The condition with what is known of a batch beside its captions."""
+        return cond
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """While the encoder is another one: nothing that is known of captions holds."""
+        known, self.known = self.known, Encodings()
+        try:
+            yield
+        finally:
+            self.known = known
 
     def dropped(self, batch: Mapping[str, Any], uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
         return without(self(batch), uniform, share, "text")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from condiff.config.nodes import Config, at, words
+from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
 
@@ -65,8 +65,29 @@ def adapter_is_used(cfg: Config) -> Iterator[str]:
     if given is not None:
         yield f"checkpoint: an adapter is of the end of its base's training; leave it out, got {given}"
     kept = at(cfg, "adapter", "trainer").get("keep")
+    yield from _text_is_trained_where_it_can_be(cfg)
     if kept:
         yield f"adapter.trainer.keep: has no effect, an adapter is kept at its end; leave it out, got {kept}"
+
+
+def _text_is_trained_where_it_can_be(cfg: Config) -> Iterator[str]:
+    own, encoder = at(cfg, "adapter"), at(cfg, "conditioner", "encoder")
+    if own.get("text") is None:
+        if own.get("text_rate") not in (None, 1.0):
+            yield "adapter.text_rate: has no effect without adapter.text; leave it out"
+        return
+    if not attribute(encoder, "trains"):
+        what = class_of(encoder or at(cfg, "conditioner"))
+        yield (
+            f"adapter.text: {what} is not trained with a denoiser, only CLIP of a Stable Diffusion 1, 2 or"
+            " XL; use null"
+        )
+    if argument(at(own, "text"), "frozen") not in (None, "float32"):
+        yield "adapter.text.frozen: must be float32, which a text encoder is kept in; leave it out"
+    for key in ("tuning", "text"):
+        node = at(own, key)
+        if "_target_" in node and not attribute(node, "by_parts"):
+            yield f"adapter.{key}: must be a LowRank where text encoders are trained, got {class_of(node)}"
 
 
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:

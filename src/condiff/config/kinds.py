@@ -22,6 +22,7 @@ _BASES = {
     "classifier.network": "ImageClassifier",
     "classifier.method": "NoisyClassifier",
     "adapter.tuning": "Tuning",
+    "adapter.text": "Tuning",
     "adapter.method": "Adaptation",
     "adapter.control": "Control",
     "optimizer": "AdamW",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from condiff.autoencoders.space import LatentSpace
 from condiff.data.pairs import is_second
@@ -15,6 +15,14 @@ from condiff.methods.diffusion import Conditioner, Diffusion
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 from condiff.ranges import NonNegative, Positive, Probability, checked
+
+
+class WithText(nn.Module):
+    """A denoiser's network and the encoders of its texts, trained together."""
+
+    def __init__(self, network: nn.Module, text: nn.ModuleDict) -> None:
+        super().__init__()
+        self.network, self.text = network, text
 
 
 class Adaptation(Diffusion):
@@ -45,6 +53,20 @@ class Adaptation(Diffusion):
         own = weight if min_snr is None else MinSNR(min_snr)
         super().__init__(denoiser, conditioner, times, own, optimizer, training, seed, drop_condition, space)
         self.noise_offset = noise_offset
+        self.text: nn.ModuleDict | None = None  # encoders that are trained, too
+        self._whole = (denoiser.network,)  # what holds both; in a tuple, so that nothing is saved twice
+
+    def train_text(self, networks: nn.ModuleDict, rate: float) -> None:
+        """Train what asks for a gradient in these as well, at the rate of the optimizer times another one."""
+        self.text, self.text_rate = networks, rate
+        self._whole = (WithText(self.denoiser.network, networks),)
+
+    @property
+    def trained(self) -> nn.Module:
+        return self._whole[0]
+
+    def rates(self) -> dict[int, float]:
+        return {} if self.text is None else {id(p): self.text_rate for p in self.text.parameters()}
 
     def noise(self, x0: Tensor, draws: Draws) -> Tensor:
         noise = super().noise(x0, draws)

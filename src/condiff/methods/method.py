@@ -126,13 +126,17 @@ class Method(LightningModule):
         """Those of ``trainable`` that a weight decay would pull to where they should not be."""
         return []
 
+    def rates(self) -> dict[int, float]:
+        """What the rate of some of ``trainable`` is multiplied by, by the id of each."""
+        return {}
+
     def saved(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """What is saved in the end of a state of ``trained``, its own or an averaged one: all of it."""
         return state
 
     def configure_optimizers(self) -> Any:
         optimizer, schedule = self.optimizer(
-            self.trainable(), self.training_settings.steps, self.without_decay()
+            self.trainable(), self.training_settings.steps, self.without_decay(), self.rates()
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 

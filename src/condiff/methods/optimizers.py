@@ -1,7 +1,7 @@
 """Optimizers with their learning-rate schedule: parameters and a number of steps in, both out."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -33,16 +33,22 @@ class AdamW:
         self.warmup, self.flat, self.floor = warmup, flat, floor
 
     def __call__(
-        self, parameters: Iterable[nn.Parameter], steps: int, without_decay: Iterable[nn.Parameter] = ()
+        self,
+        parameters: Iterable[nn.Parameter],
+        steps: int,
+        without_decay: Iterable[nn.Parameter] = (),
+        rates: Mapping[int, float] | None = None,
     ) -> tuple[torch.optim.AdamW, LambdaLR]:
-        spared = {id(parameter) for parameter in without_decay}
-        decayed: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
+        """rates: by the id of a parameter what lr is multiplied by for it, where that is not 1."""
+        spared, rates = {id(parameter) for parameter in without_decay}, rates or {}
+        found: dict[tuple[float, float], list[nn.Parameter]] = {(self.weight_decay, 1.0): []}
         for parameter in parameters:
-            (others if id(parameter) in spared else decayed).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": decayed}]
-        if others:
-            groups.append({"params": others, "weight_decay": 0.0})
+            decay = 0.0 if id(parameter) in spared else self.weight_decay
+            found.setdefault((decay, rates.get(id(parameter), 1.0)), []).append(parameter)
+        groups: list[dict[str, Any]] = [
+            {"params": some, "weight_decay": decay, "lr": self.lr * rate}
+            for (decay, rate), some in found.items()
+        ]
         optimizer = torch.optim.AdamW(
             groups, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
         )

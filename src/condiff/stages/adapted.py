@@ -1,18 +1,21 @@
 """A denoiser together with adapters, at any scales; no peft."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 from torch import Tensor, nn
 
+from condiff.adapters.base import Base
 from condiff.adapters.control_files import is_control
 from condiff.adapters.control_files import read as read_control
 from condiff.adapters.controlnet import encoder_of
-from condiff.adapters.formats import load
+from condiff.adapters.formats import has_text, load
 from condiff.adapters.low_rank import added, base_of
-from condiff.adapters.tuning import merged
+from condiff.adapters.tuning import merged, part_of
+from condiff.conditioners.text import Text
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError
 from condiff.stages.denoiser import Trained, load_denoiser
@@ -20,7 +23,7 @@ from condiff.stages.finished_adapters import ADAPTER, FILE, finished
 from condiff.stages.stage import KEPT, Artifact, Config
 from condiff.stages.tunings import built_control, built_tuning, controlled
 
-Changes = dict[str, Tensor]  # what is added to each parameter of a denoiser's network
+Changes = dict[str, dict[str, Tensor]]  # by part of a pipeline, what is added to each of its parameters
 
 
 @contextmanager
@@ -37,18 +40,51 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
         beside += [] if branch is None else [(branch, scale)]
     try:
         if files := [*finished(cfg)]:
-            base = base_of(network)  # with a hash of all weights
+            base = base_for([path for path, _ in files if not is_control(path)], trained)
             for path, scale in files:
                 if is_control(path):
-                    beside.append((read_control(path, encoder_of(network), base.digests["unet"]), scale))
+                    own = base.digests[part_of(network)]
+                    beside.append((read_control(path, encoder_of(network), own), scale))
                 else:
-                    used.append((added(load(path, base), network), scale))
+                    used.append((_changes(path, base, trained), scale))
     except ValueError as error:
         raise ArtifactError(f"adapters: {error}") from error
-    with merged(network, used):
+    with _merged(trained, used):
         for branch, scale in beside:
             trained = controlled(trained, branch, built_control(cfg), scale)
         yield trained
+
+
+def base_for(files: Sequence[Path], trained: Trained) -> Base:
+    """What adapters in some files stand on, with a hash of all weights: encoders of text only if one asks."""
+    return base_of(trained[0].network, encoders(trained) if any(map(has_text, files)) else {})
+
+
+def encoders(trained: Trained) -> dict[str, nn.Module]:
+    """Of the text that a denoiser is told, those that a pipeline would have."""
+    encoder = getattr(trained[1], "encoder", None)
+    return {} if encoder is None else encoder.networks()
+
+
+@contextmanager
+def _merged(trained: Trained, used: Sequence[tuple[Changes, float]]) -> Iterator[None]:
+    (denoiser, conditioner, _), of_network = trained, part_of(trained[0].network)
+    text = {part for changes, scale in used if scale for part in changes} - {of_network}
+    with ExitStack() as stack:
+        for part, network in {of_network: denoiser.network, **(encoders(trained) if text else {})}.items():
+            own = [(changes.get(part, {}), scale) for changes, scale in used]
+            stack.enter_context(merged(network, own))
+        if text:
+            stack.enter_context(cast(Text, conditioner).anew())
+        yield
+
+
+def _changes(path: Path, base: Base, trained: Trained) -> Changes:
+    adapter, network = load(path, base), trained[0].network
+    found = {part_of(network): added(adapter, network)}
+    if has_text(path):
+        found |= {part: added(adapter, own, part) for part, own in encoders(trained).items()}
+    return {part: changes for part, changes in found.items() if changes}
 
 
 @lru_cache(KEPT)
@@ -61,6 +97,8 @@ def _trained(
     tuning = built_tuning(adapter.manifest["config"]["adapter"]["tuning"], info, network, trained[2])
     path: Path = adapter.path / FILE
     try:
-        return tuning.changes(path, network), tuning.beside(path, network)
+        if not is_control(path) and has_text(path):
+            return _changes(path, base_for([path], trained), trained), None
+        return {part_of(network): tuning.changes(path, network)}, tuning.beside(path, network)
     except ValueError as error:
         raise ArtifactError(str(error)) from error

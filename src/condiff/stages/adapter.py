@@ -1,26 +1,34 @@
 """Adapt a finished denoiser to other data: a few of its parameters are trained, or matrices beside them."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
+from PIL.Image import Image
 from safetensors.torch import load_file
 from torch import nn
 
 from condiff.adapters.base import digest_of
-from condiff.adapters.tuning import inside
+from condiff.adapters.low_rank import write
+from condiff.adapters.tuning import inside, part_of
+from condiff.conditioners.live import LiveText
+from condiff.conditioners.text import Text
+from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.pairs import Pairs
 from condiff.data.source import DataInfo
 from condiff.files import write_json
-from condiff.methods.adaptation import Adaptation
+from condiff.methods.adaptation import Adaptation, WithText
+from condiff.stages.adapted import encoders
 from condiff.stages.denoiser import Trained, built_method, read_denoiser
 from condiff.stages.finished_adapters import ADAPTER, FILE
 from condiff.stages.obedience import obeyed, rows_of
 from condiff.stages.stage import LOG, Artifact, Config, Runtime
-from condiff.stages.training import fit
-from condiff.stages.tuned import sizes, told
+from condiff.stages.training import Drawing, fit
+from condiff.stages.tuned import begin, sizes, told
 from condiff.stages.tunings import begun, built_tuning
 
 log = logging.getLogger(__name__)
@@ -35,17 +43,65 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     tuning, base = built_tuning(own["tuning"], info, locked, trained[2]), digest_of(inside(locked))
     trained = begun(trained, tuning, cfg["seed"])
     network = trained[0].network
+    if own.get("text") is not None:
+        _train_with_text(cfg, trained, inputs, runtime, out, base)
+        return
     if ranks.leads:
         write_json(out / TRAINS, sizes(network))
         log.info("adapter: %s", told(network))
     drawing = runtime.pictures and runtime.pictures.samples(trained)
     measure = runtime.watch and runtime.watch.of(ADAPTER, trained)
-    fit(ADAPTER, _method(cfg, trained, inputs), _data(inputs), runtime, out, measure, drawing)
+    method = _checked(_method(cfg, trained, inputs))
+    fit(ADAPTER, method, _data(inputs), runtime, out, measure, drawing)
     if ranks.leads:
         for line in obeyed(rows_of(out / LOG)):
             log.info("adapter: %s", line)
         _take_averaged(network, out)
         tuning.write(network, out / FILE, base, own["trigger"])
+
+
+def _train_with_text(
+    cfg: Config,
+    trained: Trained,
+    inputs: Mapping[str, Artifact],
+    runtime: Runtime,
+    out: Path,
+    base: str,
+) -> None:
+    """The same with the encoders of its text; one file holds what is trained of all of them."""
+    own, (denoiser, conditioner, shape), ranks = cfg["adapter"], trained, runtime.ranks
+    parts = {part_of(denoiser.network): inside(denoiser.network), **encoders(trained)}
+    digests = {part_of(denoiser.network): base}
+    for part, encoder in encoders(trained).items():
+        digests[part] = digest_of(encoder)
+        begin(build(own["text"], "adapter.text"), encoder, cfg["seed"], "adapter.text")
+    live = LiveText(cast(Text, conditioner), nn.ModuleDict(encoders(trained)))
+    method = _method(cfg, (denoiser, live, shape), inputs)
+    method.train_text(live.networks, own["text_rate"])
+    if ranks.leads:
+        write_json(out / TRAINS, sizes(nn.ModuleDict(parts)))
+        for part, network in parts.items():
+            log.info("adapter: %s %s", part, told(network))
+    pictures = runtime.pictures and runtime.pictures.samples
+    drawing = pictures and _drawn_with_text(pictures, (denoiser, live, shape))
+    fit(ADAPTER, _checked(method), _data(inputs), runtime, out, drawing=drawing)
+    if ranks.leads:
+        _take_averaged(method.trained, out)
+        write(parts, out / FILE, digests, own["trigger"])
+
+
+def _drawn_with_text(samples: Callable[[Trained], Drawing | None], trained: Trained) -> Drawing | None:
+    """What is to be seen of a denoiser and encoders that are trained together."""
+    denoiser, live, shape = trained
+    plain = samples(trained)
+
+    def look(whole: nn.Module) -> Image:
+        both = cast(WithText, whole)
+        drawing = samples((denoiser, cast(LiveText, live).by(both.text), shape))
+        assert drawing is not None
+        return drawing.look(both.network)
+
+    return None if plain is None else replace(plain, look=look)
 
 
 def _data(inputs: Mapping[str, Artifact]) -> ShardDataset | Pairs:
@@ -61,6 +117,11 @@ def _method(cfg: Config, trained: Trained, inputs: Mapping[str, Artifact]) -> Ad
     method = built_method(cfg, cfg["adapter"], "adapter.", trained, latents)
     if "prior" in inputs:
         method.prior_weight = cfg["prior"]["weight"]
+    return method
+
+
+def _checked(method: Adaptation) -> Adaptation:
+    """The same, which trains what asks for a gradient and nothing else."""
     asking = {id(weight) for weight in method.parameters() if weight.requires_grad}
     assert asking == {id(weight) for weight in method.trainable()}, "a part of the base would be trained"
     return method

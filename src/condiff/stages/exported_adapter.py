@@ -10,9 +10,9 @@ from condiff.adapters.control_files import is_control
 from condiff.adapters.control_files import read as read_control
 from condiff.adapters.controlnet import encoder_of
 from condiff.adapters.formats import export, load
-from condiff.adapters.low_rank import base_of
 from condiff.adapters.tuning import inside
 from condiff.errors import ConfigError
+from condiff.stages.adapted import base_for
 from condiff.stages.denoiser import load_denoiser
 from condiff.stages.finished_adapters import ADAPTER, FILE
 from condiff.stages.stage import Artifact
@@ -28,11 +28,12 @@ def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
 
     A format that has no names for a base's layers, as kohya's for SD3, is left out with a line.
     """
-    network = load_denoiser(made["denoiser"], made["data"], made.get("texts"))[0].network
-    base, file = base_of(network), made[ADAPTER].path / FILE
+    trained = load_denoiser(made["denoiser"], made["data"], made.get("texts"))
+    network, file = trained[0].network, made[ADAPTER].path / FILE
     if is_control(file):
         export_control(read_control(file, encoder_of(network), digest_of(inside(network))), out / CONTROL)
         return
+    base = base_for([file], trained)
     try:
         adapter = load(file, base)
     except ValueError as error:

@@ -3,7 +3,7 @@
 from condiff.stages.stage import Stage
 
 # Of an adapter, what its training depends on.
-ADAPTED = ("tuning", "method", "optimizer", "trainer", "trigger")
+ADAPTED = ("tuning", "text", "text_rate", "method", "optimizer", "trainer", "trigger")
 _MADE_OF_DATA = ("data", "latents", "texts")  # which a base has of its own data
 
 _TEXTS = Stage(

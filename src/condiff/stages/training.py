@@ -127,13 +127,13 @@ def fit(
 
 def recompute(name: str, trained: nn.Module) -> None:
     """Let a network keep less for the way back; ConfigError where it cannot. name: of the stage."""
-    inner = getattr(trained, "net", trained)
-    begin = getattr(inner, "enable_gradient_checkpointing", None)
+    begins = [getattr(module, "enable_gradient_checkpointing", None) for module in trained.modules()]
+    begin = next(filter(None, begins), None)
     if begin is None:
         key = "trainer" if name == "denoiser" else f"{name}.trainer"
         raise ConfigError(
-            f"{key}.recompute: {type(inner).__name__} keeps its activations; leave it out, or take a batch in"
-            f" parts with {key}.accumulate"
+            f"{key}.recompute: {type(trained).__name__} keeps its activations; leave it out, or take a batch"
+            f" in parts with {key}.accumulate"
         )
     begin()
 
