@@ -113,7 +113,7 @@ WRONG = {
     "hub": (
         ["from=org/model"],
         "from: org/model is no finished run: there is no such folder, nor such a pipeline in the hub's local"
-        f" cache; {NO_RUN}",
+        f" cache (hf download org/model); {NO_RUN}",
     ),
     "empty": (["from=empty"], f"from: empty is no finished run; {NO_RUN}"),
     "file": (["from=text/config.yaml"], f"from: text/config.yaml is no finished run; {NO_RUN}"),

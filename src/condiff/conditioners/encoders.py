@@ -125,7 +125,7 @@ class OneNetwork(TextEncoder):
 
     @abstractmethod
     def load(self) -> Any:
-        """The network with its weights."""
+        """The network with its weights, in the precision that it works in."""
 
 
 class MiniLM(OneNetwork):
@@ -181,7 +181,7 @@ class ClipText(OneNetwork):
         return known or text_config(self.folder)["hidden_size"]
 
     def load(self) -> Any:
-        network = loaded("CLIPTextModel", self.folder)
+        network = loaded("CLIPTextModel", self.folder).float()  # whatever its file is in
         if self.weights is not None:
             fill_clip(network, self.weights, "conditioner.encoder")
         return network

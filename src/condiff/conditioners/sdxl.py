@@ -30,7 +30,7 @@ class Penultimate(OneNetwork):
         return text_config(self.folder)["projection_dim"]
 
     def load(self) -> Any:
-        return loaded("CLIPTextModelWithProjection", self.folder)
+        return loaded("CLIPTextModelWithProjection", self.folder).float()
 
     def tokens(self, texts: Sequence[str]) -> Any:
         return self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
@@ -44,7 +44,7 @@ class Unprojected(Penultimate):
     """The same of a CLIP without a projection, whose ``pooled`` is not used."""
 
     def load(self) -> Any:
-        return loaded("CLIPTextModel", self.folder)
+        return loaded("CLIPTextModel", self.folder).float()
 
     def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         found = network(input_ids=ids, output_hidden_states=True)

@@ -207,7 +207,7 @@ def _why_none(given: str, path: Path, key: str) -> str:
     no_run = f"{given} is no finished run"
     if path.exists():
         return f"{no_run}; {give}"
-    nor = ", nor such a pipeline in the hub's local cache" if is_name(given) else ""
+    nor = f", nor such a pipeline in the hub's local cache (hf download {given})" if is_name(given) else ""
     return f"{no_run}: there is no such folder{nor}; {give}"
 
 

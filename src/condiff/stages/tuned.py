@@ -8,14 +8,19 @@ from torch import nn
 from condiff.adapters.tuning import Tuning
 from condiff.errors import ConfigError
 
+TUNING = "adapter.tuning"
 
-def begin(tuning: Tuning, network: nn.Module, seed: int) -> nn.Module:
-    """The network with only what a tuning trains to be trained, and as good as unchanged."""
+
+def begin(tuning: Tuning, network: nn.Module, seed: int, key: str = TUNING) -> nn.Module:
+    """The network with only what a tuning trains to be trained, and as good as unchanged.
+
+    key: where the config has the tuning.
+    """
     torch.manual_seed(seed)
     try:
         return tuning.begin(network)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(str(error).replace(TUNING, key, 1)) from error
 
 
 def sizes(network: nn.Module) -> dict[str, int]:
