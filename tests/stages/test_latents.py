@@ -218,12 +218,10 @@ def test_a_cache_is_another_one_where_what_it_is_made_of_is_and_nowhere_else(tmp
         return planned_keys(cfg)
 
     def moved(*argv):
-        return {name for name in ("latents", "texts") if keys(*argv)[name] != own[name]}
+        found = keys(*argv)
+        return {name for name in ("latents", "texts") if found[name] != own[name]}
 
     own = keys()
-    for change in ("data.size=64", "data.seed=1", "data.num_train=7"):
-        assert moved(change) == {"latents", "texts"}, change
-    for change in ("autoencoder=vq", "autoencoder.method.kl_weight=0.5", "autoencoder.trainer.steps=7"):
-        assert moved(change) == {"latents"}, change
-    for change in ("method.drop_condition=0.3", "trainer.steps=7", "guidance.scale=3", "num_samples=9"):
-        assert moved(change) == set(), change
+    assert moved("data.seed=1") == {"latents", "texts"}
+    assert moved("autoencoder.trainer.steps=7") == {"latents"}
+    assert moved("method.drop_condition=0.3", "trainer.steps=7", "guidance.scale=3", "num_samples=9") == set()
