@@ -39,14 +39,18 @@ SMALL = (
     *(f"guidance.scale={SCALE}", "adapter.optimizer.lr=0.02", "adapter.trainer.steps=3"),
     *("logger.wandb=off", "logger.pictures_every=0", "runtime.accelerator=cpu"),
 )
-TEXT = ("adapter=stable_diffusion_text", "adapter.text_rate=0.5")
+# with a prior, and text encoders
+DREAMBOOTH = (
+    *("experiment=dreambooth_sdxl", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
+    *("prior.num=4", "prior.sampler.steps=2"),
+)
 ALL = {"diffusers", "kohya", "peft"}
 # How each is made, what adapts it, the formats that its adapter has names in, and the parts that it changes.
 KINDS = {
     "sd": (tiny_stable_diffusion.saved, ("experiment=lora_sd15",), ALL, {"unet"}),
     "xl": (
         tiny_pipelines.saved_xl,
-        ("experiment=lora_sd15", *TEXT),
+        DREAMBOOTH,
         ALL,
         {"unet", "text_encoder", "text_encoder_2"},
     ),
@@ -86,6 +90,10 @@ def made(request, tmp_path_factory):
 def test_latents_keep_how_their_pictures_were_cut(made):
     batch = ShardDataset(made.inputs["latents"].path, "train").__getitems__([(0, 0, 0)])
     assert batch["framing"].tolist() == [[32, 40, 0, 4, 32, 32]]
+    if "prior" in made.inputs:  # whose pictures are whole ones
+        batch = ShardDataset(made.inputs["prior_latents"].path, "train").__getitems__([(0, 0, 0)])
+        assert batch["framing"].tolist() == [[32, 32, 0, 0, 32, 32]]
+        assert batch["text"] == ["a photo of a dog"]
 
 
 def pictures(folder):

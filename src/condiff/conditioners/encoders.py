@@ -32,6 +32,7 @@ class TextEncoder(ABC):
     """
 
     trains: ClassVar[bool] = False  # whether it can be trained with a denoiser
+    leaves_some: ClassVar[bool] = False  # whether some of its layers change nothing that it gives
     length: int
 
     @property

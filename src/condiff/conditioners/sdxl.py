@@ -59,6 +59,7 @@ class SDXLText(TextEncoder):
     """
 
     trains: ClassVar[bool] = True
+    leaves_some: ClassVar[bool] = True  # the last layer of the first
     folders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
 
     @checked

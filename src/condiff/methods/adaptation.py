@@ -56,9 +56,9 @@ class Adaptation(Diffusion):
         self.text: nn.ModuleDict | None = None  # encoders that are trained, too
         self._whole = (denoiser.network,)  # what holds both; in a tuple, so that nothing is saved twice
 
-    def train_text(self, networks: nn.ModuleDict, rate: float) -> None:
+    def train_text(self, networks: nn.ModuleDict, rate: float, leaves_some: bool) -> None:
         """Train what asks for a gradient in these as well, at the rate of the optimizer times another one."""
-        self.text, self.text_rate = networks, rate
+        self.text, self.text_rate, self.leaves_some = networks, rate, leaves_some
         self._whole = (WithText(self.denoiser.network, networks),)
 
     @property

@@ -54,6 +54,7 @@ class Method(LightningModule):
     """Draws nothing from torch's global generator: sampling or measuring in between changes nothing."""
 
     by_noise: ByNoise | None = None  # of the last step, where there are any
+    leaves_some = False  # whether a step leaves some of what is trained without a gradient
 
     def __init__(self, optimizer: AdamW, training: Training, seed: int) -> None:
         super().__init__()

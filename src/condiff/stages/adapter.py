@@ -77,7 +77,7 @@ def _train_with_text(
         begin(build(own["text"], "adapter.text"), encoder, cfg["seed"], "adapter.text")
     live = LiveText(cast(Text, conditioner), nn.ModuleDict(encoders(trained)))
     method = _method(cfg, (denoiser, live, shape), inputs)
-    method.train_text(live.networks, own["text_rate"])
+    method.train_text(live.networks, own["text_rate"], live.text.encoder.leaves_some)
     if ranks.leads:
         write_json(out / TRAINS, sizes(nn.ModuleDict(parts)))
         for part, network in parts.items():

@@ -52,7 +52,7 @@ class Rank:
         method.part_weight = self.part * self.count  # gradients of ranks are averaged with equal weights
         method.parts = self
         with_global_statistics(method)
-        shared = DistributedDataParallel(_Loss(method))
+        shared = DistributedDataParallel(_Loss(method), find_unused_parameters=method.leaves_some)
         method.part_loss, method.unsynced = shared.__call__, shared.no_sync
 
     def whole(self, value: Tensor) -> Tensor:
