@@ -21,6 +21,7 @@ from condiff.stages.finished_adapters import ADAPTER
 from condiff.stages.latents import load_space
 from condiff.stages.run_folders import EXPORTED_ADAPTER, PIPELINE, artifacts_of, read_run
 from condiff.stages.stage import Artifact, Config, Runtime
+from condiff.stages.untrained import is_given
 
 log = logging.getLogger(__name__)
 _SPACINGS = {"Leading": "leading", "UniformTime": "trailing"}  # grids that pipelines walk alike
@@ -36,6 +37,10 @@ def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     wrong = [*unsaid(run.config, made)]
     if ADAPTER in made:
         leave_adapter(given, made, out / EXPORTED_ADAPTER)
+        base = run.config.get("base")
+        if base is not None and is_given(at(run.config, "network")):
+            log.info("no pipeline beside it: that is its base, %s", base)
+            return
         if wrong:  # the adapter is what the run was for
             log.info("no pipeline beside it: %s", wrong[0])
             return
