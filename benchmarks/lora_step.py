@@ -4,8 +4,8 @@
     python benchmarks/lora_step.py --small                           # a tiny U-Net, for a CPU
 
 Ours is the training of experiment=lora_sd15, in bfloat16 where there is a GPU: Lightning, keyed draws,
-captions found in their cache and dropped, clipping, log and progress bar. The bare loop is built as diffusers'
-program is: its U-Net with an adapter of peft, its scheduler's noise, latents and encoded captions in memory,
+captions found in their cache and dropped, clipping, log and progress bar. The bare loop is as diffusers'
+program: its U-Net with an adapter of peft, its scheduler's noise, latents and encoded captions in memory,
 AdamW and clipping. Weights are random, which costs the same. The two take turns, a few steps each; the table
 holds medians over the turns, and the most memory that a turn has taken beyond what was there before.
 """

@@ -1,5 +1,8 @@
 """What an adaptation is told besides: an offset of its noise, other weights of times."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -11,7 +14,7 @@ from condiff.diffusion.randomness import Draws
 from condiff.diffusion.times import Uniform
 from condiff.diffusion.weights import Unit
 from condiff.methods.adaptation import Adaptation
-from condiff.methods.optimizers import AdamW
+from condiff.methods.optimizers import AdamW, AdamW8bit
 from condiff.methods.settings import Training
 
 NUM = 2000
@@ -57,3 +60,26 @@ def test_text_encoders_are_trained_at_a_rate_of_their_own():
     wanted |= {id(p): 5e-5 for p in text.parameters()}
     assert found == pytest.approx(wanted)
     assert {id(p) for p in own.trainable()} == {*wanted}
+
+
+def test_moments_in_eight_bits_are_of_the_same_groups_and_need_their_package(monkeypatch):
+    asked = {}
+
+    class Recorded(torch.optim.AdamW):
+        def __init__(self, groups, lr, **other):
+            asked.update(other, groups=[{**group} for group in groups])
+            super().__init__(groups, lr, **other)
+
+    weight, other = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    own = AdamW8bit(lr=1e-3, beta1=0.8, beta2=0.9, weight_decay=0.2)
+    optim = SimpleNamespace(optim=SimpleNamespace(AdamW8bit=Recorded))
+    monkeypatch.setitem(sys.modules, "bitsandbytes", optim)
+    own([weight, other], 10, rates={id(other): 0.5})
+    assert asked["betas"] == (0.8, 0.9)
+    assert [group["lr"] for group in asked["groups"]] == [1e-3, 5e-4]
+    assert {group["weight_decay"] for group in asked["groups"]} == {0.2}
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(
+        ValueError, match=r"needs the package bitsandbytes; pip install 'condiff\[eight_bit\]'"
+    ):
+        own([weight], 10)

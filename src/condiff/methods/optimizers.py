@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from condiff.pretrained import library
 from condiff.ranges import Fraction, Natural, NonNegative, Positive, Probability, checked
 
 
@@ -38,7 +39,7 @@ class AdamW:
         steps: int,
         without_decay: Iterable[nn.Parameter] = (),
         rates: Mapping[int, float] | None = None,
-    ) -> tuple[torch.optim.AdamW, LambdaLR]:
+    ) -> tuple[torch.optim.Optimizer, LambdaLR]:
         """rates: by the id of a parameter what lr is multiplied by for it, where that is not 1."""
         spared, rates = {id(parameter) for parameter in without_decay}, rates or {}
         found: dict[tuple[float, float], list[nn.Parameter]] = {(self.weight_decay, 1.0): []}
@@ -49,10 +50,13 @@ class AdamW:
             {"params": some, "weight_decay": decay, "lr": self.lr * rate}
             for (decay, rate), some in found.items()
         ]
-        optimizer = torch.optim.AdamW(
+        optimizer = self.made(groups)
+        return optimizer, LambdaLR(optimizer, lambda step: self.factor(step / steps, step))
+
+    def made(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
             groups, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
         )
-        return optimizer, LambdaLR(optimizer, lambda step: self.factor(step / steps, step))
 
     def factor(self, share: float, step: int) -> float:
         """What lr is multiplied by at a step that is this share of all steps into the training."""
@@ -72,3 +76,11 @@ class AdamWOnALine(AdamW):
 
     def fallen(self, share: float) -> float:
         return 1 - share
+
+
+class AdamW8bit(AdamW):
+    """The same with moments in eight bits, of tensors of 4,096 numbers or more (Dettmers 2022), bitsandbytes'."""
+
+    def made(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        make = library("bitsandbytes", "eight_bit").optim.AdamW8bit
+        return make(groups, self.lr, betas=self.betas, weight_decay=self.weight_decay)
