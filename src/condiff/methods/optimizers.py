@@ -79,7 +79,7 @@ class AdamWOnALine(AdamW):
 
 
 class AdamW8bit(AdamW):
-    """The same with moments in eight bits, of tensors of 4,096 numbers or more (Dettmers 2022), bitsandbytes'."""
+    """bitsandbytes' own: moments in eight bits, of tensors of 4,096 numbers or more (Dettmers 2022)."""
 
     def made(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         make = library("bitsandbytes", "eight_bit").optim.AdamW8bit
