@@ -42,6 +42,10 @@ def told(conf: Path, *argv: str) -> tuple[str, ...]:
             "defaults:\n  - override /process: cosin\nname: x",
             r"experiment/bad\.yaml: process=cosin: no such choice",
         ),
+        (
+            "defaults:\n  - override /process: ???\nname: x",  # which Hydra lets a sweep choose
+            r"experiment/bad\.yaml: process=\?\?\?: no such choice",
+        ),
         ("defaults:\n  - process: cosine\n    sampler: ddim", r"experiment/bad\.yaml: |config: "),
         ("defaults: what", r"experiment/bad\.yaml: |config: "),
         ("hydra:\n  searchpath: [pkg://this]", "config: .*searchpath"),

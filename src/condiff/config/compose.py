@@ -106,7 +106,7 @@ class _Preflight:
 
     def command(self) -> Command:
         settings = read_settings(self.flags.overrides, self.composer.loader, self.mistakes, self.blind)
-        master = self.composer.compose(settings, RunMode.MULTIRUN)
+        master = self.composer.compose(settings)
         if master is None:
             raise ConfigError(*dict.fromkeys(self.mistakes))
         is_sweep = self.flags.multirun or master.hydra.mode == RunMode.MULTIRUN

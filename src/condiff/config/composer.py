@@ -59,9 +59,9 @@ class Composer:
         self.unnamed: dict[str, str] = {}  # settings whose key the files do not name: Hydra wants a +
         self._bases: dict[tuple[str, ...], DictConfig | None] = {}
 
-    def compose(self, settings: list[Setting], mode: RunMode = RunMode.RUN) -> DictConfig | None:
+    def compose(self, settings: list[Setting]) -> DictConfig | None:
         """The config of some settings, ``hydra`` node included; None where its files do not compose."""
-        base = self._base(tuple(setting.text for setting in settings if setting.is_group), mode)
+        base = self._base(tuple(setting.text for setting in settings if setting.is_group))
         if base is None:
             return None
         cfg = copy.deepcopy(base)
@@ -119,7 +119,7 @@ class Composer:
         """As it was run, or as a study that was not is composed; ConfigError where that is not to be had."""
         if origin.study is None:
             return origin.config
-        base = self._base(origin.study.choices, RunMode.RUN)
+        base = self._base(origin.study.choices)
         if base is None:
             raise ConfigError
         cfg = copy.deepcopy(base)
@@ -152,22 +152,21 @@ class Composer:
         study = {key: self._value(cfg, key, str(key), MAX_DEPTH) for key in cfg if key != "hydra"}
         return _settled({str(key): value for key, value in study.items() if value is not _UNRESOLVED})
 
-    def _base(self, groups: tuple[str, ...], mode: RunMode) -> DictConfig | None:
-        key = (str(mode), *groups)
-        if key not in self._bases:
+    def _base(self, groups: tuple[str, ...]) -> DictConfig | None:
+        if groups not in self._bases:
             try:
-                self._bases[key] = self._load(groups, mode)
+                self._bases[groups] = self._load(groups)
             except ConfigError as error:
-                self._bases[key] = None
-                self.mistakes += self._culprits(groups, mode) or error.lines
-        return self._bases[key]
+                self._bases[groups] = None
+                self.mistakes += self._culprits(groups) or error.lines
+        return self._bases[groups]
 
-    def _culprits(self, groups: tuple[str, ...], mode: RunMode) -> list[str]:
+    def _culprits(self, groups: tuple[str, ...]) -> list[str]:
         """What each choice is guilty of by itself, where the files without any choice do compose."""
         lines: list[str] = []
         for tried in [(), *((text,) for text in groups)]:
             try:
-                self._load(tried, mode)
+                self._load(tried)
             except ConfigError as error:
                 is_twice = any(text.startswith("+") and "Multiple values" in str(error) for text in tried)
                 lines += [f"{tried[0]}: is chosen already; write {tried[0][1:]}"] if is_twice else error.lines
@@ -175,10 +174,11 @@ class Composer:
                     break
         return lines
 
-    def _load(self, groups: tuple[str, ...], mode: RunMode) -> DictConfig:
+    def _load(self, groups: tuple[str, ...]) -> DictConfig:
+        """As for one run: for several Hydra lets a file leave a choice open, which is refused here."""
         try:
             return self.loader.load_configuration(
-                self.config_name, list(groups), mode, validate_sweep_overrides=False
+                self.config_name, list(groups), RunMode.RUN, validate_sweep_overrides=False
             )
         except (HydraException, OmegaConfBaseException, *_ODD) as error:
             raise ConfigError(f"config: {_first_line(error)}") from error
