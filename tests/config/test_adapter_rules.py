@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from choices import CONF
+from composed import checked, told
 
 from condiff.config.adapter_rules import (
     adapter_is_used,
@@ -13,31 +14,15 @@ from condiff.config.adapter_rules import (
     finished_adapters_are_named,
     with_scale,
 )
-from condiff.config.compose import check
 from condiff.config.kinds import wrong_kinds
 from condiff.config.validate import check_object
-from condiff.errors import ConfigError
 from condiff.stages.driver import planned_keys
 from condiff.stages.study import STAGES
 from tests.config.nodes import of
 
 STAGED = ["data", "denoiser", "adapter", "samples"]
-NAMES = [stage.name for stage in STAGES]
 STUDY, PLAIN = "experiment=lora_digits", "experiment=cfg_latent"
 CHOOSE = "choose one with adapter=linear, attention or linear_conv"
-
-
-def checked(*argv):
-    (cfg,) = check([*argv], CONF, NAMES) or []
-    return cfg
-
-
-def told(*argv):
-    try:
-        check([*argv], CONF, NAMES)
-    except ConfigError as error:
-        return [*error.lines]
-    return []
 
 
 @pytest.fixture(scope="module")

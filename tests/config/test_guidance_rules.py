@@ -3,28 +3,15 @@
 from typing import Any
 
 import pytest
-from choices import CONF
+from composed import told
 
-from condiff.config.compose import check
 from condiff.config.nodes import module_constant
 from condiff.config.rules import RULES
 from condiff.diffusion.samplers import ASIDES
-from condiff.errors import ConfigError
-from condiff.stages.study import STAGES
 from tests.config.nodes import of
 from tests.config.nodes import told as misfits
 
 STUDY = "experiment=cfg_latent"
-NAMES = [stage.name for stage in STAGES]
-
-
-def told(*argv: str) -> tuple[str, ...]:
-    """The mistakes of a command, none for one that may run."""
-    try:
-        check([*argv], CONF, NAMES)
-    except ConfigError as error:
-        return error.lines
-    return ()
 
 
 def said(setting: str, part: str, guidance: str) -> str:

@@ -3,29 +3,13 @@
 from functools import cache
 
 import pytest
-from choices import CONF
+from composed import checked, told
 
-from condiff.config.compose import check
-from condiff.errors import ConfigError
 from condiff.stages.driver import planned_keys
 from condiff.stages.study import STAGES
 
-NAMES = [stage.name for stage in STAGES]
 STUDY = ("experiment=lora_digits", "prior=drawn")
 TEXT = ("experiment=cfg_latent_text", "adapter=full", "prior=drawn")
-
-
-def checked(*argv):
-    (cfg,) = check([*argv], CONF, NAMES) or []
-    return cfg
-
-
-def told(*argv):
-    try:
-        check([*argv], CONF, NAMES)
-    except ConfigError as error:
-        return [*error.lines]
-    return []
 
 
 @cache

@@ -1,43 +1,31 @@
 """What a study of text must have, and what has no effect without one, told before anything runs."""
 
 import pytest
-from choices import CONF
+from composed import checked, told
 
-from condiff.config.compose import check
 from condiff.config.kinds import wrong_kinds
 from condiff.errors import ConfigError
 from condiff.stages.given import weights_are_there
-from condiff.stages.study import STAGES
 from tests.config.nodes import of as node
 
 TEXT = ("experiment=cfg_latent_text", "logger.wandb=off")
 LABEL = ("experiment=cfg_latent", "logger.wandb=off")
 
 
-def told(*argv: str) -> tuple[str, ...]:
-    try:
-        check([*argv], CONF, [stage.name for stage in STAGES])
-    except ConfigError as error:
-        return error.lines
-    return ()
-
-
-def of(*argv: str):
-    (cfg,) = check([*argv], CONF, [stage.name for stage in STAGES]) or [{}]
-    return cfg
-
-
 def test_a_condition_of_captions_brings_the_stage_that_encodes_them():
-    assert "texts" in of(*LABEL, "data=shapes", "conditioner=text", "network=unet_cross_attention")["stages"]
-    assert "texts" in of(*TEXT, "conditioner=label_and_text")["stages"]
-    assert "texts" not in of(*LABEL)["stages"]
+    assert (
+        "texts"
+        in checked(*LABEL, "data=shapes", "conditioner=text", "network=unet_cross_attention")["stages"]
+    )
+    assert "texts" in checked(*TEXT, "conditioner=label_and_text")["stages"]
+    assert "texts" not in checked(*LABEL)["stages"]
     (line,) = told(*LABEL, "stages=[data,texts,autoencoder,latents,denoiser,samples,metrics]")
     assert line.startswith("stages: texts has no captions to encode where conditioner is ClassLabel")
 
 
 def test_two_encoders_of_a_caption_are_dropped_each_for_itself_and_missed_under_their_own_keys():
     folders = [f"conditioner.parts.{name}.encoder.path=/gone/{name}" for name in ("clip", "t5")]
-    cfg = of(*TEXT, "conditioner=text_clip_t5", *folders, "method.drop_condition=0.464")
+    cfg = checked(*TEXT, "conditioner=text_clip_t5", *folders, "method.drop_condition=0.464")
     assert cfg["conditioner"]["dropout"] == "independent"
     assert "texts" in cfg["stages"]
     with pytest.raises(ConfigError) as missing:
@@ -99,20 +87,20 @@ def test_what_cannot_be_or_has_no_effect_is_one_line(argv, begins):
 
 
 def test_a_text_and_a_class_are_asked_for_together_and_classes_are_led_away_from_where_they_are_told():
-    cfg = of(*TEXT, *BOTH, "text=[red,blue]", "label=3")
+    cfg = checked(*TEXT, *BOTH, "text=[red,blue]", "label=3")
     assert (cfg["text"], cfg["label"]) == (["red", "blue"], 3)
-    assert of(*TEXT, *BOTH)["text"] is None
-    assert of(*TEXT, *BOTH, "guidance=negative", "guidance.label=1")["guidance"]["label"] == 1
+    assert checked(*TEXT, *BOTH)["text"] is None
+    assert checked(*TEXT, *BOTH, "guidance=negative", "guidance.label=1")["guidance"]["label"] == 1
 
 
 def test_a_negative_text_is_a_key_of_every_guidance_and_is_no_part_of_one_that_has_none():
     for rule in ("cfg", "cfg_interval", "cfg_rescale", "apg"):
-        assert of(*TEXT, f"guidance={rule}", "guidance.negative=a red circle")["guidance"]["negative"] == (
-            "a red circle"
-        )
-        assert "negative" not in of(*TEXT, f"guidance={rule}")["guidance"]
-    assert of(*TEXT, "guidance.negative=[red,blue]")["guidance"]["negative"] == ["red", "blue"]
-    assert "negative" not in of(*TEXT, "guidance.negative=null")["guidance"]
+        assert checked(*TEXT, f"guidance={rule}", "guidance.negative=a red circle")["guidance"][
+            "negative"
+        ] == ("a red circle")
+        assert "negative" not in checked(*TEXT, f"guidance={rule}")["guidance"]
+    assert checked(*TEXT, "guidance.negative=[red,blue]")["guidance"]["negative"] == ["red", "blue"]
+    assert "negative" not in checked(*TEXT, "guidance.negative=null")["guidance"]
 
 
 def test_the_parts_of_a_condition_are_conditioners_whatever_their_names():
