@@ -99,7 +99,10 @@ def test_every_guided_denoiser_compiles_with_its_step(name):
     assert_compiles(*guided(name, Two()), cond, num=2)  # the second with what a rule remembers
 
 
-@pytest.mark.parametrize("name", ["cfg", "cfg_interval", "cfg_rescale", "apg"])
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("cfg_interval", "cfg_rescale")]
+
+
+@pytest.mark.parametrize("name", ["cfg", "apg", *MORE])
 def test_guidance_compiles_around_a_u_net(name):
     torch.manual_seed(0)
     network = UNet(channels=2, size=4, num_labels=3, widths=[8, 16], attention=[False, True]).eval()

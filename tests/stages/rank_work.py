@@ -20,8 +20,9 @@ from condiff.stages.stage import Artifact, Runtime, Stage
 TRAINING = Stage(
     "denoiser", "tests.stages.rank_work:train", ("data",), reads=("steps", "batch_size"), is_shared=True
 )
-IN_PARTS = replace(TRAINING, reads=("steps", "batch_size", "accumulate"))
-LEARNING = replace(TRAINING, reads=("steps", "batch_size", "learned"))  # of times, as well
+TRAININGS = Stage(
+    "denoiser", "tests.stages.rank_work:train_each", ("data",), reads=("trainings",), is_shared=True
+)
 
 
 def failing(name: str) -> Stage:
@@ -50,6 +51,13 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
     if times is not None:
         seen |= {f"learned {name}": value for name, value in times.state().items()}
     save_file(seen, out / f"seen{runtime.ranks.index}.safetensors")
+
+
+def train_each(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
+    """Several in turn, each in a folder of its name: ranks take far longer to start than to train."""
+    for name, own in cfg["trainings"].items():
+        (out / name).mkdir(exist_ok=True)
+        train(own, inputs, runtime, out / name)
 
 
 def normalise(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:

@@ -18,9 +18,14 @@ from condiff.interrupts import Interrupted
 from condiff.stages import ranks
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.stage import CHECKPOINTS, LOG, Artifact, Runtime, Stage
-from tests.stages.rank_work import IN_PARTS, LEARNING, TRAINING, failing
+from tests.stages.rank_work import TRAINING, TRAININGS, failing
 
 CFG = {"steps": 60, "batch_size": 7}  # a batch of which one rank has three and the other four
+EACH = {
+    "plain": CFG,
+    "of learned times": {"steps": 20, "batch_size": 7, "learned": [4, 3]},
+    "in parts": {"steps": 12, "batch_size": 7, "accumulate": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +57,31 @@ def weights(folder):
 
 
 @pytest.fixture(scope="module")
-def alone(data, tmp_path_factory):
-    return made(TRAINING, {"data": data}, tmp_path_factory.mktemp("runs") / "alone", 1)
+def each_alone(data, tmp_path_factory):
+    whole = {**EACH, "in parts": {"steps": 12, "batch_size": 7}}
+    return made(TRAININGS, {"data": data}, tmp_path_factory.mktemp("alone"), 1, {"trainings": whole})
 
 
 @pytest.fixture(scope="module")
-def together(data, tmp_path_factory):
+def each_together(data, tmp_path_factory):
     """And the rows that the process which started the ranks was told."""
     rows, before = [], dict(os.environ)
-    folder = tmp_path_factory.mktemp("runs") / "together"
-    made(TRAINING, {"data": data}, folder, 2, log=lambda *row: rows.append(row))
+    folder = tmp_path_factory.mktemp("together")
+    cfg = {"trainings": EACH}
+    made(TRAININGS, {"data": data}, folder, 2, cfg, log=lambda *row: rows.append(row))
     assert dict(os.environ) == before
     return folder, rows
+
+
+@pytest.fixture(scope="module")
+def alone(each_alone):
+    return each_alone / "plain"
+
+
+@pytest.fixture(scope="module")
+def together(each_together):
+    folder, rows = each_together
+    return folder / "plain", rows[: CFG["steps"]]
 
 
 def test_two_processes_draw_the_same_for_every_sample_and_learn_the_same(alone, together):
@@ -78,9 +96,8 @@ def test_two_processes_draw_the_same_for_every_sample_and_learn_the_same(alone, 
     assert [row[2]["loss"] for row in rows] == losses(folder)
 
 
-def test_two_processes_learn_the_same_times(data, tmp_path):
-    cfg = {"steps": 20, "batch_size": 7, "learned": [4, 3]}
-    alone, both = (made(LEARNING, {"data": data}, tmp_path / str(n), n, cfg) for n in (1, 2))
+def test_two_processes_learn_the_same_times(each_alone, each_together):
+    alone, both = each_alone / "of learned times", each_together[0] / "of learned times"
     states = [load_file(both / f"seen{rank}.safetensors") for rank in range(2)]
     one = load_file(alone / "seen0.safetensors")
     assert one["learned counts"].sum() == 140
@@ -91,11 +108,10 @@ def test_two_processes_learn_the_same_times(data, tmp_path):
     assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
 
 
-def test_a_batch_in_parts_on_two_processes_is_the_batch_on_one(data, tmp_path):
-    cfg = {"steps": 12, "batch_size": 7, "accumulate": 2}
-    whole = made(TRAINING, {"data": data}, tmp_path / "whole", 1, cfg)
-    parts = made(IN_PARTS, {"data": data}, tmp_path / "parts", 2, cfg)
-    assert losses(parts) == pytest.approx(losses(whole), rel=1e-5)
+def test_a_batch_in_parts_on_two_processes_is_the_batch_on_one(each_alone, each_together):
+    parts, whole = (losses(folder / "in parts") for folder in (each_together[0], each_alone))
+    assert len(parts) == 12
+    assert parts == pytest.approx(whole, rel=1e-5)
 
 
 def test_an_error_of_one_rank_is_raised_as_it_is(tmp_path):
