@@ -30,6 +30,8 @@ TINY = (
     "runtime.accelerator=cpu",
 )
 LATENT = ("autoencoder.trainer.steps=3", "autoencoder.network.width=16")
+ALONE = ("stages=[data,denoiser]", "~autoencoder")
+DRAWN = ("stages=[data,denoiser,samples]", "~autoencoder")
 PIXELS = ("stages=[data,judge,denoiser,samples,metrics]", "~autoencoder")
 
 

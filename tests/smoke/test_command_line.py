@@ -1,7 +1,6 @@
 """The command itself, in a process of its own."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -15,57 +14,41 @@ from PIL import Image
 
 from condiff.data.pictures import to_png
 from condiff.files import file_digest
-from tests.smoke.conftest import LATENT, ROOT, TINY
-
-NO_TORCH = """
-import atexit, os, sys
-def refuse():
-    if "torch" in sys.modules:
-        print("torch was imported", file=sys.stderr, flush=True)
-        os._exit(99)
-atexit.register(refuse)
-"""
+from tests.smoke.conftest import ALONE, LATENT, ROOT, TINY, until
+from tests.smoke.forks import NO_TORCH, Command
 
 
-def start(folder, *argv, torch=True):
+def start(folder, *argv, without=()):
     folder.mkdir(parents=True, exist_ok=True)
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if not torch:
-        (folder.parent / "hook").mkdir(exist_ok=True)
-        (folder.parent / "hook" / "sitecustomize.py").write_text(NO_TORCH)
-        paths = [str(folder.parent / "hook"), env.get("PYTHONPATH")]
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *argv],
-        cwd=folder,
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    return Command(folder, argv, without)
 
 
-def told(folder, *argv, torch=True):
+def told(folder, *argv, without=()):
     """Exit code, standard output and standard error."""
-    process = start(folder, *argv, torch=torch)
-    out, err = process.communicate(timeout=300)
+    process = start(folder, *argv, without=without)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
 def test_weights_that_are_not_there_are_told_without_torch(tmp_path):
     given = ("network=adm_256", "process=linear", "network.weights=gone.pt", "data=image_folder")
     study = ("experiment=cfg_latent", "stages=[data,denoiser,samples]", "data.path=pictures", "data.size=256")
-    code, out, err = told(tmp_path / "cwd", *study, *given, "~autoencoder", torch=False)
+    code, out, err = told(tmp_path / "cwd", *study, *given, "~autoencoder", without=NO_TORCH)
     assert (code, out) == (2, "")
     assert err.startswith("error[2]: network.weights: gone.pt is no file; give one in the layout of ADM's")
     assert err.count("\n") == 1
 
 
 def test_help_needs_no_torch(tmp_path):
-    code, out, err = told(tmp_path / "cwd", "--help", torch=False)
-    assert (code, err) == (0, "")
-    assert "experiment=cfg_latent" in out
-    assert not list((tmp_path / "cwd").iterdir())
+    """As a user starts it, which names all that is imported."""
+    words = [sys.executable, "-X", "importtime", str(ROOT / "run.py"), "--help"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "experiment=cfg_latent" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert "torch" not in imported
+    assert all(line.startswith("import time:") for line in done.stderr.splitlines())
+    assert not list(tmp_path.iterdir())
 
 
 BAD = {
@@ -125,7 +108,7 @@ def bad_folders(tmp_path):
 def test_a_mistake_is_one_line_and_nothing_is_made(tmp_path, bad_folders, case):
     code, argv, words = BAD[case]
     study = [] if case in ("group", "no experiment") else ["experiment=cfg_latent"]
-    got, out, err = told(tmp_path / "cwd", *study, *argv, torch=False)
+    got, out, err = told(tmp_path / "cwd", *study, *argv, without=NO_TORCH)
     lines = err.splitlines()
     assert got == code, err
     assert len(lines) == 1
@@ -182,7 +165,7 @@ def test_weights_that_are_not_there_are_told_before_anything_is_made(tmp_path, m
 
 def test_every_mistake_is_told_at_once(tmp_path):
     argv = ("experiment=cfg_latent", "guidance.scal=2", "sampler.steps=0", "network=unett", "data.size=30")
-    code, _, err = told(tmp_path / "cwd", *argv, torch=False)
+    code, _, err = told(tmp_path / "cwd", *argv, without=NO_TORCH)
     assert code == 2
     for word in ("guidance.scal", "sampler.steps", "network=unett", "data.size"):
         assert sum(word in line.split(":")[1] for line in err.splitlines()) == 1, err
@@ -194,7 +177,9 @@ def test_a_typo_inside_a_yaml_is_named(tmp_path):
     (folder / "own.yaml").write_text(
         "# @package _global_\nname: own\nstages: [data, judge]\nguidance:\n  scall: 3.0\n"
     )
-    code, _, err = told(tmp_path / "cwd", "--config-dir", str(folder.parent), "experiment=own", torch=False)
+    code, _, err = told(
+        tmp_path / "cwd", "--config-dir", str(folder.parent), "experiment=own", without=NO_TORCH
+    )
     assert code == 2
     assert "guidance.scall" in err
     assert len(err.splitlines()) == 1
@@ -252,7 +237,7 @@ def test_a_finished_edit_is_measured_against_its_own_answers(tmp_path):
 
 
 def test_the_flag_of_a_sweep_may_stand_anywhere(tmp_path):
-    code, _, err = told(tmp_path, "experiment=cfg_latent", "-m", "guidance.scal=1,2", torch=False)
+    code, _, err = told(tmp_path, "experiment=cfg_latent", "-m", "guidance.scal=1,2", without=NO_TORCH)
     assert code == 2
     assert "did you mean 'scale'" in err
 
@@ -277,9 +262,15 @@ def test_an_evaluation_that_cannot_be_is_one_line(tmp_path, case):
     assert said in err
 
 
+def trained(tmp_path, steps, *argv):
+    """The command of a denoiser, and of nothing else but its data."""
+    words = (*ALONE, f"trainer.steps={steps}", "hydra.run.dir=run")
+    return [*TINY, *words, f"runtime.cache={tmp_path / 'cache'}", *argv]
+
+
 def killed_until_done(tmp_path, kills, steps, rng):
     """Weights of a run that is killed at random times of its denoiser's training, and begun again."""
-    argv = tiny(tmp_path, f"trainer.steps={steps}", "runtime.checkpoint_seconds=0.02", "hydra.run.dir=run")
+    argv = trained(tmp_path, steps, "runtime.checkpoint_seconds=0.02")
     begun = 0
     while begun < kills:
         process = start(tmp_path / "killed", *argv)
@@ -289,7 +280,7 @@ def killed_until_done(tmp_path, kills, steps, rng):
             if now and now != seen:
                 break
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.4))
+        time.sleep(rng.uniform(0, 0.2))
         if process.poll() is not None:
             pytest.fail(f"the training ended before it was killed {kills} times: {process.communicate()[1]}")
         process.send_signal(signal.SIGKILL)
@@ -302,14 +293,13 @@ def killed_until_done(tmp_path, kills, steps, rng):
 
 
 def uninterrupted(tmp_path, steps):
-    argv = tiny(tmp_path / "whole", f"trainer.steps={steps}", "hydra.run.dir=run")
-    code, _, err = told(tmp_path / "whole", *argv)
+    code, _, err = told(tmp_path / "whole", *trained(tmp_path / "whole", steps))
     assert code == 0, err
     return weights(tmp_path / "whole" / "run")
 
 
 def test_killed_and_begun_again_it_ends_bit_for_bit_the_same(tmp_path):
-    assert killed_until_done(tmp_path, 2, 150, random.Random(0)) == uninterrupted(tmp_path, 150)
+    assert killed_until_done(tmp_path, 2, 120, random.Random(0)) == uninterrupted(tmp_path, 120)
 
 
 @pytest.mark.slow
@@ -319,11 +309,10 @@ def test_twenty_kills_end_bit_for_bit_the_same(tmp_path, seed):
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
-    argv = tiny(tmp_path, "trainer.steps=400", "hydra.run.dir=run")
+    argv = trained(tmp_path, 150, "trainer.log_every=1")
     process = start(tmp_path / "cwd", *argv)
-    while process.poll() is None and not list((tmp_path / "cache" / "denoiser").glob(".*.work/log.jsonl")):
-        time.sleep(0.05)
-    time.sleep(0.5)
+    logs = (tmp_path / "cache" / "denoiser").glob
+    until(lambda: process.poll() is not None or any(log.stat().st_size for log in logs(".*.work/log.jsonl")))
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err

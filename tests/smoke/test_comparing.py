@@ -7,6 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from run_folders import config_of, leave, metrics_of
 
 from condiff.stages.comparison import _word
+from tests.smoke.forks import NO_TORCH
 from tests.smoke.test_command_line import told
 
 
@@ -36,7 +37,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_runs_that_cannot_be_compared_are_one_line_and_nothing_is_made(folders, case):
     given, words = WRONG[case]
-    code, out, err = told(folders / "cwd", "task=compare", f"runs={given}", torch=False)
+    code, out, err = told(folders / "cwd", "task=compare", f"runs={given}", without=NO_TORCH)
     (line,) = err.splitlines()
     assert (code, out) == (3, "")
     assert line.startswith("error[3]: ")
@@ -45,35 +46,38 @@ def test_runs_that_cannot_be_compared_are_one_line_and_nothing_is_made(folders, 
 
 
 def test_without_runs_the_key_is_asked_for(tmp_path):
-    code, _, err = told(tmp_path / "cwd", "task=compare", torch=False)
+    code, _, err = told(tmp_path / "cwd", "task=compare", without=NO_TORCH)
     assert code == 2
     assert err == "error[2]: runs: is required; give run folders, runs=...\n"
 
 
-@pytest.mark.parametrize("given", ["[../sweep]", "../sweep", "[../sweep/*]", "[../sweep/0,../sweep/1]"])
-def test_runs_are_compared_without_torch_and_found_again_until_one_changes(folders, given):
+def compared(folders, given, folder):
+    """The status of the page; that it was made without torch and how it is told hold for each."""
     argv = ("task=compare", f"runs={given}", "logger.wandb=off", "runtime.cache=../cache")
-
-    def status(folder):
-        code, out, err = told(folders / "cwd", *argv, f"hydra.run.dir={folder}", torch=False)
-        assert (code, err) == (0, "")
-        assert out.splitlines()[-1] == f"comparison: {folders / 'cwd' / folder / 'comparison.html'}"
-        assert "report:" not in out
-        return json.loads((folders / "cwd" / folder / "stages.json").read_text())["comparison"]["status"]
-
-    assert [status("one"), status("two")] == ["run", "cached"]
-    made = folders / "cwd" / "two"
-    assert {"comparison.html", "results.csv", "figures", "config.yaml"} <= {
-        path.name for path in made.iterdir()
-    }
+    code, out, err = told(folders / "cwd", *argv, f"hydra.run.dir={folder}", without=NO_TORCH)
+    assert (code, err) == (0, "")
+    made = folders / "cwd" / folder
+    assert out.splitlines()[-1] == f"comparison: {made / 'comparison.html'}"
+    assert "report:" not in out
     assert len((made / "results.csv").read_text().splitlines()) == 1 + 2 * 3
     assert (made / "figures" / "fd_judge_over_guidance_scale.svg").is_file()
     command = f"task=compare &#x27;runs=[{given.strip('[]')}]&#x27;"
     assert command in (made / "comparison.html").read_text()
+    assert (made / "config.yaml").is_file()
+    return json.loads((made / "stages.json").read_text())["comparison"]["status"]
+
+
+def test_runs_are_compared_without_torch_and_found_again_until_one_changes(folders):
+    assert [compared(folders, "[../sweep]", folder) for folder in ("one", "two")] == ["run", "cached"]
     metrics = folders / "sweep" / "0" / "metrics.json"
     metrics.write_text(json.dumps(metrics_of(0.5, 1.0)))
-    assert status("three") == "run"
+    assert compared(folders, "[../sweep]", "three") == "run"
     assert "0.5" in (folders / "cwd" / "three" / "results.csv").read_text()
+
+
+@pytest.mark.parametrize("given", ["../sweep", "[../sweep/*]", "[../sweep/0,../sweep/1]"])
+def test_a_sweep_its_runs_and_what_matches_them_are_the_same_runs(folders, given):
+    assert compared(folders, given, "page") == "run"
 
 
 ODD = (

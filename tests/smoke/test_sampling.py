@@ -21,6 +21,7 @@ from condiff.stages.stage import Stage
 from condiff.stages.study import STAGES
 from condiff.stages.taken import refuse_drawing
 from tests.smoke.conftest import PIXELS, ROOT
+from tests.smoke.forks import NO_TORCH
 from tests.smoke.test_command_line import told
 from tests.smoke.test_study import drawn, stages, statuses
 from tests.smoke.test_text_study import TEXT
@@ -186,7 +187,7 @@ def test_the_command_given_again_needs_no_torch(study, sample, cache, tmp_path):
     run = study()
     sample(run, "n=2", f"runtime.cache={cache}")
     argv = ("task=sample", f"from={run}", "n=2", f"runtime.cache={cache}", "hydra.run.dir=again")
-    code, out, err = told(tmp_path / "cwd", *argv, torch=False)
+    code, out, err = told(tmp_path / "cwd", *argv, without=NO_TORCH)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"report: {tmp_path / 'cwd' / 'again' / 'report.html'}"
     assert len(files(tmp_path / "cwd" / "again")) == 2

@@ -2,13 +2,13 @@
 
 import csv
 import json
-import os
 
 import pytest
 
 from condiff.stages import samples
-from tests.smoke.conftest import LATENT, TINY, jobs
-from tests.smoke.test_command_line import NO_TORCH, told
+from tests.smoke.conftest import DRAWN, LATENT, TINY, jobs
+from tests.smoke.forks import NO_TORCH
+from tests.smoke.test_command_line import told
 
 ODD = "a b=c,d 'é' ü/x#y%41 [z]"
 
@@ -61,7 +61,7 @@ def test_the_folder_of_a_sweep_may_have_any_name(sweep, tmp_path):
     assert {"comparison.html", "results.csv", "figures"} <= {path.name for path in (tmp_path / ODD).iterdir()}
     assert (tmp_path / ODD / "0" / "output.log").is_file()
     compare = ("task=compare", f"runs=[{quoted(ODD)}]", "logger.wandb=off", "hydra.run.dir=page")
-    code, _, err = told(tmp_path, *compare, "runtime.cache=cache", torch=False)
+    code, _, err = told(tmp_path, *compare, "runtime.cache=cache", without=NO_TORCH)
     assert (code, err) == (0, "")
     assert (tmp_path / "page" / "comparison.html").is_file()
 
@@ -84,7 +84,7 @@ def test_a_sweep_in_which_nothing_succeeds_ends_with_its_table(sweep, monkeypatc
 
 
 TOO_MANY = "runtime.devices: must be at most 0, the number of GPUs that torch sees, got 2; use fewer, or"
-GPUS = ("-m", *TINY, *LATENT, "runtime.devices=1,2", "runtime.accelerator=gpu", "hydra.sweep.dir=here")
+GPUS = ("-m", *TINY, *DRAWN, "runtime.devices=1,2", "runtime.accelerator=gpu", "hydra.sweep.dir=here")
 
 
 def test_more_devices_than_there_are_is_one_line_before_anything_is_made(tmp_path, monkeypatch):
@@ -111,11 +111,8 @@ REFUSED = {
 def test_a_sweep_that_cannot_begin_is_one_line_before_anything_is_made(tmp_path, monkeypatch, case):
     code, words, said = REFUSED[case]
     monkeypatch.setenv("PATH", str(tmp_path))
-    (tmp_path / "hidden").mkdir()
-    hidden = "sys.modules |= {'ray': None, 'optuna': None}\n" if code == 6 else ""
-    (tmp_path / "hidden" / "sitecustomize.py").write_text(NO_TORCH + hidden)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hidden"), prepend=os.pathsep)
-    got, out, err = told(tmp_path / "cwd", "-m", *TINY, *LATENT, *words, "hydra.sweep.dir=here")
+    argv, missing = ("-m", *TINY, *LATENT, *words, "hydra.sweep.dir=here"), ("ray", "optuna")
+    got, out, err = told(tmp_path / "cwd", *argv, without=(*NO_TORCH, *(missing if code == 6 else ())))
     (line,) = err.splitlines()
     assert (got, out) == (code, "")
     assert said in line
