@@ -1,8 +1,6 @@
 """What a real study tells its loggers, and that it is the same study without them."""
 
-import json
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +8,14 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from condiff.config.compose import check, register
 from condiff.files import file_digest
-from tests.smoke.conftest import LATENT, TINY
-from tests.smoke.test_command_line import start, told
+from condiff.interrupts import Interrupted, Interrupts
+from condiff.stages.driver import run_study
+from condiff.stages.loggers.wandb_runs import Wandb
+from condiff.stages.study import STAGES
+from tests.smoke.conftest import ALONE, LATENT, ROOT, TINY
+from tests.smoke.test_command_line import told
 from tests.smoke.test_study import stages
 from tests.stages.loggers.conftest import records, run_of
 
@@ -107,25 +110,29 @@ def test_no_secret_is_in_anything_that_a_run_leaves(tmp_path):
     assert [path for path in left if CANARY.encode() in path.read_bytes()] == []
 
 
-def test_a_killed_training_goes_on_in_the_same_run(tmp_path):
-    argv = tiny(tmp_path, "trainer.steps=1200", "trainer.log_every=40", "runtime.checkpoint_seconds=0.05")
-    process = start(tmp_path / "cwd", *argv, "hydra.run.dir=first")
-    rows = tmp_path / "cwd" / "first" / "log.jsonl"
-    while process.poll() is None and not (rows.is_file() and '"denoiser"' in rows.read_text()):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    code, out, err = told(tmp_path / "cwd", *argv, "hydra.run.dir=second")
-    assert (code, "resumed" in out) == (0, True), err
-    folders = [tmp_path / "cwd" / name for name in ("first", "second")]
-    key = json.loads((folders[1] / "stages.json").read_text())["denoiser"]["key"]
-    steps = [
-        [int(row["step"].get("num", 0)) for row in records(run_of(folder, f"denoiser-{key}"), "history")]
-        for folder in folders
-    ]
-    assert steps[0][-1] < steps[1][-1] == 1200
-    assert sorted({*steps[0], *steps[1]} & {*range(40, 1201, 40)}) == list(range(40, 1201, 40))
+def test_a_training_that_was_stopped_goes_on_in_the_same_run(tmp_path, monkeypatch):
+    register()
+    steps = ("trainer.steps=12", "trainer.log_every=2")
+    argv = [*TINY, *ALONE, *steps, f"runtime.cache={tmp_path / 'cache'}", "logger.wandb=offline"]
+    (cfg,) = check(argv, ROOT / "conf", [stage.name for stage in STAGES])
+    interrupts, tell = Interrupts(), Wandb.scalars
+
+    def stop(self, step, values):
+        tell(self, step, values)
+        interrupts.pending = signal.SIGTERM if step == 4 else None
+
+    folders = [tmp_path / name for name in ("first", "second")]
+    monkeypatch.setattr(Wandb, "scalars", stop)
+    with pytest.raises(Interrupted):
+        run_study(cfg, folders[0], interrupts)
+    monkeypatch.setattr(Wandb, "scalars", tell)
+    run_study(cfg, folders[1], Interrupts())
+    made = stages(folders[1])["denoiser"]
+    assert made["status"] == "resumed"
+    runs = [records(run_of(folder, f"denoiser-{made['key']}"), "history") for folder in folders]
+    told_of = [[int(row["step"].get("num", 0)) for row in rows] for rows in runs]
+    assert told_of[0][-1] < told_of[1][-1] == 12
+    assert sorted({*told_of[0], *told_of[1]} & {*range(2, 13, 2)}) == [2, 4, 6, 8, 10, 12]
     first, second = ([*(folder / "wandb").glob("offline-run-*-study-*")] for folder in folders)
     assert [path.name.split("-", 3)[3] for path in first] == [path.name.split("-", 3)[3] for path in second]
 

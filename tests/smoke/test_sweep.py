@@ -163,7 +163,7 @@ def test_another_worker_count_or_logger_goes_on_with_the_same_sweep_and_other_se
     with monkeypatch.context() as patched:
         patched.setattr(samples, "draw", fail)
         _, folder = sweep("guidance.scale=1,2", "seed=14")
-    _, other = sweep("guidance.scale=1,3", "seed=14")
+        _, other = sweep("guidance.scale=1,3", "seed=14")
     assert other != folder
     code, again = sweep("guidance.scale=1,2", "seed=14", "runtime.checkpoint_seconds=5")
     assert (code, again) == (0, folder)

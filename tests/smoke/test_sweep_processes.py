@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.conftest import LATENT, TINY, jobs, until
+from tests.smoke.conftest import DRAWN, TINY, jobs, until
 from tests.smoke.test_command_line import start, told
 
 
 def tiny(tmp_path, *argv):
-    return ["-m", *TINY, *LATENT, f"runtime.cache={tmp_path / 'cache'}", "hydra.sweep.dir=here", *argv]
+    """Of jobs that import little: a process of its own for each takes most of the time."""
+    return ["-m", *TINY, *DRAWN, f"runtime.cache={tmp_path / 'cache'}", "hydra.sweep.dir=here", *argv]
 
 
 def children(process):
@@ -91,6 +92,7 @@ def test_a_job_that_is_told_to_stop_by_itself_is_143_and_the_others_go_on(tmp_pa
     assert stages["denoiser"]["status"] == "resumed"
 
 
+@pytest.mark.slow  # by default it is one of the jobs of the next test but one
 def test_submitit_runs_the_jobs_and_each_says_how_it_went(tmp_path):
     argv = tiny(tmp_path, "guidance.scale=1,2", "hydra/launcher=slurm", "hydra.launcher.cluster=local")
     code, _, err = told(tmp_path / "cwd", *argv, "hydra.launcher.gpus=0")
