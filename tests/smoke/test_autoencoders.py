@@ -176,7 +176,8 @@ def test_what_cannot_work_is_told_before_anything_runs(run, words, said):
         run("autoencoder_kl", *words)
 
 
-def test_a_picture_too_small_for_the_discriminator_is_told_before_training(run, tmp_path):
+def test_own_pictures_too_small_for_the_discriminator_are_told_and_trained_on_without_it(run, tmp_path):
+    torch.manual_seed(0)
     for name in "ab":
         (tmp_path / "own" / name).mkdir(parents=True)
         for k in range(6):
@@ -185,3 +186,8 @@ def test_a_picture_too_small_for_the_discriminator_is_told_before_training(run, 
     words = ("data=image_folder", f"data.path={tmp_path / 'own'}", "data.size=null")
     with pytest.raises(ConfigError, match=r"halvings: 2 needs pictures of at least 12 pixels .* have 8;"):
         run("autoencoder_kl", *words)
+    alone = ("autoencoder.method.adversary=null", "data.held_out=0.5", "metrics=reconstructed_features")
+    folder = run("autoencoder_kl", *words, *alone, "stages=[data,autoencoder,reconstructions]")
+    made = load_file(of_stage(folder, "reconstructions", "samples.safetensors"))
+    assert made["image"].shape == made["target"].shape
+    assert made["image"].shape[1:] == (3, 8, 8)
