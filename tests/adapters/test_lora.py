@@ -155,6 +155,21 @@ def test_several_adapters_add_up_each_at_its_scale(base, tmp_path):
     assert one.keys() < two.keys()
 
 
+def test_changes_are_added_in_float32_and_rounded_once():
+    """Of bfloat16, whose next number after 1 is 1 + 2^-7: half of that way is a tie, which falls to 1."""
+    network = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+    network.weight.data.fill_(1)
+
+    def whole(*changes):
+        with merged(network, [({"weight": torch.full((1, 1), change)}, 1.0) for change in changes]):
+            return float(network.weight)
+
+    assert whole(0.003) == whole(0.0039) == 1
+    assert whole(0.00391) == 1 + 2**-7  # which is 2^-8, the tie, where it is rounded before it is added
+    assert whole(0.003, 0.003) == 1 + 2**-7  # which are both lost where they are added one by one
+    assert float(network.weight) == 1
+
+
 @pytest.mark.parametrize("name", TUNINGS)
 def test_only_what_is_written_is_trained(base, name, tmp_path):
     own = trained(base, TUNINGS[name])

@@ -29,7 +29,8 @@ CHOOSE = "choose one with adapter=linear, attention or linear_conv"
 def folder(tmp_path_factory):
     """Folders of runs, whose artifacts are only said to be there."""
     root = tmp_path_factory.mktemp("runs")
-    for name, argv in {"latent": (PLAIN, "seed=3", "network.widths=[32,32]"), "adapted": (STUDY,)}.items():
+    ran = {"latent": (PLAIN, "seed=3", "network.widths=[32,32]"), "plain": (PLAIN,), "adapted": (STUDY,)}
+    for name, argv in ran.items():
         cfg = checked(*argv)
         (root / name).mkdir()
         (root / name / "config.yaml").write_text(yaml.safe_dump(cfg))
@@ -120,6 +121,15 @@ def test_a_finished_base_is_as_it_was_and_its_stages_are_there(runs):
     assert "base_data" not in cfg["stages"]
     named = checked(STUDY, "base=latent", "stages=[data,denoiser,samples]")["stages"]
     assert {*named} == {"data", "autoencoder", "latents", "base_latents", "denoiser", "adapter", "samples"}
+
+
+def test_a_sweep_over_bases_adapts_each_as_it_is(runs):
+    found = check(["-m", STUDY, "base=latent,plain", "adapter.scale=0,1"], CONF, NAMES) or []
+    widths = [(cfg["base"], cfg["network"]["widths"], cfg["adapter"]["scale"]) for cfg in found]
+    assert widths == [
+        (base, [32, w], scale) for base, w in (("latent", 32), ("plain", 64)) for scale in (0, 1)
+    ]
+    assert all("base_latents" in cfg["stages"] for cfg in found)
 
 
 @pytest.mark.parametrize(

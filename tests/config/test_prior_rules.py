@@ -30,6 +30,8 @@ def changed(*argv):
         ("adapter.tuning.rank=3", {"adapter", "samples", "metrics"}),
         ("prior.weight=0.5", {"adapter", "samples", "metrics"}),
         ("prior.num=50", {"prior", "adapter", "samples", "metrics"}),
+        ("prior.label=4", {"prior", "adapter", "samples", "metrics"}),
+        ("prior.sampler.steps=9", {"prior", "adapter", "samples", "metrics"}),
         ("prior.guidance.scale=3", {"prior", "adapter", "samples", "metrics"}),
     ],
 )

@@ -1,4 +1,4 @@
-"""DreamBooth on captions and latents, shrunk: a base of other emoji, its class drawn, one subject learned."""
+"""Emoji, captions and latents, shrunk: a base learns one subject beside its class, or another style."""
 
 import json
 from pathlib import Path
@@ -6,19 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from condiff.adapters.tensor_files import read_names
 from condiff.config.compose import check, register
 from condiff.data.dataset import ShardDataset
 from condiff.interrupts import Interrupts
 from condiff.stages.driver import run_study
+from condiff.stages.finished_adapters import FILE
 from condiff.stages.pictures import load_pictures
 from condiff.stages.stage import PICTURES_MADE
 from condiff.stages.study import STAGES
 from tests.smoke.conftest import ROOT
 
+SOME = "[1f600,1f601,1f602,1f603,1f408,1f34e,1f34f,1f436]"
 TINY = (
-    *("experiment=dreambooth_emoji", "logger.wandb=off", "runtime.accelerator=cpu", "num_samples=4"),
-    *("data.size=16", "base_data.size=16", "base_data.styles=[twemoji]", "base_data.held_out=0.3"),
-    "base_data.only=[1f600,1f601,1f602,1f603,1f408,1f34e,1f34f,1f436]",
+    *("logger.wandb=off", "runtime.accelerator=cpu", "num_samples=4"),
+    *("data.size=16", "base_data.size=16", "base_data.held_out=0.3", f"base_data.only={SOME}"),
     *("autoencoder.trainer.steps=2", "autoencoder.network.width=16", "autoencoder.trainer.batch_size=4"),
     *("trainer.steps=2", "trainer.batch_size=4", "network.widths=[8,16]", "network.head_width=8"),
     *("network.attention=[false,true]", "network.text_map=2"),
@@ -28,7 +30,9 @@ TINY = (
 )
 
 
+SUBJECT = ("experiment=dreambooth_emoji", *TINY)
 PRIOR = ("prior.num=4", "prior.sampler.steps=2")
+STYLE = ("experiment=lora_emoji", *TINY, "data.held_out=0.3", f"data.only={SOME}")
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def ran(tmp_path, cache):
 
     def run(folder, *argv):
         names = [stage.name for stage in STAGES]
-        (cfg,) = check([*TINY, *argv, f"runtime.cache={cache}"], ROOT / "conf", names) or []
+        (cfg,) = check([*argv, f"runtime.cache={cache}"], ROOT / "conf", names) or []
         run_study(cfg, tmp_path / folder, Interrupts())
         return json.loads((tmp_path / folder / "stages.json").read_text())
 
@@ -46,15 +50,26 @@ def ran(tmp_path, cache):
 
 
 def test_a_subject_is_learned_beside_what_the_base_draws_of_its_class(ran):
-    made = ran("own", *PRIOR)
+    made = ran("own", *SUBJECT, *PRIOR)
     assert {"base_data", "base_texts", "base_latents", "prior", "prior_latents", "adapter"} < {*made}
     place = Path(made["prior"]["path"])
     assert ShardDataset(place, "train").text(3) == "twemoji emoji of cat"
     keys = {*ShardDataset(Path(made["base_data"]["path"]), "train").keys}
     assert keys.isdisjoint(ShardDataset(Path(made["data"]["path"]), "train").keys)
-    plain = ran("plain", "prior=none")
+    plain = ran("plain", *SUBJECT, "prior=none")
     assert {name for name, stage in plain.items() if stage["status"] == "run"} == {"adapter", "samples"}
-    same = ran("base", *PRIOR, "adapter.scale=0", "text=twemoji emoji of cat", "guidance.scale=2")
+    same = ran("base", *SUBJECT, *PRIOR, "adapter.scale=0", "text=twemoji emoji of cat", "guidance.scale=2")
     samples = load_pictures(Path(same["samples"]["path"]) / PICTURES_MADE)["image"]
     batch = ShardDataset(place, "train").__getitems__([(0, row, row) for row in range(4)])
     assert torch.equal(((batch["image"] + 1) * 127.5).round().to(torch.uint8), samples)
+
+
+def test_one_base_learns_a_subject_or_another_style(ran):
+    subject, style = ran("subject", *SUBJECT, "prior=none"), ran("style", *STYLE)
+    assert subject["denoiser"]["key"] == style["denoiser"]["key"]
+    assert {style[name]["status"] for name in ("base_data", "denoiser", "autoencoder")} == {"cached"}
+    texts = ShardDataset(Path(style["data"]["path"]), "train")
+    assert texts.text(0).startswith("openmoji emoji of ")
+    names = read_names(Path(style["adapter"]["path"]) / FILE)
+    assert any("attn2.to_k.lora_A" in name for name in names)
+    assert any("conv_in.lora_A" in name for name in names)

@@ -102,6 +102,16 @@ def test_it_leaves_its_file_and_says_what_was_trained(inputs, whole):
     assert model["trainable"] == sum(counts.values()) < model["parameters"]
 
 
+def test_the_file_is_of_the_averaged_weights_and_without_an_average_of_the_last_ones(inputs, whole, tmp_path):
+    cfg = config()
+    cfg["adapter"]["trainer"] = {**cfg["adapter"]["trainer"], "ema_decay": None}
+    last = trained(inputs, tmp_path / "run", cfg)
+    assert {path.name for path in last.path.glob("*.safetensors")} == {FILE}
+    averaged, raw = (load_file(place.path / FILE) for place in (whole, last))
+    ups = [name for name in raw if "lora_B" in name]  # which start at 0 and go one way for a while
+    assert all(averaged[name].norm() < raw[name].norm() for name in ups)
+
+
 def test_what_is_trained_is_told_once_with_counts(inputs, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="condiff"):
         made = trained(inputs, tmp_path / "run")

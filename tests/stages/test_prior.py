@@ -13,6 +13,7 @@ from condiff.stages import adapter, prior, samples
 from condiff.stages.adapted import FILE
 from condiff.stages.pictures import to_uint8
 from condiff.stages.stage import LOG, PICTURES_MADE, Artifact, Runtime
+from condiff.stages.study import STAGES
 from tests.stages.test_adapter import config, inputs, of  # noqa: F401  the fixture of a base
 
 CPU = Runtime(accelerator="cpu")
@@ -66,3 +67,31 @@ def test_a_prior_changes_what_is_learned_and_its_absence_leaves_all_as_it_was(in
     both, _ = trained({**inputs, "prior": drawn}, tmp_path / "both", 1.0)
     assert all("loss_prior" not in row for row in rows)
     assert any(not torch.equal(plain[name], both[name]) for name in plain)
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_same_class_and_learn_the_same_beside_it(inputs, tmp_path):
+    """A batch of 7, of which one process has three places and the other four."""
+    for artifact in inputs.values():
+        (artifact.path / "manifest.json").write_text(json.dumps(artifact.manifest))
+    stages = {stage.name: stage for stage in STAGES}
+    cfg = config()
+    trainer = {**cfg["adapter"]["trainer"], "log_every": 1, "batch_size": 7}
+    low_rank = {**cfg["adapter"]["tuning"], "dropout": 0.0}  # which depends on the number of processes
+    cfg["adapter"] = {**cfg["adapter"], "trainer": trainer, "tuning": low_rank}
+    cfg["prior"] = {**DRAWN, "num": 5, "weight": 0.5}
+    found = []
+    for devices in (1, 2):
+        place, runtime = tmp_path / str(devices), Runtime(accelerator="cpu", devices=devices)
+        for name in ("prior", "adapter"):
+            (place / name).mkdir(parents=True)
+        stages["prior"].run(cfg, inputs, runtime, place / "prior")
+        (place / "prior" / "manifest.json").write_text("{}")
+        given = {**inputs, "prior": Artifact(f"prior {place}", place / "prior", {})}
+        stages["adapter"].run(cfg, given, runtime, place / "adapter")
+        drawn = ShardDataset(place / "prior", "train").__getitems__([(0, row, row) for row in range(5)])
+        rows = [json.loads(line) for line in (place / "adapter" / LOG).read_text().splitlines()]
+        found.append((drawn["image"], [row["loss_prior"] for row in rows], [row["loss"] for row in rows]))
+    (images, *losses), (others, *other_losses) = found
+    assert torch.equal(images, others)
+    assert other_losses == [pytest.approx(wanted, rel=1e-4) for wanted in losses]
