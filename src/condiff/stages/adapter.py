@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from PIL.Image import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -27,7 +26,7 @@ from condiff.stages.denoiser import Trained, built_method, read_denoiser
 from condiff.stages.finished_adapters import ADAPTER, FILE
 from condiff.stages.obedience import obeyed, rows_of
 from condiff.stages.stage import LOG, Artifact, Config, Runtime
-from condiff.stages.training import Drawing, fit
+from condiff.stages.training import Look, Seen, fit
 from condiff.stages.tuned import begin, sizes, told
 from condiff.stages.tunings import begun, built_tuning
 
@@ -82,26 +81,28 @@ def _train_with_text(
         write_json(out / TRAINS, sizes(nn.ModuleDict(parts)))
         for part, network in parts.items():
             log.info("adapter: %s %s", part, told(network))
-    pictures = runtime.pictures and runtime.pictures.samples
-    drawing = pictures and _drawn_with_text(pictures, (denoiser, live, shape))
-    fit(ADAPTER, _checked(method), _data(inputs), runtime, out, drawing=drawing)
+    whole = denoiser, live, shape
+    drawing = runtime.pictures and runtime.pictures.samples(whole)
+    if drawing:
+        drawing = replace(drawing, look=_of_both(lambda own: runtime.pictures.samples(own).look, whole))
+    measure = runtime.watch and runtime.watch.of(ADAPTER, whole)
+    if measure:
+        measure = _of_both(lambda own: runtime.watch.of(ADAPTER, own), whole)
+    fit(ADAPTER, _checked(method), _data(inputs), runtime, out, measure, drawing)
     if ranks.leads:
         _take_averaged(method.trained, out)
         write(parts, out / FILE, digests, own["trigger"])
 
 
-def _drawn_with_text(samples: Callable[[Trained], Drawing | None], trained: Trained) -> Drawing | None:
-    """What is to be seen of a denoiser and encoders that are trained together."""
+def _of_both(look: Callable[[Trained], Look[Seen]], trained: Trained) -> Look[Seen]:
+    """A look at a denoiser and the encoders of its text, trained together, for one at a denoiser alone."""
     denoiser, live, shape = trained
-    plain = samples(trained)
 
-    def look(whole: nn.Module) -> Image:
+    def at(whole: nn.Module) -> Seen:
         both = cast(WithText, whole)
-        drawing = samples((denoiser, cast(LiveText, live).by(both.text), shape))
-        assert drawing is not None
-        return drawing.look(both.network)
+        return look((denoiser, cast(LiveText, live).by(both.text), shape))(both.network)
 
-    return None if plain is None else replace(plain, look=look)
+    return at
 
 
 def _data(inputs: Mapping[str, Artifact]) -> ShardDataset | Pairs:
