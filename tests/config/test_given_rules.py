@@ -4,6 +4,7 @@ import pytest
 from choices import CONF
 
 from condiff.config.compose import check
+from condiff.config.given_rules import given_weights_are_not_trained
 from condiff.config.network_rules import without_restarts
 from condiff.errors import ConfigError
 from tests.config.nodes import of, told
@@ -54,3 +55,10 @@ def test_an_end_of_restarts_is_given_where_there_are_some():
     with pytest.raises(ConfigError) as refused:
         check(["experiment=autoencoder_vq", "autoencoder.method.restart=0", END[1]], CONF)
     assert refused.value.lines == (NEVER,)
+
+
+def test_a_given_network_is_measured_on_the_way_of_its_adapter_alone():
+    study = {"network": {"weights": "file"}, "metrics": {"every": 2}, "stages": ["denoiser", "samples"]}
+    (line,) = given_weights_are_not_trained(study)
+    assert line.startswith("metrics.every: has no effect with network.weights: nothing is trained")
+    assert [*given_weights_are_not_trained({**study, "stages": [*study["stages"], "adapter"]})] == []

@@ -55,7 +55,7 @@ def given_weights_are_not_trained(cfg: Config) -> Iterator[str]:
         return
     for path, value in (
         ("trainer.keep", at(cfg, "trainer").get("keep")),
-        ("metrics.every", at(cfg, "metrics").get("every")),
+        ("metrics.every", at(cfg, "metrics").get("every") if "adapter" not in stages else None),
     ):
         if value:
             yield f"{path}: has no effect with network.weights: nothing is trained; leave it out, got {value}"
