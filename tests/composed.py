@@ -11,9 +11,14 @@ from condiff.stages.study import STAGES
 NAMES = [stage.name for stage in STAGES]
 
 
+def each(*argv: str) -> list[dict[str, Any]]:
+    """The config of each run of a command."""
+    return check([*argv], CONF, NAMES) or []
+
+
 def checked(*argv: str) -> dict[str, Any]:
     """The config of one run."""
-    (cfg,) = check([*argv], CONF, NAMES) or []
+    (cfg,) = each(*argv)
     return cfg
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from choices import CONF
-from composed import checked, told
+from composed import checked, each, told
 
 from condiff.config.adapter_rules import (
     adapter_is_used,
@@ -124,7 +124,7 @@ def test_a_finished_base_is_as_it_was_and_its_stages_are_there(runs):
 
 
 def test_a_sweep_over_bases_adapts_each_as_it_is(runs):
-    found = check(["-m", STUDY, "base=latent,plain", "adapter.scale=0,1"], CONF, NAMES) or []
+    found = each("-m", STUDY, "base=latent,plain", "adapter.scale=0,1")
     widths = [(cfg["base"], cfg["network"]["widths"], cfg["adapter"]["scale"]) for cfg in found]
     assert widths == [
         (base, [32, w], scale) for base, w in (("latent", 32), ("plain", 64)) for scale in (0, 1)

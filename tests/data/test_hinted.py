@@ -70,7 +70,7 @@ def test_strokes_are_those_that_the_source_brings():
     assert np.array_equal(hint > 0, line == 0)
     metric = StrokeFidelity()
     assert torch.equal(metric.seen(batch([line, line])), metric.wanted((batch([hint, hint]) + 1) / 2))
-    with pytest.raises(DataError, match="data: one has no lines; use .* line=true"):
+    with pytest.raises(DataError, match=r"data: one has no lines; use .* line=true"):
         Strokes()(Example("one", line))
 
 
