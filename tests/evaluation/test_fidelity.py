@@ -56,7 +56,7 @@ def test_real_pictures_are_their_own_ceiling_and_shuffled_ones_the_floor(circles
 def test_pictures_that_do_not_heed_the_hint_reach_the_floor_and_are_told(circles):
     images, hints = circles
     own, entries = measured(DiscIoU(), images.roll(11, 0), images, hints)
-    assert own["x_use"] < 0.05
+    assert own["x_use"] < 0.2
     assert own["x_real"] > 0.98
     assert "the samples do not depend on the hint as far as this n shows" in entries["x"]["protocol"]
     obeyed = measured(DiscIoU(), images, images, hints)[1]

@@ -18,14 +18,14 @@ from condiff.files import read_json
 from condiff.hub import is_name
 
 FROM, BASE = "from", "base"
-SCALE = "adapter.scale"
+SCALE, CONTROL = "adapter.scale", "adapter.control"
 NEGATIVE = "negative"  # of a guidance, and a word of the task by itself
 CONFIG, STAGES, OVERRIDES, LEDGER = "config.yaml", "stages.json", "overrides.json", "sweep.json"
 _SAMPLES, _DENOISER = "samples", "denoiser"
 # What the task asks for by itself, or what no sample depends on: all else is as it was.
 _OWN = frozenset(
     {
-        *("name", "question", "stages", "num_samples", "text", "label", FROM, "n", NEGATIVE),
+        *("name", "question", "stages", "num_samples", "text", "label", "control", FROM, "n", NEGATIVE),
         *(BASE, "base_data", "prior"),
         *("check", "recipe", "images", "reference", "runs", "judge", "metrics", "runtime", "logger"),
     }
@@ -36,6 +36,7 @@ _HEARD = (
     FROM,
     "text",
     "label",
+    "control",
     NEGATIVE,
     "n",
     "seed",
@@ -44,6 +45,7 @@ _HEARD = (
     "checkpoint",
     "adapters",
     SCALE,
+    CONTROL,
 )
 # Of a base, the parts of its config that say what it is, and its stages that an adapter's study takes.
 _OF_BASE = ("conditioner", "process", "objective", "network", "method", "optimizer", "trainer", "autoencoder")
@@ -148,11 +150,15 @@ def not_drawn_with(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
     for key, text in settings:
         if key in _OTHER_WORDS:
             yield f"{text}: is written {_OTHER_WORDS[key]}=... with task=sample"
-        elif not {key, key.split(".")[0]} & {*_HEARD, *_BESIDE} and not key.startswith("hydra"):
+        elif not _is_below(key, (*_HEARD, *_BESIDE)) and not key.startswith("hydra"):
             yield (
                 f"{text}: has no effect on task=sample, which trains nothing and reads {', '.join(_HEARD)};"
                 " leave it out"
             )
+
+
+def _is_below(key: str, heard: Collection[str]) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in heard)
 
 
 def _finished_run(path: Path, key: str) -> Origin | None:

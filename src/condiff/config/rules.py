@@ -12,6 +12,7 @@ from condiff.config.adapter_rules import (
     base_is_trained_on_its_data,
     finished_adapters_are_named,
 )
+from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
 from condiff.config.device_rules import devices_have_work
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
@@ -272,6 +273,8 @@ RULES: tuple[Rule, ...] = (
     first_stage_is_trained_or_given,
     what_weighs_a_distance_has_one,
     adapter_is_used,
+    control_is_of_a_controlnet,
+    hints_are_heard,
     base_is_trained_on_its_data,
     finished_adapters_are_named,
     prior_is_used,

@@ -172,6 +172,7 @@ class Run:
     classifier: Model | None = None
     text: str | list[str] | None = None  # what samples show, in turn; null: held-out captions
     label: Natural | list[Natural] | None = None  # the same in classes; null: all of them
+    control: str | None = None  # hints of samples, a picture or a folder in turn; null: held-out ones
     guidance: Wired | None = None
     sampler: Wired | None = None
     checkpoint: Count | None = None  # one of the steps in trainer.keep to sample from; null is the end

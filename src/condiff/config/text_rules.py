@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from condiff.config.control_rules import has_hints
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 from condiff.config.origins import draws
@@ -144,7 +145,7 @@ def reads_label(cfg: Config) -> bool:
 def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
     """Captions come with a study of text, and sources and answers with a study of edits."""
     stages, edits = words(cfg.get("stages")), attribute(at(cfg, "conditioner"), "needs_source")
-    hints = "adapter" in stages and attribute(at(cfg, "adapter", "tuning"), "needs_control")
+    hints = has_hints(cfg)
     known = (
         {"sources", "targets"} if edits else {"targets"} if hints or "reconstructions" in stages else set()
     )

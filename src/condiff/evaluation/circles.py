@@ -5,6 +5,7 @@ from torch import Tensor
 
 from condiff.evaluation.fidelity import Fidelity
 
+_PART = 0.45  # of a pixel that is covered, from which it counts: exactly half does, whatever is rounded
 _FAINT = 0.1  # of the length of colours in [0, 1]: what stands out by less is no thing
 _SEEN = (
     0.98  # share of a picture that is at most as far from its background as its thing; a small disc has 5 %
@@ -14,7 +15,7 @@ _SEEN = (
 class DiscIoU(Fidelity):
     """Intersection over union of the disc in a picture and the inside of the outline in a hint.
 
-    The disc is what is nearer to its colour than to that of the picture's edge.
+    The disc is what is about as near to its colour as to that of the picture's edge, or nearer.
     """
 
     what = "IoU of the disc that is found and the filled outline"
@@ -59,12 +60,12 @@ def disc_of(images: Tensor) -> Tensor:
     ground = edge.median(dim=2).values[..., None, None]
     away = ((images - ground) / 2).norm(dim=1)
     most = away.flatten(1).quantile(_SEEN, dim=1).view(-1, 1, 1)
-    return away > (most / 2).clamp(min=_FAINT)
+    return away > (_PART * most).clamp(min=_FAINT)
 
 
 def filled(hints: Tensor) -> Tensor:
     """What lies on or inside an outline, [B, H, W] bool: there is line on all four sides of it."""
-    line = (hints.mean(1) > 0.5).float()
+    line = (hints.mean(1) > _PART).float()
     sides = [line.flip(axis).cummax(axis).values.flip(axis) for axis in (1, 2)]
     sides += [line.cummax(axis).values for axis in (1, 2)]
     return torch.stack(sides).amin(0) > 0

@@ -10,10 +10,12 @@ from torch import Tensor
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
 from condiff.data.captions import TEXT, as_bytes, captions_of
-from condiff.data.dataset import ShardDataset
+from condiff.data.dataset import Batch, ShardDataset
 from condiff.data.source import DataInfo
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.guidance import Guidance
+from condiff.errors import DataError
+from condiff.stages.hints import given_hints
 from condiff.stages.stage import Artifact, Config
 
 CONTROL = "control"  # hints, 0..255
@@ -26,8 +28,8 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
 
     Of these, ``text``, [N, L] uint8, are captions, which ``captions_of`` reads; ``source``, [N, C, H, W] in
     [-1, 1], is what to change, ``label`` how, and ``target`` the answer; ``control``, [N, C, H, W] uint8, is
-    a hint, and ``target`` the picture that it was made from. What the config names as ``text``
-    or ``label`` is asked for in their place, a list in turn.
+    a hint, and ``target`` the picture that it was made from. What the config names as ``text``, ``label`` or
+    ``control`` is asked for in their place, a list in turn.
     """
     num, found = cfg["num_samples"], {}
     if conditioner.needs_source or conditioner.needs_text or conditioner.needs_control:
@@ -39,8 +41,7 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
         if conditioner.needs_source:
             found |= {"source": batch["source"], "target": batch["image"]}
         if conditioner.needs_control:
-            hint = (batch["control"] * 255).round().to(torch.uint8)
-            found |= {CONTROL: hint, "target": batch["image"]}
+            found |= _hints(cfg[CONTROL], batch, DataInfo.read(data.path), num)
     else:
         found["label"] = torch.arange(num) % max(1, DataInfo.read(data.path).num_classes)
     if cfg["label"] is not None:
@@ -48,6 +49,15 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
     if cfg["text"] is not None:
         found[TEXT] = torch.from_numpy(as_bytes(in_turn(cfg["text"], range(num))))
     return found
+
+
+def _hints(given: str | None, batch: Batch, info: DataInfo, num: int) -> dict[str, Tensor]:
+    """Those that are given, or else of held-out pictures, and then these, too."""
+    if given is not None:
+        return {CONTROL: given_hints(given, info, num)}
+    if "control" not in batch:
+        raise DataError("control: is required, as the data has no hints; give a picture, or a folder of them")
+    return {CONTROL: (batch["control"] * 255).round().to(torch.uint8), "target": batch["image"]}
 
 
 def in_turn(given: Any, places: Iterable[int]) -> list[Any]:

@@ -32,8 +32,9 @@ def adapters_are_there(cfg: Config) -> None:
 
 
 def of_samples(cfg: Config, cache: Path) -> str | None:
-    """The content of the adapters that samples are drawn with; None without any."""
-    return content([str(path) for path, _ in finished(cfg)], cache)
+    """The content of the adapters and the hints that samples are drawn with; None without any."""
+    hints = [] if cfg.get("control") is None else [cfg["control"]]
+    return content([*(str(path) for path, _ in finished(cfg)), *hints], cache)
 
 
 def _file(named: str, key: str) -> Path:

@@ -106,6 +106,7 @@ STAGES = (
             "adapters",
             "adapter.scale",
             "adapter.control",
+            "control",
         ),
         source="condiff.stages.finished_adapters:of_samples",
         is_shared=True,

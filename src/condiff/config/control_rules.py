@@ -1,0 +1,45 @@
+"""What a ControlNet, and the hints that samples are drawn with, ask of the study around them."""
+
+from collections.abc import Iterator
+
+from condiff.config.nodes import Config, at, attribute, class_of, words
+from condiff.config.origins import draws
+
+_CHOOSE = "choose a ControlNet with adapter=controlnet"
+
+
+def has_hints(cfg: Config) -> bool:
+    """Whether the adapter of a study reads a hint that comes with each picture."""
+    own = attribute(at(cfg, "adapter", "tuning"), "needs_control")
+    return bool(own) and "adapter" in words(cfg.get("stages"))
+
+
+def control_is_of_a_controlnet(cfg: Config) -> Iterator[str]:
+    """How control is used is said of what is controlled, and pictures that a base draws have no hints."""
+    adapter = at(cfg, "adapter")
+    tuning, reads = at(adapter, "tuning"), attribute(at(adapter, "tuning"), "needs_control")
+    if "_target_" not in tuning:
+        return
+    if reads and adapter.get("control") is None:
+        yield f"adapter.control: is null, and {class_of(tuning)} needs it; use adapter=controlnet"
+    if not reads and adapter.get("control") is not None:
+        yield f"adapter.control: has no effect with {class_of(tuning)}; {_CHOOSE}, or leave it out"
+    if reads and cfg.get("prior") is not None:
+        yield f"prior: what the base draws has no hints, which {class_of(tuning)} reads; use prior=none"
+
+
+def hints_are_heard(cfg: Config) -> Iterator[str]:
+    """Hints of one's own are for samples that something controls, and no held-out picture belongs to them."""
+    if cfg.get("control") is None:
+        return
+    stages = words(cfg.get("stages"))
+    if "samples" not in stages:
+        yield "control: has no effect here, where nothing is drawn; leave it out"
+    elif not has_hints(cfg) and not cfg.get("adapters"):
+        instead = "give a ControlNet with adapters=[RUN]" if draws(cfg) else _CHOOSE
+        yield f"control: has no effect without a ControlNet; {instead}, or leave it out"
+    elif "metrics" in stages:
+        yield (
+            "control: samples are measured against held-out pictures, which are of their own hints; leave it"
+            " out, or draw with task=sample from=RUN"
+        )

@@ -1,0 +1,38 @@
+"""Hints that a user gives for samples: a picture for all, or those of a folder in turn."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condiff.data.pictures import EXTENSIONS, Square, Unreadable, decode
+from condiff.data.source import DataInfo
+from condiff.errors import DataError
+
+
+def given_hints(path: str, info: DataInfo, num: int) -> Tensor:
+    """[N, C, H, W] uint8, each fitted to the pictures' size as these are; DataError names what cannot be."""
+    files, square = hint_files(path), Square(info.size, info.control or info.channels)
+    found = [_read(file, square) for file in files[:num]]
+    whole = torch.from_numpy(np.stack(found)).reshape(len(found), square.size, square.size, -1)
+    return whole.movedim(-1, 1)[torch.arange(num) % len(found)].contiguous()
+
+
+def hint_files(path: str) -> list[Path]:
+    """The pictures of a folder by their names, or the one that is named; DataError where there are none."""
+    place = Path(path).expanduser()
+    inside = sorted(place.iterdir()) if place.is_dir() else [place]
+    files = [file for file in inside if file.is_file() and file.suffix[1:].lower() in EXTENSIONS]
+    if not files:
+        raise DataError(
+            f"control: {path} holds no picture; give a file, or a folder, of {', '.join(EXTENSIONS)}"
+        )
+    return files
+
+
+def _read(file: Path, square: Square) -> np.ndarray:
+    try:
+        return np.array(square.fit(decode(file.read_bytes())))
+    except Unreadable as error:
+        raise DataError(f"control: {file} {error}") from error
