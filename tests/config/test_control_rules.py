@@ -1,0 +1,58 @@
+"""What a ControlNet and hints of one's own ask of a study, and what is refused in one line."""
+
+import pytest
+
+from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
+from condiff.config.origins import not_drawn_with
+from condiff.config.text_rules import metrics_are_told_what_they_read
+from tests.config.nodes import of
+
+CONTROLNET = {"tuning": of("adapters.controlnet", "ControlNet"), "control": of("adapters.control", "Even")}
+LORA = {"tuning": of("adapters.low_rank", "LowRank", kinds=["linear"])}
+STUDY = {"stages": ["data", "denoiser", "adapter", "samples"], "adapter": CONTROLNET}
+IOU = {"iou": of("evaluation.circles", "DiscIoU")}
+RULES = (control_is_of_a_controlnet, hints_are_heard, metrics_are_told_what_they_read)
+
+
+def told(**changes):
+    return [line for rule in RULES for line in rule({**STUDY, **changes})]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"adapter": {**CONTROLNET, "control": None}}, "adapter.control: is null, and ControlNet needs it"),
+        (
+            {"adapter": {**LORA, "control": CONTROLNET["control"]}},
+            "adapter.control: has no effect with LowRank; choose a ControlNet with adapter=controlnet",
+        ),
+        ({"prior": {"num": 3}}, "prior: what the base draws has no hints, which ControlNet reads"),
+        ({"control": "a", "adapter": LORA}, "control: has no effect without a ControlNet; choose a"),
+        ({"control": "a", "stages": ["data"]}, "control: has no effect here, where nothing is drawn"),
+        (
+            {"control": "a", "stages": [*STUDY["stages"], "metrics"]},
+            "control: samples are measured against held-out pictures",
+        ),
+        (
+            {"adapter": LORA, "metrics": IOU, "stages": [*STUDY["stages"], "metrics"]},
+            "metrics.iou: compares samples with hints, which only a study with a ControlNet has",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_controlnet_is_one_line(changes, line):
+    (said,) = told(**changes)
+    assert said.startswith(line)
+
+
+def test_what_fits_is_not_refused():
+    assert told() == []
+    assert told(control="a folder") == []
+    assert told(metrics=IOU, stages=[*STUDY["stages"], "metrics"]) == []
+    assert told(adapter=LORA, control="a", adapters=["run:0.5"]) == []
+
+
+def test_a_finished_controlnet_is_drawn_with_in_any_way():
+    settings = ("control", "adapter.control.start", "adapter.scale")
+    assert [*not_drawn_with([(key, f"{key}=1") for key in settings])] == []
+    (line,) = not_drawn_with([("adapter.controls", "adapter.controls=1")])
+    assert line.startswith("adapter.controls=1: has no effect on task=sample")
