@@ -22,7 +22,7 @@ STUDIES = [
 ]
 RECIPES = [name for name in STUDIES if "/" in name]
 GIVEN = {"stable_diffusion": ["autoencoder.network.weights=model"]}
-BASES = {"lora_sd15": SD, "lora_sd3": SD3, "dreambooth_sdxl": XL}
+BASES = {"controlnet_sd15": SD, "lora_sd15": SD, "lora_sd3": SD3, "dreambooth_sdxl": XL}
 OF_A_RUN = "task=sample"  # composes with a finished run alone: test_origins.py
 CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name != "experiment"]
 CHOICES.remove(OF_A_RUN)
@@ -59,7 +59,8 @@ def test_every_study_can_run(name, tmp_path):
     # what only the user can know
     own = ["data.path=shards"] if name in RECIPES else GIVEN.get(name, [])
     if name in BASES:
-        own = [f"base={left(tmp_path, BASES[name])}", "data.path=pictures"]
+        place = "data.pictures.path" if name.startswith("controlnet") else "data.path"
+        own = [f"base={left(tmp_path, BASES[name])}", f"{place}=pictures"]
     runs = check([f"experiment={name}", *own], CONF) or []
     assert runs
     assert all(cfg["name"] == name.replace("/", "_") for cfg in runs)
