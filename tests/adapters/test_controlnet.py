@@ -12,8 +12,8 @@ from condiff.adapters.base import digest_of
 from condiff.adapters.branch import Branch
 from condiff.adapters.control import Even, GuessDiffusers, GuessOriginal
 from condiff.adapters.controlled import Controlled
-from condiff.adapters.controlnet import ControlNet
-from condiff.adapters.tuning import inside
+from condiff.adapters.controlnet import ControlNet, Unlocked
+from condiff.adapters.tuning import inside, merged
 from condiff.conditioners.control import WithControl
 from condiff.conditioners.label import ClassLabel
 from condiff.diffusion.condition import Condition
@@ -274,3 +274,23 @@ def test_a_folder_of_diffusers_is_written_and_read_back_with_equal_outputs(base,
     other = inside(made(**TEXT))
     with pytest.raises(ValueError, match=r"theirs: is no copy of the base's encoder, conv_in\.weight"):
         control_files.read(tmp_path / "theirs", other, "any")
+
+
+def test_unlocked_the_decoder_learns_too_and_its_changes_are_taken_back(base, tmp_path):
+    tuning, path = Unlocked(channels=1, stride=2), tmp_path / "a.safetensors"
+    whole = tuning.begin(copy.deepcopy(base))
+    assert torch.equal(asked(whole), asked(base))
+    asked(whole).square().mean().backward()
+    reached = {name for name, weight in inside(whole).named_parameters() if weight.grad is not None}
+    assert reached == {
+        name for name in inside(base).state_dict() if name.startswith(("up_b", "conv_norm", "conv_o"))
+    }
+    rng = torch.Generator().manual_seed(4)
+    for weight in whole.parameters():
+        if weight.requires_grad:
+            weight.data.add_(0.1 * torch.randn(weight.shape, generator=rng))
+    tuning.write(whole, path, digest_of(inside(base)), [])
+    before, branch = asked(base), tuning.beside(path, base)
+    with merged(base, [(tuning.changes(path, base), 1.0)]):
+        torch.testing.assert_close(asked(Controlled(base, branch)), asked(whole))
+    assert torch.equal(asked(base), before)

@@ -10,6 +10,7 @@ from torch import nn
 
 from condiff.config.compose import check as composed
 from condiff.config.nodes import class_of
+from condiff.data.circles import Circles
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError
 from condiff.interrupts import Interrupts
@@ -69,6 +70,13 @@ def test_an_adapter_is_counted_with_the_weights_that_it_trains_beside_those_it_p
     assert base["flop"] < own["flop"] < 1.1 * base["flop"]
     whole = counted(study("experiment=lora_digits", "adapter=full"), INFO)["networks"]["adapter"]
     assert whole["flop_step"] == 3 * whole["batch_size"] * base["flop"]
+
+
+def test_a_controlnet_is_counted_beside_the_base_that_it_passes_through():
+    found = counted(study("experiment=controlnet_circles"), Circles().info())["networks"]
+    base, own = found["denoiser"], found["adapter"]
+    assert own["trainable"] == own["parameters"] - base["parameters"] > 0
+    assert own["flop"] > 1.3 * base["flop"]
 
 
 def test_sampling_counts_the_calls_of_every_network():

@@ -14,6 +14,7 @@ from condiff.adapters.tensor_files import read_header, read_tensors, write_tenso
 from condiff.files import read_json
 
 _CONFIG, _BASE, _TRIGGER = "condiff_controlnet", "condiff_base", "condiff_trigger"  # in the header
+_DECODER = "decoder."  # before what of the base was trained, too
 _NAME, _CLASS = "config.json", "ControlNetModel"  # of a folder, and the class that it names
 _COPIED = ("conv_in.", "time_embedding.", "class_embedding.", "add_embedding.", "down_blocks.", "mid_block.")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
@@ -26,11 +27,23 @@ def is_control(path: Path) -> bool:
     return path.suffix == ".safetensors" and path.is_file() and _CONFIG in read_header(path)
 
 
-def write(path: Path, branch: Branch, base: str, trigger: list[str]) -> None:
-    """base: the digest of what it was trained on. trigger: words of a text that call it up."""
+def write(
+    path: Path, branch: Branch, base: str, trigger: list[str], decoder: Mapping[str, Tensor] | None = None
+) -> None:
+    """base: the digest of what it was trained on. trigger: words of a text that call it up.
+
+    decoder: of its base what was trained with it, by the names of the U-Net.
+    """
     config = {name: value for name, value in branch.net.config.items() if not name.startswith("_")}
     header = {_CONFIG: json.dumps(config), _BASE: base, _TRIGGER: json.dumps(trigger)}
-    write_tensors(path, branch.net.state_dict(), header)
+    trained = {f"{_DECODER}{name}": weight for name, weight in (decoder or {}).items()}
+    write_tensors(path, {**branch.net.state_dict(), **trained}, header)
+
+
+def read_decoder(path: Path) -> dict[str, Tensor]:
+    """What of the base was trained with it, by the names of the U-Net."""
+    tensors = read_tensors(path)[0]
+    return {name.removeprefix(_DECODER): value for name, value in tensors.items() if _is_of_base(name)}
 
 
 def export(branch: Branch, folder: Path) -> None:
@@ -57,13 +70,18 @@ def _of_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor], str | No
     tensors, header = read_tensors(path)
     if _CONFIG not in header:
         raise ValueError(f"{path}: its header does not say that it is a ControlNet; give a file made here")
-    return json.loads(header[_CONFIG]), tensors, header.get(_BASE)
+    own = {name: value for name, value in tensors.items() if not _is_of_base(name)}
+    return json.loads(header[_CONFIG]), own, header.get(_BASE)
 
 
 def _of_folder(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor], str | None]:
     """Of an unknown base."""
     file = next((path / name for name in _WEIGHTS if (path / name).is_file()), path / _WEIGHTS[0])
     return read_json(path / _NAME), read_tensors(file)[0], None
+
+
+def _is_of_base(name: str) -> bool:
+    return name.startswith(_DECODER)
 
 
 def _check(path: Path, net: ControlNetModel, unet: UNet2DConditionModel) -> None:

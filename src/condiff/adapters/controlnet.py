@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import nn
+from torch import Tensor, nn
 
 from condiff.adapters import control_files
 from condiff.adapters.base import digest_of
@@ -41,6 +41,43 @@ class ControlNet(Tuning):
 
     def beside(self, path: Path, network: nn.Module) -> nn.Module:
         return control_files.read(path, encoder_of(network), digest_of(inside(network)))
+
+
+class Unlocked(ControlNet):
+    """The same, and the decoder of the network learns with it (``sd_locked`` of the published program).
+
+    For much data, and at a rate of 2e-6 for a Stable Diffusion (docs/train.md of that program).
+    """
+
+    def begin(self, network: nn.Module) -> nn.Module:
+        whole = super().begin(network)
+        for weight in _decoder(network).values():
+            weight.requires_grad_(True)
+        return whole
+
+    def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
+        decoder = {name: weight.detach() for name, weight in _decoder(network).items()}
+        control_files.write(path, cast(Branch, network.branch), base, [*trigger], decoder)
+
+    def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
+        names = {id(weight): name for name, weight in network.named_parameters()}
+        own, learned = _decoder(network), control_files.read_decoder(path)
+        if own.keys() != learned.keys():
+            raise ValueError(f"{path}: its decoder is not that of its base; give the one it was trained on")
+        return {
+            names[id(weight)]: learned[name].float() - weight.detach().float().cpu()
+            for name, weight in own.items()
+        }
+
+
+def _decoder(network: nn.Module) -> dict[str, nn.Parameter]:
+    """What comes after the middle of a U-Net, by its names."""
+    every = inside(network).named_parameters()
+    return {
+        name: weight
+        for name, weight in every
+        if name.startswith(("up_blocks.", "conv_norm_out.", "conv_out."))
+    }
 
 
 def encoder_of(network: nn.Module) -> UNet2DConditionModel:
