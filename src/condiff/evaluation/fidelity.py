@@ -12,7 +12,6 @@ from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, normal
 from condiff.evaluation.measurement import gathered
 
-REAL, SHUFFLED, USE = "_real", "_shuffled", "_use"
 _TURNS = 10  # other hints that each picture is compared with
 
 
@@ -28,8 +27,8 @@ class Fidelity(EachSample):
 
     needs_control: ClassVar[bool] = True
     one_size = True
-    part_names: ClassVar = ("", REAL, SHUFFLED, USE)
-    higher_of_parts: ClassVar = {REAL: None, SHUFFLED: None, USE: True}
+    part_names: ClassVar = ("", "_real", "_shuffled", "_use")
+    higher_of_parts: ClassVar = {"_real": None, "_shuffled": None, "_use": True}
     what: str  # in words, for the protocol
     found: list[Tensor]
     real: list[Tensor]
@@ -85,12 +84,8 @@ class Fidelity(EachSample):
     def parts(self) -> Iterator[tuple[str, Tensor, Interval | None]]:
         found, real, asked = self._in_turn()
         own, ceiling = self.agreement(found, asked), self.agreement(real, asked)
-        for added, values in (
-            ("", own),
-            (REAL, ceiling),
-            (SHUFFLED, self._of_others(real, asked)),
-            (USE, self._use(own, found, asked)),
-        ):
+        floor, use = self._of_others(real, asked), self._use(own, found, asked)
+        for added, values in zip(self.part_names, (own, ceiling, floor, use), strict=True):
             yield added, values.mean(), normal(float(values.mean()), values)
 
     def caveat(self) -> str:
