@@ -15,7 +15,7 @@ def folders(tmp_path):
         picture, hint = np.zeros((24, 48, 3), np.uint8), np.zeros((24, 48), np.uint8)
         picture[4:6, 12 + 2 * place : 14 + 2 * place] = 200
         hint[4:6, 12 + 2 * place : 14 + 2 * place] = 255
-        for folder, pixels, end in (("pictures", picture, "png"), ("hints", hint, "webp")):
+        for folder, pixels, end in (("pictures", picture, "webp"), ("hints", hint, "png")):
             (tmp_path / folder / "deep").mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(tmp_path / folder / "deep" / f"{place}.{end}", lossless=True)
     return tmp_path
@@ -38,13 +38,13 @@ def test_a_hint_is_cut_as_its_picture_is(folders):
 
 
 def test_what_has_no_hint_or_one_of_another_size_is_told_by_name(folders):
-    (folders / "hints" / "deep" / "3.webp").unlink()
-    Image.new("L", (24, 24)).save(folders / "hints" / "deep" / "4.webp")
+    (folders / "hints" / "deep" / "3.png").unlink()
+    Image.new("L", (24, 24)).save(folders / "hints" / "deep" / "4.png")
     with pytest.raises(DataError) as told:
         source(folders).check()
     three, four = sorted(told.value.lines)
-    assert "deep/3.png: has no hint in " in three
-    assert "deep/4.png: its hint " in four
+    assert "deep/3.webp: has no hint in " in three
+    assert "deep/4.webp: its hint " in four
     assert four.endswith("must have its size, got 24x24 and 48x24")
     with pytest.raises(DataError, match=r"data\.hints: .*gone is no folder"):
         HintedFolder(str(folders / "pictures"), str(folders / "gone")).check()
@@ -52,5 +52,5 @@ def test_what_has_no_hint_or_one_of_another_size_is_told_by_name(folders):
 
 def test_another_hint_is_another_set(folders):
     before = source(folders).fingerprint()
-    Image.new("L", (48, 24)).save(folders / "hints" / "deep" / "3.webp")
+    Image.new("L", (48, 24)).save(folders / "hints" / "deep" / "3.png")
     assert source(folders).fingerprint() != before

@@ -80,6 +80,7 @@ def test_guess_mode_is_another_use_of_the_same_training():
 def test_pictures_without_hints_are_refused_in_one_line():
     from condiff.config.build import build  # noqa: PLC0415
 
-    cfg = checked("data=mnist")
+    own = [setting for setting in TINY if not setting.startswith("data.")]
+    (cfg,) = check([*own, "data=mnist"], ROOT / "conf", NAMES) or []
     with pytest.raises(ConfigError, match=r"adapter\.tuning: ControlNet needs a hint beside each picture"):
         fits(cfg, build(cfg["data"], "data").info())
