@@ -1,4 +1,4 @@
-"""Files of ControlNets: one of safetensors with its settings in the header, or a folder of diffusers."""
+"""Files of ControlNets: those made here, folders of diffusers, and files as their authors have them."""
 
 import json
 from collections.abc import Mapping
@@ -9,13 +9,15 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from condiff.adapters import control_original
 from condiff.adapters.branch import Branch
-from condiff.adapters.tensor_files import read_header, read_tensors, write_tensors
+from condiff.adapters.tensor_files import read_header, read_names, read_tensors, write_tensors
 from condiff.files import read_json
 
 _CONFIG, _BASE, _TRIGGER = "condiff_controlnet", "condiff_base", "condiff_trigger"  # in the header
 _DECODER = "decoder."  # before what of the base was trained, too
 _NAME, _CLASS = "config.json", "ControlNetModel"  # of a folder, and the class that it names
+ORIGINAL = "control_model.safetensors"  # in an exported folder
 _COPIED = ("conv_in.", "time_embedding.", "class_embedding.", "add_embedding.", "down_blocks.", "mid_block.")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 
@@ -24,7 +26,9 @@ def is_control(path: Path) -> bool:
     """Whether there is a ControlNet, of which nothing but words is read."""
     if path.is_dir():
         return (path / _NAME).is_file() and read_json(path / _NAME).get("_class_name") == _CLASS
-    return path.suffix == ".safetensors" and path.is_file() and _CONFIG in read_header(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    return _CONFIG in read_header(path) or control_original.is_original(read_names(path))
 
 
 def write(
@@ -47,12 +51,15 @@ def read_decoder(path: Path) -> dict[str, Tensor]:
 
 
 def export(branch: Branch, folder: Path) -> None:
-    """A folder that diffusers' ControlNetModel.from_pretrained reads."""
+    """What diffusers' ControlNetModel.from_pretrained reads, and a file in the authors' layout in it."""
     branch.net.save_pretrained(folder, safe_serialization=True)
+    write_tensors(folder / ORIGINAL, control_original.written(branch), {})
 
 
 def read(path: Path, unet: UNet2DConditionModel, digest: str) -> Branch:
     """Beside a U-Net with this digest; ValueError in one line where it is another's, or not whole."""
+    if path.is_file() and control_original.is_original(read_names(path)):
+        return _of_authors(path, unet)
     config, tensors, base = _of_folder(path) if path.is_dir() else _of_file(path)
     if base is not None and base != digest:
         raise ValueError(f"{path}: was trained on another base; give the one that it was trained on")
@@ -64,6 +71,13 @@ def read(path: Path, unet: UNet2DConditionModel, digest: str) -> Branch:
         raise ValueError(f"{path}: its tensors are not those of its settings ({said})") from error
     _check(path, net, unet)
     return Branch(net).eval().requires_grad_(False)
+
+
+def _of_authors(path: Path, unet: UNet2DConditionModel) -> Branch:
+    try:
+        return control_original.taken(read_tensors(path)[0], unet).eval().requires_grad_(False)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _of_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor], str | None]:

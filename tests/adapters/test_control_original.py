@@ -1,0 +1,69 @@
+"""ControlNets in their authors' layout: the names are those that diffusers reads."""
+
+import pytest
+import torch
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+
+from condiff.adapters import control_files
+from condiff.adapters.branch import Branch
+
+
+@pytest.fixture(scope="module")
+def unet():
+    """Of the layout of Stable Diffusion 1, thin."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 8, 8),
+        layers_per_block=2,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=12,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def branch(unet):
+    own = Branch.of(unet, 3, 8)
+    with torch.no_grad():
+        for weight in own.parameters():
+            weight.normal_()
+    return own.eval().requires_grad_(False)
+
+
+def test_diffusers_reads_the_exported_file_as_the_same_weights(branch, tmp_path):
+    control_files.export(branch, tmp_path)
+    theirs = convert_controlnet_checkpoint(load_file(tmp_path / control_files.ORIGINAL), branch.net.config)
+    own = branch.net.state_dict()
+    assert theirs.keys() == own.keys()
+    assert all(torch.equal(theirs[name], value) for name, value in own.items())
+
+
+@pytest.mark.parametrize("prefix", ["control_model.", ""])
+def test_it_is_read_back_and_answers_the_same(unet, branch, tmp_path, prefix):
+    control_files.export(branch, tmp_path)
+    tensors = load_file(tmp_path / control_files.ORIGINAL)
+    assert "control_model.zero_convs.0.0.weight" in tensors
+    assert "control_model.input_hint_block.14.bias" in tensors
+    path = tmp_path / "theirs.safetensors"
+    save_file(
+        {f"{prefix}{name.removeprefix('control_model.')}": value for name, value in tensors.items()}, path
+    )
+    assert control_files.is_control(path)
+    found = control_files.read(path, unet, "any")
+    args = torch.rand(1, 3, 64, 64), (torch.randn(1, 4, 8, 8), torch.tensor([7.0]), torch.randn(1, 2, 12)), {}
+    for one, other in zip(found(*args), branch(*args), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_file_of_another_network_is_told_in_one_line(unet, branch, tmp_path):
+    control_files.export(branch, tmp_path)
+    tensors = load_file(tmp_path / control_files.ORIGINAL)
+    del tensors["control_model.zero_convs.3.0.weight"]
+    save_file(tensors, tmp_path / "part.safetensors")
+    with pytest.raises(ValueError, match=r"part\.safetensors: is no copy of the base's encoder, zero"):
+        control_files.read(tmp_path / "part.safetensors", unet, "any")
