@@ -19,7 +19,7 @@ def is_original(names: Collection[str]) -> bool:
 
 
 def taken(tensors: Mapping[str, Tensor], unet: UNet2DConditionModel) -> Branch:
-    """The ControlNet of such tensors; ValueError, that does not name the file, where it is another U-Net's."""
+    """The ControlNet of such tensors; ValueError, without the file's name, for another U-Net."""
     given = {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
     convs = {name.split(".")[1] for name in given if name.startswith("input_hint_block.")}
     branch = Branch.of(unet, given[_FIRST].shape[1], 2 ** (len(convs) // 2 - 1))
