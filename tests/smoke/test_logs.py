@@ -133,8 +133,8 @@ def test_a_training_that_was_stopped_goes_on_in_the_same_run(tmp_path, monkeypat
     told_of = [[int(row["step"].get("num", 0)) for row in rows] for rows in runs]
     assert told_of[0][-1] < told_of[1][-1] == 12
     assert sorted({*told_of[0], *told_of[1]} & {*range(2, 13, 2)}) == [2, 4, 6, 8, 10, 12]
-    first, second = ([*(folder / "wandb").glob("offline-run-*-study-*")] for folder in folders)
-    assert [path.name.split("-", 3)[3] for path in first] == [path.name.split("-", 3)[3] for path in second]
+    (first,), (second,) = ([*(folder / "wandb").glob("offline-run-*-study-*")] for folder in folders)
+    assert first.name.split("-", 3)[3] == second.name.split("-", 3)[3]
 
 
 def test_required_and_no_login_is_one_line_before_anything_is_made(tmp_path):
