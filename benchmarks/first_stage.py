@@ -59,6 +59,7 @@ from condiff.stages.training import fit
 from condiff.stages.weights import save_weights
 
 BATCH, CODES, WIDTH, HALVINGS = 50, 1024, 32, 2  # of conf/autoencoder/kl.yaml and vq.yaml
+DENOISER_BATCH = 64  # of conf/trainer/short.yaml
 
 
 def autoencoder(is_vq: bool) -> Autoencoder:
@@ -155,10 +156,10 @@ class Uncached(Diffusion):
         return super().loss({"moments": moments, "label": batch["label"]}, draws)
 
 
-def epoch(kind: type[Diffusion], data: ShardDataset, space: LatentSpace) -> Callable[[], float]:
-    """Seconds that a denoiser takes to see every example once; it goes on from epoch to epoch."""
-    training = Training(steps=len(data), batch_size=64)
-    denoiser, steps = NetworkDenoiser(network(), CosineVP(), V()), -(-len(data) // training.batch_size)
+def denoising(kind: type[Diffusion], data: ShardDataset, space: LatentSpace) -> Callable[[int], float]:
+    """Seconds that so many steps of a denoiser take; it goes on from epoch to epoch."""
+    training = Training(steps=len(data), batch_size=DENOISER_BATCH)
+    denoiser = NetworkDenoiser(network(), CosineVP(), V())
     label, rate = ClassLabel(10, with_null=True), AdamW(lr=2e-3)
     method = kind(denoiser, label, Uniform(), Unit(), rate, training, 0, 0.1, space)
     method.encoder = autoencoder(False).requires_grad_(False).eval()
@@ -166,20 +167,23 @@ def epoch(kind: type[Diffusion], data: ShardDataset, space: LatentSpace) -> Call
     (optimizer,), _ = method.configure_optimizers()
     batches = iter(loader(data, Batches(data.sizes, training.batch_size, seed=0)))
 
-    def run() -> float:
+    def steps(count: int) -> float:
         start = time.perf_counter()
-        for batch in islice(batches, steps):
+        for batch in islice(batches, count):
             optimizer.zero_grad()
             method.training_step(batch, 0).backward()
             nn.utils.clip_grad_norm_(method.trainable(), 1.0, foreach=True)
             optimizer.step()
         return time.perf_counter() - start
 
-    return run
+    return steps
 
 
-def cache(data: ShardDataset, rounds: int, folder: Path) -> float:
-    """How many times longer an epoch of the denoiser takes that encodes its pictures on the way."""
+def cache(data: ShardDataset, rounds: int, steps: int, folder: Path) -> float:
+    """How many times longer an epoch of the denoiser takes that encodes its pictures on the way.
+
+    The two take turns of a few steps through as many epochs as there are rounds.
+    """
     for part in ("autoencoder", "latents"):
         (folder / part).mkdir()
     save_weights(folder / "autoencoder/weights.safetensors", autoencoder(False).state_dict())
@@ -190,11 +194,12 @@ def cache(data: ShardDataset, rounds: int, folder: Path) -> float:
     encode({}, inputs, Runtime(accelerator="cpu"), folder / "latents")
     filling = time.perf_counter() - start
     space = load_space(Artifact("latents", folder / "latents", manifest))
-    cached = epoch(Diffusion, ShardDataset(folder / "latents", "train"), space)
-    uncached = epoch(Uncached, data, space)
-    pairs = [(cached(), uncached()) for _ in range(rounds)][1:]
+    cached = denoising(Diffusion, ShardDataset(folder / "latents", "train"), space)
+    uncached = denoising(Uncached, data, space)
+    turns = len(data) / DENOISER_BATCH / steps  # of an epoch
+    pairs = [(cached(steps), uncached(steps)) for _ in range(round(rounds * turns))][1:]
     ratio = statistics.median(longer / shorter for shorter, longer in pairs)
-    shorter, longer = map(statistics.median, zip(*pairs, strict=True))
+    shorter, longer = (turns * statistics.median(side) for side in zip(*pairs, strict=True))
     print(f"\nan epoch of {len(data):,} pictures: cached {shorter:.2f} s, uncached {longer:.2f} s,"
           f" {ratio:.3f} times as long; filling the cache {filling:.2f} s")  # fmt: skip
     return ratio
@@ -211,7 +216,7 @@ def main() -> None:
         prepare(Mnist(size=32), folder / "data")
         data = ShardDataset(folder / "data", "train")
         ratios = first_stages(data, args.rounds, args.steps, folder)
-        saved = cache(data, args.rounds, folder)
+        saved = cache(data, args.rounds, args.steps, folder)
     print(json.dumps({"benchmark": "first_stage", "bare_over_ours": ratios, "uncached_over_cached": saved}))
 
 
