@@ -2,6 +2,7 @@
 # ruff: noqa: F811  a fixture of another file is an argument
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from condiff.stages.adapted import FILE
 from condiff.stages.pictures import to_uint8
 from condiff.stages.stage import LOG, PICTURES_MADE, Artifact, Runtime
 from condiff.stages.study import STAGES
-from tests.stages.test_adapter import config, inputs, of  # noqa: F401  the fixture of a base
+from tests.stages.test_adapter import BASE, LOW_RANK, config, inputs, of  # noqa: F401  the fixture of a base
 
 CPU = Runtime(accelerator="cpu")
 DRAWN = {
@@ -71,14 +72,16 @@ def test_a_prior_changes_what_is_learned_and_its_absence_leaves_all_as_it_was(in
 
 @pytest.mark.slow
 def test_two_processes_draw_the_same_class_and_learn_the_same_beside_it(inputs, tmp_path):
-    """A batch of 7, of which one process has three places and the other four."""
+    """Of a batch of 7 one process has three places and the other four; dropout would depend on that."""
+    base = {**BASE, "network": {**BASE["network"], "dropout": 0.0}}
+    inputs = {**inputs, "denoiser": replace(inputs["denoiser"], key="no dropout", manifest={"config": base})}
     for artifact in inputs.values():
         (artifact.path / "manifest.json").write_text(json.dumps(artifact.manifest))
     stages = {stage.name: stage for stage in STAGES}
     cfg = config()
     trainer = {**cfg["adapter"]["trainer"], "log_every": 1, "batch_size": 7}
-    low_rank = {**cfg["adapter"]["tuning"], "dropout": 0.0}  # which depends on the number of processes
-    cfg["adapter"] = {**cfg["adapter"], "trainer": trainer, "tuning": low_rank}
+    own = {"trainer": trainer, "tuning": {**LOW_RANK, "dropout": 0.0}, "text": None, "text_rate": 1.0}
+    cfg["adapter"] = {**cfg["adapter"], **own}
     cfg["prior"] = {**DRAWN, "num": 5, "weight": 0.5}
     found = []
     for devices in (1, 2):
