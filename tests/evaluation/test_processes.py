@@ -8,7 +8,10 @@ from torch import multiprocessing
 from tests.evaluation import processes
 
 SUMMED = ("fd", "alignment")  # from sums that were added in another order
-MEANS = ("accuracy", "fd", "colour", "mask", "edges", "adherence", "avoidance", "alignment")
+MEANS = (
+    *("accuracy", "fd", "colour", "mask", "edges", "adherence", "avoidance", "alignment"),
+    *("disc", "disc_colour", "edge_fidelity", "coarse_error", "stroke_fidelity"),
+)
 
 
 def test_two_processes_with_odd_counts_report_what_one_does(tmp_path):
@@ -18,7 +21,7 @@ def test_two_processes_with_odd_counts_report_what_one_does(tmp_path):
         assert sum(values) / 51 == pytest.approx(alone[name]["value"], rel=1e-9)
     assert {entry["n"] for entry in alone.values()} == {51, 5, 25, 26}
     assert "few_biased_n5" in alone  # by the pictures of both
-    assert len(alone) == 40
+    assert len(alone) == 60
     multiprocessing.spawn(processes.one_of, (2, str(tmp_path)), nprocs=2)
     for rank in range(2):
         together, in_turn = json.loads((tmp_path / f"{rank}.json").read_text())

@@ -86,7 +86,8 @@ class ToFirstStep(Grid):
         self.num_steps = num_steps
 
     def __call__(self, process: Process, steps: int) -> Tensor:
-        first = float(process.clock(torch.tensor(1 / self.num_steps, dtype=torch.float64)))
+        first = process.clock(torch.tensor(1 / self.num_steps, dtype=torch.float64))
+        first = max(float(first), process.t_low)  # a chain may have fewer steps than that
         return _between_ends(process, process.clock(torch.linspace(1, first, steps, dtype=torch.float64)))
 
 
