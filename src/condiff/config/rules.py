@@ -42,6 +42,7 @@ from condiff.config.network_rules import (
 )
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 from condiff.config.prior_rules import prior_can_be_drawn, prior_is_used
+from condiff.config.sampler_rules import grid_fits_the_process, sampler_has_no_more_steps_than_the_process
 from condiff.config.task_rules import what_a_task_takes_is_given
 from condiff.config.text_rules import (
     captions_are_encoded_for_text,
@@ -184,21 +185,6 @@ def ends_are_in_order(cfg: Config) -> Iterator[str]:
             first, last = argument(node, low), argument(node, high)
             if isinstance(first, int | float) and isinstance(last, int | float) and not first < last:
                 yield f"{path}.{low}: must be below {path}.{high}={last:g}, got {first:g}"
-
-
-def sampler_has_no_more_steps_than_the_process(cfg: Config) -> Iterator[str]:
-    steps, total = argument(at(cfg, "sampler"), "steps"), argument(at(cfg, "process"), "num_steps")
-    if type(steps) is int and type(total) is int and steps > total:
-        yield f"sampler.steps: must be at most process.num_steps={total}, got {steps}"
-
-
-def grid_fits_the_process(cfg: Config) -> Iterator[str]:
-    grid, process = at(cfg, "sampler", "grid"), at(cfg, "process")
-    if attribute(grid, "needs_chain") and "_target_" in process and argument(process, "num_steps") is None:
-        yield (
-            f"sampler.grid: {class_of(grid)} needs a process of discrete steps, and process is"
-            f" {class_of(process)}; use process=linear, cosine_ddpm or scaled_linear, or the grid UniformTime"
-        )
 
 
 def judges_look_at_their_own(cfg: Config) -> Iterator[str]:
