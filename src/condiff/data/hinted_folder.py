@@ -12,7 +12,7 @@ from condiff.data.own_pictures import Picture, Survey
 from condiff.data.pictures import EXTENSIONS, MAX_PIXELS, Square, Unreadable, decode, looks_like
 from condiff.data.source import DataInfo, Example, Split
 from condiff.errors import DataError
-from condiff.files import digest, file_digest
+from condiff.files import digest
 from condiff.ranges import Count, Probability, checked
 
 
@@ -55,7 +55,8 @@ class HintedFolder(ImageFolder):
         survey = super()._survey(memo_dir)
         pictures = [self._paired(picture) for picture in survey.pictures]
         places = [place for picture in pictures if (place := self._place(picture)) is not None]
-        contents = [file_digest(place) for place in places]
+        looks = self._memo.look(places, self._look, "looking at hints", memo_dir)
+        contents = [look["sha256"] for look in looks]
         return replace(survey, pictures=pictures, fingerprint=digest([survey.fingerprint, contents]))
 
     def _paired(self, picture: Picture) -> Picture:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from condiff.data.pictures import to_png
-from condiff.data.shards import FRAMING, ShardWriter, to_npy
+from condiff.data.shards import CONTROL, FRAMING, ShardWriter, to_npy
 from condiff.data.source import SPLITS, DataInfo, Example, Source
 from condiff.files import written_whole
 from condiff.progress import track
@@ -37,7 +37,7 @@ def members(example: Example) -> dict[str, bytes]:
     if example.source is not None:
         found["source.png"] = to_png(example.source)
     if example.control is not None:
-        found["control.png"] = to_png(example.control)
+        found[CONTROL] = to_png(example.control)
     if example.line is not None:
         found["line.png"] = to_png(example.line)
     if example.text is not None:
