@@ -12,7 +12,7 @@ from torch import nn
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
-from condiff.callbacks.steps import FiniteSteps
+from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.watch import WhileTraining
 from condiff.errors import ArtifactError, DivergedError
 from condiff.interrupts import EXIT_CODES, Interrupted, Interrupts

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from condiff.callbacks.clock import Clock
+from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import NAMES, LossByNoise
-from condiff.callbacks.steps import FiniteSteps, Progress, memory
+from condiff.callbacks.steps import Progress, memory
 from condiff.stages.parameters import parameters_of
 
 

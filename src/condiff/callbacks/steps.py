@@ -1,4 +1,4 @@
-"""What happens around an optimizer step: clipping, a halt at numbers that are not finite, progress."""
+"""How far a training is: a bar and rows of scalars."""
 
 import resource
 import sys
@@ -7,13 +7,11 @@ from typing import Any, Protocol
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import nn
-from torch.optim import Optimizer
 
 from condiff.callbacks.clock import Clock
+from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.ranks import Alone, Ranks
-from condiff.errors import DivergedError
 from condiff.progress import bar
 
 IMAGES_PER_SECOND, MEMORY = "images_per_second", "memory_mib"
@@ -26,33 +24,6 @@ class Schedule(Protocol):
     steps: int
     batch_size: int  # of all devices together
     log_every: int
-
-
-class FiniteSteps(Callback):
-    """Clips the gradient's norm; one that is not finite stops the run before the weights see it.
-
-    name: of the stage that trains.
-    """
-
-    def __init__(self, name: str, parameters: list[nn.Parameter], clip: float | None) -> None:
-        self.name, self.parameters, self.clip = name, parameters, clip
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        stepped = {id(p) for group in trainer.optimizers[0].param_groups for p in group["params"]}
-        assert stepped == {id(p) for p in self.parameters}, "what is stepped is not what is clipped"
-
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
-    ) -> None:
-        limit = float("inf") if self.clip is None else self.clip
-        self.norm = nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
-        if not torch.isfinite(self.norm):
-            place = "trainer" if self.name == "denoiser" else f"{self.name}.trainer"
-            advice = "" if self.clip else f" or clip its norm ({place}.clip=1.0)"
-            raise DivergedError(
-                f"{self.name}: the gradient at step {trainer.global_step} is {float(self.norm)}; "
-                f"lower the learning rate of its optimizer{advice}"
-            )
 
 
 class Progress(Callback):
@@ -94,6 +65,7 @@ class Progress(Callback):
             **self.by_noise.row(),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "grad_norm": float(self.finite.norm),
+            **self.finite.row(),
             IMAGES_PER_SECOND: round(images / max(self.clock.lap(), 1e-9), 2),
             MEMORY: memory(pl_module.device),
         }

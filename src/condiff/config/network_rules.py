@@ -36,6 +36,16 @@ def adversary_begins(cfg: Config) -> Iterator[str]:
         )
 
 
+def adversary_has_no_scaled_loss(cfg: Config) -> Iterator[str]:
+    """Its gradients are its own, and no loss scale is kept for them."""
+    precision = argument(at(cfg, "autoencoder", "trainer"), "precision")
+    if precision == "16-mixed" and _adversary(cfg):
+        yield (
+            "autoencoder.trainer.precision: 16-mixed does not go with autoencoder.method.adversary, whose"
+            " losses are not scaled; use bf16-mixed, or autoencoder.method.adversary.weight=0"
+        )
+
+
 def codebooks_are_trained(cfg: Config) -> Iterator[str]:
     """A network with a codebook has a training of its own, and that training no other network."""
     if "autoencoder" not in words(cfg.get("stages")):

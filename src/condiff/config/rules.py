@@ -35,6 +35,7 @@ from condiff.config.logger_rules import logger_is_understood
 from condiff.config.needed_stages import is_judged
 from condiff.config.network_rules import (
     adversary_begins,
+    adversary_has_no_scaled_loss,
     codebooks_are_trained,
     discriminator_sees_something,
     levels_fit,
@@ -267,6 +268,7 @@ RULES: tuple[Rule, ...] = (
     prior_can_be_drawn,
     one_thing_is_measured,
     adversary_begins,
+    adversary_has_no_scaled_loss,
     codebooks_are_trained,
     discriminator_sees_something,
     metrics_are_objects,

@@ -66,6 +66,7 @@ class Method(LightningModule):
         self.part_weight = 1.0
         self.parts: Parts = _OnePart()
         self.unsynced: Callable[[], AbstractContextManager[Any]] = nullcontext  # gradients stay here for now
+        self.scaled: Callable[[Tensor], Tensor] = Tensor.clone  # by the scale that float16 has a loss times
         self.mirrors = False  # whether half of what it sees is mirrored
 
     @property
@@ -99,7 +100,7 @@ class Method(LightningModule):
         """Leave the gradients of a part of a batch of this size, to be shared with those of the last one."""
         with self.unsynced():
             loss, scalars, noise = self._through(part, size)
-            loss.backward()
+            self.scaled(loss).backward()
         return scalars, noise
 
     def _through(

@@ -14,6 +14,8 @@ class Training:
     accumulate: parts that each device takes its share of a batch in, one after the other, to need less
         memory. The step stays that of the whole batch, but for what is a function of all of it: batch
         normalization, and the adaptive weight of a discriminator, are of each part.
+    precision: of the step; with 16-mixed the loss is scaled, and a step whose gradient does not fit float16
+        leaves the weights as they are.
     recompute: activations of a network of diffusers are not kept for the way back but computed again, which
         takes less memory and more time (Chen 2016).
     """
@@ -25,7 +27,7 @@ class Training:
         batch_size: Count,
         clip: Positive | None = None,
         ema_decay: Probability | None = None,
-        precision: Literal["32-true", "bf16-mixed"] = "32-true",
+        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
         log_every: Count = 50,
         channels_last: bool = True,
         keep: list[Count] | None = None,
@@ -40,5 +42,5 @@ class Training:
         self.keep, self.accumulate = keep or [], accumulate
         self.steps, self.batch_size, self.log_every = steps, batch_size, log_every
         self.clip, self.ema_decay = clip, ema_decay
-        self.precision: Literal["32-true", "bf16-mixed"] = precision
+        self.precision: Literal["32-true", "bf16-mixed", "16-mixed"] = precision
         self.channels_last, self.recompute = channels_last, recompute

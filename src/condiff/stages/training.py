@@ -11,15 +11,17 @@ from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from PIL.Image import Image
 from torch import Tensor, nn
 
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
+from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.ranks import Ranks
-from condiff.callbacks.steps import FiniteSteps, Progress
+from condiff.callbacks.steps import Progress
 from condiff.callbacks.times import LearnedTimes
 from condiff.callbacks.watch import TogetherWhileTraining, WeightsOnTheWay, WhileTraining, as_saved
 from condiff.data.batches import Batches, loader
@@ -79,7 +81,8 @@ def fit(
     if drawing is not None:
         rows.show_as(drawing.caption)
     seen = method.trained, ema
-    finite, by_noise = FiniteSteps(name, method.trainable(), settings.clip), LossByNoise(ranks)
+    finite = FiniteSteps(name, method.trainable(), settings.clip, out, ranks)
+    by_noise = LossByNoise(ranks)
     looks: list[Callback] = [
         WeightsOnTheWay(method.trained, ema, settings.keep, partial(_kept, out / STEPS)),
         *(
@@ -112,6 +115,7 @@ def fit(
     places = ranks.share(settings.batch_size)
     batches = Batches(data.sizes, settings.batch_size, method.seed, start, places)
     trainer = _trainer(method, runtime, callbacks)
+    method.scaled = _scaling(trainer)
     if ranks.leads:
         write_json(out / MODEL, parameters_of(method.trained))
         runtime.began(name, parameters_of(method.trained))
@@ -157,9 +161,8 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
         max_epochs=-1,
         accelerator=runtime.accelerator,
         devices=1,
-        precision=settings.precision,
         callbacks=callbacks,
-        plugins=[SafetensorsIO()],
+        plugins=[SafetensorsIO(), stepping(settings.precision, runtime.accelerator)],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -167,6 +170,21 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
         use_distributed_sampler=False,
         limit_val_batches=0,
     )
+
+
+def stepping(precision: str, accelerator: str) -> Precision:
+    """How a step is taken: on a CPU, too, as asked for, where Lightning would choose."""
+    if precision == "32-true":
+        return Precision()
+    device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    scaler = torch.amp.GradScaler(device) if precision == "16-mixed" else None
+    return MixedPrecision(precision, device, scaler)  # pyright: ignore[reportArgumentType]
+
+
+def _scaling(trainer: Trainer) -> Callable[[Tensor], Tensor]:
+    """What a loss is multiplied by before its way back: one that the trainer is not handed, too."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return Tensor.clone if scaler is None else scaler.scale
 
 
 class _GlobalSeed(Callback):
