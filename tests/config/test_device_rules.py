@@ -1,8 +1,10 @@
 """What several devices ask of a config is told before anything starts."""
 
+import shutil
+
 import pytest
 
-from condiff.config.device_rules import devices_have_work
+from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work
 
 TRAINER = {"_target_": "condiff.methods.settings.Training", "steps": 1, "batch_size": 8}
 CFG = {
@@ -37,3 +39,12 @@ def test_devices_for_nothing_are_refused():
     (line,) = devices_have_work({**CFG, "stages": ["evaluation"], "runtime": {"devices": 2}})
     assert line.startswith("runtime.devices: 2 have no effect here")
     assert not list(devices_have_work({**CFG, "stages": ["evaluation"], "runtime": {"devices": 1}}))
+
+
+def test_compiling_without_a_compiler_is_one_line(monkeypatch):
+    own = {"stages": ["denoiser", "judge"], "trainer": {"compile": "whole"}, "judge": {"trainer": {}}}
+    assert [*compiling_has_a_compiler(own)] == []
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    said = "trainer.compile: needs a C++ compiler, and none was found; install g++, or leave it out"
+    assert [*compiling_has_a_compiler(own)] == [said]
+    assert [*compiling_has_a_compiler({**own, "trainer": {"compile": "none"}})] == []

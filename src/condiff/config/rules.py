@@ -13,7 +13,7 @@ from condiff.config.adapter_rules import (
     finished_adapters_are_named,
 )
 from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
-from condiff.config.device_rules import devices_have_work
+from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
     given_weights_are_not_trained,
@@ -294,4 +294,5 @@ RULES: tuple[Rule, ...] = (
     names_are_earned,
     logger_is_understood,
     devices_have_work,
+    compiling_has_a_compiler,
 )

@@ -36,6 +36,8 @@ class Runtime:
 
     cache: str = "outputs/cache"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    # torch's implementation of it; flash, efficient and cudnn where a device has them
+    attention: Literal["auto", "math", "flash", "efficient", "cudnn"] = "auto"
     devices: Count = 1  # processes that share a training or sampling, each on a GPU of its own or on the CPU
     # seconds without a step after which they are taken to hang; ten times that where there are no steps yet
     rank_timeout: Positive = 120.0

@@ -116,6 +116,7 @@ def _runtime(
     settings = cfg["runtime"]
     plain = Runtime(
         accelerator=settings["accelerator"],
+        attention=settings["attention"],
         devices=settings["devices"],
         rank_timeout=settings["rank_timeout"],
         num_workers=settings["num_workers"],

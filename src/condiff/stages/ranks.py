@@ -227,6 +227,7 @@ def _job(
         and {"cfg": pictures.cfg, "done": _places(pictures.done), "every": pictures.every},
         "runtime": {
             "accelerator": runtime.accelerator,
+            "attention": runtime.attention,
             "num_workers": runtime.num_workers,
             "sample_batch": runtime.sample_batch,
             "checkpoint_seconds": runtime.checkpoint_seconds,

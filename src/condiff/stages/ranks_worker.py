@@ -23,6 +23,7 @@ from condiff.callbacks.ranks import Ranks
 from condiff.errors import fault
 from condiff.files import read_json, write_json
 from condiff.interrupts import Interrupted, Interrupts
+from condiff.stages.attention import attending
 from condiff.stages.ranks import JOB, MESSAGES, OUTCOME, STACK
 from condiff.stages.stage import Artifact, Runtime, load
 
@@ -65,13 +66,15 @@ def _work(job: Mapping[str, Any], index: int, folder: Path, interrupts: Interrup
     inputs = _artifacts(job["inputs"])
     with joined(index, job["count"], folder, job["backend"]) as ranks:
         runtime = _runtime(job, ranks, interrupts, tell)
-        load(job["work"])(job["config"], inputs, runtime, Path(job["out"]))
+        with attending(runtime.attention, runtime.accelerator):
+            load(job["work"])(job["config"], inputs, runtime, Path(job["out"]))
 
 
 def _runtime(job: Mapping[str, Any], ranks: Ranks, interrupts: Interrupts, tell: "_Messages") -> Runtime:
     said = job["runtime"]
     runtime = Runtime(
         accelerator=said["accelerator"],
+        attention=said["attention"],
         num_workers=said["num_workers"],
         sample_batch=said["sample_batch"],
         checkpoint_seconds=said["checkpoint_seconds"],

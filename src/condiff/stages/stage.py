@@ -11,6 +11,7 @@ from typing import Any
 from condiff.callbacks.ranks import Alone, Ranks
 from condiff.files import digest
 from condiff.interrupts import Interrupts
+from condiff.stages.attention import attending
 from condiff.stages.failures import Failures
 from condiff.stages.fingerprint import fingerprint, targets
 
@@ -45,6 +46,7 @@ class Runtime:
     """Where and on what a stage runs. Nothing in it changes what the stage makes."""
 
     accelerator: str = "auto"  # auto, cpu or gpu
+    attention: str = "auto"  # torch's implementation of it
     devices: int = 1  # processes that share a stage, each on a device of its own
     rank_timeout: float = 120.0  # seconds
     num_workers: int = 0
@@ -119,7 +121,8 @@ class Stage:
         if self.is_shared and runtime.devices > 1:
             load("condiff.stages.ranks:run")(self, cfg, inputs, runtime, out)
         else:
-            load(self.work)(self.seen(cfg), inputs, runtime, out)
+            with attending(runtime.attention, runtime.accelerator):
+                load(self.work)(self.seen(cfg), inputs, runtime, out)
 
 
 def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:

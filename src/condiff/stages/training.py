@@ -31,6 +31,7 @@ from condiff.diffusion.randomness import step_seed
 from condiff.errors import ConfigError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
+from condiff.stages.compiled import COMPILE
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, STEPS, Runtime
 from condiff.stages.weights import kept_weights, save_weights
@@ -110,6 +111,7 @@ def fit(
     ]
     if settings.recompute:
         recompute(name, method.trained)
+    COMPILE[settings.compile](method.trained, f"{_place(name)}.compile")
     if settings.channels_last:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
@@ -134,12 +136,17 @@ def recompute(name: str, trained: nn.Module) -> None:
     begins = [getattr(module, "enable_gradient_checkpointing", None) for module in trained.modules()]
     begin = next(filter(None, begins), None)
     if begin is None:
-        key = "trainer" if name == "denoiser" else f"{name}.trainer"
+        key = _place(name)
         raise ConfigError(
             f"{key}.recompute: {type(trained).__name__} keeps its activations; leave it out, or take a batch"
             f" in parts with {key}.accumulate"
         )
     begin()
+
+
+def _place(name: str) -> str:
+    """Of a stage's settings in the config."""
+    return "trainer" if name == "denoiser" else f"{name}.trainer"
 
 
 def _leave(method: Method, ema: Ema | None, out: Path) -> None:

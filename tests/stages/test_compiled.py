@@ -1,0 +1,88 @@
+"""Compiling and attention: what is compiled, and one line for what cannot be had."""
+
+import pytest
+import torch
+from torch import nn
+
+from condiff.autoencoders.compact import CompactKL
+from condiff.errors import ConfigError
+from condiff.networks.unet import UNet
+from condiff.stages.attention import attending
+from condiff.stages.compiled import COMPILE, compile_blocks, compile_whole
+
+
+class Repeating(nn.Module):
+    """As diffusers' transformers name their blocks."""
+
+    _repeated_blocks = ("Linear",)
+
+    def __init__(self):
+        super().__init__()
+        self.compiled = []
+
+    def compile_repeated_blocks(self, **settings):
+        self.compiled.append(settings)
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Of what is compiled, in place of the compiler."""
+    found = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: found.append(self))
+    return found
+
+
+def test_a_network_that_is_called_is_compiled_itself_and_keeps_its_names(compiled):
+    network = UNet(1, 11, 8, [8, 16], [False, False])
+    names = [*network.state_dict()]
+    compile_whole(network, "trainer.compile")
+    assert compiled == [network]
+    assert [*network.state_dict()] == names
+
+
+def test_of_an_autoencoder_the_parts_are_compiled_that_others_call(compiled):
+    autoencoder = CompactKL(1)
+    compile_whole(autoencoder, "autoencoder.trainer.compile")
+    assert compiled == [autoencoder.encoder, autoencoder.decoder]
+
+
+def test_blocks_are_those_that_diffusers_names_and_a_network_without_them_is_told(compiled):
+    whole = nn.ModuleDict({"inner": Repeating()})
+    compile_blocks(whole, "trainer.compile")
+    inner = whole["inner"]
+    assert isinstance(inner, Repeating)
+    assert inner.compiled == [{"dynamic": False}]
+    with pytest.raises(ConfigError, match=r"^error\[2\]: trainer\.compile: CompactKL names no blocks"):
+        compile_blocks(CompactKL(1), "trainer.compile")
+    COMPILE["none"](whole, "")
+    assert compiled == []
+
+
+@pytest.mark.slow
+def test_what_is_compiled_gives_what_it_gave():
+    network = nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 4))
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    before = network(x)
+    compile_whole(network, "trainer.compile")
+    assert torch.allclose(network(x), before, atol=1e-6)
+
+
+def test_attention_is_by_the_backend_that_is_asked_for():
+    q = torch.randn(1, 2, 16, 8, generator=torch.Generator().manual_seed(0))
+    expected = torch.softmax(q @ q.mT / 8**0.5, -1) @ q
+    names = {}
+    for backend in ("math", "flash"):
+        with attending(backend, "cpu"), torch.profiler.profile() as profile:
+            found = torch.nn.functional.scaled_dot_product_attention(q, q, q)
+        assert torch.allclose(found, expected, atol=1e-5)
+        names[backend] = {event.key for event in profile.key_averages() if "attention" in event.key}
+    assert any("flash" in name for name in names["flash"])
+    assert any("math" in name for name in names["math"])
+
+
+def test_a_backend_that_the_device_has_not_is_one_line():
+    said = (
+        r"^error\[2\]: runtime\.attention: cudnn is not to be had on a CPU with torch .*; use auto or math$"
+    )
+    with pytest.raises(ConfigError, match=said), attending("cudnn", "cpu"):
+        pass
