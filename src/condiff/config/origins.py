@@ -43,6 +43,7 @@ _HEARD = (
     "guidance",
     "sampler",
     "checkpoint",
+    "average",
     "adapters",
     SCALE,
     CONTROL,

@@ -54,6 +54,7 @@ from condiff.config.text_rules import (
     text_is_attended_to,
     what_is_asked_is_heard,
 )
+from condiff.config.weights_rules import average_is_kept, checkpoint_is_kept
 
 Rule = Callable[[Config], Iterator[str]]
 
@@ -162,15 +163,6 @@ def metrics_are_objects(cfg: Config) -> Iterator[str]:
             )
 
 
-def checkpoint_is_kept(cfg: Config) -> Iterator[str]:
-    """What is sampled from on the way must have been kept."""
-    step, kept = cfg.get("checkpoint"), at(cfg, "trainer").get("keep") or []
-    if type(step) is int and "samples" not in words(cfg.get("stages")):
-        yield f"checkpoint: has no effect here, where nothing is sampled; leave it out, got {step}"
-    elif type(step) is int and step not in kept:
-        yield f"checkpoint: must be one of the steps in trainer.keep={kept}, got {step}; null is the end"
-
-
 def samples_are_counted_where_they_are_drawn(cfg: Config) -> Iterator[str]:
     """Pictures that are there already are measured, all of them."""
     stages, given = words(cfg.get("stages")), cfg.get("num_samples")
@@ -273,6 +265,7 @@ RULES: tuple[Rule, ...] = (
     discriminator_sees_something,
     metrics_are_objects,
     checkpoint_is_kept,
+    average_is_kept,
     samples_are_counted_where_they_are_drawn,
     size_can_be_halved,
     ends_are_in_order,

@@ -178,6 +178,9 @@ class Run:
     guidance: Wired | None = None
     sampler: Wired | None = None
     checkpoint: Count | None = None  # one of the steps in trainer.keep to sample from; null is the end
+    # weights to sample with: raw are the last ones, a number is the length of an average that is made of
+    # those in trainer.averages, as a share of the training; null is the moving average, where there is one
+    average: Positive | Literal["raw"] | None = None
     images: str | None = None  # what task=evaluate measures
     reference: str | None = None  # and against what: a folder, an .npz, or data
     check: list[str] | None = None  # task=check: [], which becomes the stages that would have run

@@ -1,8 +1,10 @@
 """How long and how finely something is trained."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from condiff.ranges import Count, Positive, Probability, checked
+from condiff.ranges import Count, Positive, Probability, Range, checked
+
+Length = Annotated[float, Range(low=0, high=0.25, over=True)]
 
 
 class Training:
@@ -18,6 +20,8 @@ class Training:
         leaves the weights as they are.
     recompute: activations of a network of diffusers are not kept for the way back but computed again, which
         takes less memory and more time (Chen 2016).
+    averages: lengths of averages to be kept beside it, ``snapshots`` times over the training, as shares of it
+        (0.05 and 0.1 in Karras 2024): what is sampled with any other ``average`` is made of them.
     compile: by torch.compile, while it trains: ``whole`` networks, or the ``blocks`` that a transformer of
         diffusers repeats, each once, which takes a fraction of the time before the first step.
     """
@@ -35,10 +39,13 @@ class Training:
         keep: list[Count] | None = None,
         accumulate: Count = 1,
         recompute: bool = False,
+        averages: list[Length] | None = None,
+        snapshots: Count = 16,
         compile: Literal["none", "whole", "blocks"] = "none",
     ) -> None:
         if accumulate > batch_size:
             raise ValueError(f"Training.accumulate must be at most batch_size={batch_size}, got {accumulate}")
+        self.averages, self.snapshots = averages or [], min(snapshots, steps)
         late = [step for step in keep or [] if step > steps]
         if late:
             raise ValueError(f"Training.keep must be steps up to steps={steps}, got {late}")

@@ -20,7 +20,7 @@ from condiff.stages.latents import load_space
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.texts import built_conditioner
 from condiff.stages.untrained import is_given, take
-from condiff.stages.weights import kept_weights, load_file_into, load_weights
+from condiff.stages.weights import load_chosen
 
 SHAPE = "shape.json"
 # A denoiser, what encodes its condition, and the shape [C, H, W] of x0.
@@ -74,24 +74,29 @@ def built_method(cfg: Config, own: Config, prefix: str, trained: Trained, latent
 
 @lru_cache(KEPT)
 def load_denoiser(
-    artifact: Artifact, data: Artifact, texts: Artifact | None = None, step: int | None = None
+    artifact: Artifact,
+    data: Artifact,
+    texts: Artifact | None = None,
+    step: int | None = None,
+    average: float | str | None = None,
 ) -> Trained:
     """``read_denoiser``, kept for the next one who asks."""
-    return read_denoiser(artifact, data, texts, step)
+    return read_denoiser(artifact, data, texts, step, average)
 
 
 def read_denoiser(
-    artifact: Artifact, data: Artifact, texts: Artifact | None = None, step: int | None = None
+    artifact: Artifact,
+    data: Artifact,
+    texts: Artifact | None = None,
+    step: int | None = None,
+    average: float | str | None = None,
 ) -> Trained:
-    """In evaluation mode, with the weights of the end or those kept at a step."""
+    """In evaluation mode, with the weights that ``load_chosen`` says."""
     cfg, shape = _as_left(artifact), read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path), texts)
     conditioner.heed(artifact.path)
     denoiser = built_denoiser(cfg, conditioner, shape)
-    if step is None:
-        load_weights(denoiser.network, artifact.path)
-    else:
-        load_file_into(denoiser.network, kept_weights(artifact.path, step))
+    load_chosen(denoiser.network, artifact.path, step, average)
     return denoiser.eval(), conditioner, shape
 
 

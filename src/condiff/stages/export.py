@@ -46,8 +46,8 @@ def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
             return
     if wrong:
         raise ConfigError(*(f"from: {given} cannot be exported: {line}" for line in wrong))
-    step = run.config.get("checkpoint")
-    denoiser, conditioner, _ = load_denoiser(made["denoiser"], made["data"], made.get("texts"), step)
+    chosen = run.config.get("checkpoint"), run.config.get("average")
+    denoiser, conditioner, _ = load_denoiser(made["denoiser"], made["data"], made.get("texts"), *chosen)
     network, encoder = cast(Any, denoiser.network), cast(Any, conditioner).encoder
     encoder.tokenizer.model_max_length = encoder.length
     pipeline = StableDiffusionPipeline(

@@ -103,6 +103,7 @@ STAGES = (
             "guidance",
             "sampler",
             "checkpoint",
+            "average",
             "adapters",
             "adapter.scale",
             "adapter.control",

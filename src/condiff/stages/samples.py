@@ -28,7 +28,8 @@ from condiff.stages.stage import PICTURES_MADE, Artifact, Config, Runtime
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
-    trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"), cfg["checkpoint"])
+    chosen = cfg["checkpoint"], cfg["average"]
+    trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"), *chosen)
     with adapted(cfg, inputs, trained) as own:
         samples = drawn_with_bar(cfg, inputs, own, runtime, "samples")
     if runtime.ranks.leads:

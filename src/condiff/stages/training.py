@@ -15,11 +15,13 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from condiff.averages import place
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import LossByNoise
+from condiff.callbacks.power_averages import PowerAverages
 from condiff.callbacks.ranks import Ranks
 from condiff.callbacks.steps import Progress
 from condiff.callbacks.times import LearnedTimes
@@ -102,6 +104,7 @@ def fit(
         _Spread(ranks),
         finite,
         *([] if ema is None else [ema]),
+        *_power_averages(method, ranks, out),
         by_noise,
         LearnedTimes(ranks),
         Progress(name, settings, rows.add, clock, finite, by_noise, ranks),
@@ -153,6 +156,20 @@ def _leave(method: Method, ema: Ema | None, out: Path) -> None:
     save_weights(out / "weights.safetensors", method.saved(dict(method.trained.state_dict())))
     if ema is not None:
         save_weights(out / "ema.safetensors", method.saved(as_saved(method.trained, ema)))
+
+
+def _power_averages(method: Method, ranks: Ranks, out: Path) -> list[PowerAverages]:
+    """Which leave theirs where ``condiff.averages`` finds it."""
+    settings = method.training_settings
+    if not settings.averages or not ranks.leads:
+        return []
+
+    def keep(step: int, length: float, weights: dict[str, Tensor]) -> None:
+        path = place(out, step, length)
+        path.parent.mkdir(exist_ok=True)
+        save_weights(path, weights)
+
+    return [PowerAverages(method.trained, settings.averages, settings.snapshots, settings.steps, keep)]
 
 
 def _kept(folder: Path, step: int, weights: dict[str, Tensor]) -> None:

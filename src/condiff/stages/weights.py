@@ -5,9 +5,12 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from condiff.averages import reconstructed
 from condiff.errors import ArtifactError
 from condiff.files import written_whole
 from condiff.stages.stage import STEPS
+
+LAST, RAW = "weights.safetensors", "raw"
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
@@ -23,7 +26,21 @@ def kept_weights(artifact: Path, step: int) -> Path:
 def load_weights(module: nn.Module, folder: Path) -> None:
     """The averaged weights of a finished training if it kept an average, else its last ones; strictly."""
     path = folder / "ema.safetensors"
-    load_file_into(module, path if path.is_file() else folder / "weights.safetensors")
+    load_file_into(module, path if path.is_file() else folder / LAST)
+
+
+def load_chosen(module: nn.Module, folder: Path, step: int | None, average: float | str | None) -> None:
+    """Those kept at a step, the last ones (``raw``), an average of a length, or those of ``load_weights``."""
+    if step is not None:
+        load_file_into(module, kept_weights(folder, step))
+    elif average is None:
+        load_weights(module, folder)
+    else:
+        load_file_into(module, folder / LAST)
+        if average != RAW:
+            module.load_state_dict(
+                {**module.state_dict(), **reconstructed(folder, float(average))}, strict=True
+            )
 
 
 def load_file_into(module: nn.Module, path: Path) -> None:
