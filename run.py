@@ -25,6 +25,7 @@ from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages.driver import can_be_measured, command_line, fits, rehearse_if_new, run_study
 from condiff.stages.finished_adapters import adapters_are_there
 from condiff.stages.given import weights_are_there
+from condiff.stages.launched import launched, with_all_devices
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.ranks import check_devices
 from condiff.stages.readable import captions_can_be_read
@@ -46,7 +47,17 @@ def show(_: DictConfig) -> None:
 
 
 def main() -> int:
-    command = read_command(sys.argv[1:], CONF, [stage.name for stage in STAGES])
+    launch = launched()
+    if launch is None:
+        return command_given(sys.argv[1:])
+    if launch.rank:
+        return launch.follow(INTERRUPTS)
+    return launch.lead(lambda: command_given(with_all_devices(sys.argv[1:], launch)))
+
+
+def command_given(words: list[str]) -> int:
+    """What was asked for."""
+    command = read_command(words, CONF, [stage.name for stage in STAGES])
     if command is None:
         show()
         return 0

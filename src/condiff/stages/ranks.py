@@ -1,4 +1,4 @@
-"""A stage on several devices: torchrun's processes, one a device, each given the stage's config as JSON.
+"""A stage on several devices: processes, one a device, each given the stage's config as JSON.
 
 Hydra and the command line stay with the process that starts them, which follows them to their end: it passes
 on what the first one logs, asks them to stop where it is asked to, and ends them all where one fails or none
@@ -7,14 +7,10 @@ gets any further. They speak through files in a folder of their own, so nothing 
 
 import json
 import logging
-import os
 import signal
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +18,12 @@ from condiff import errors
 from condiff.errors import CondiffError, ConfigError, EnvironmentFault
 from condiff.files import read_json, write_json
 from condiff.interrupts import EXIT_CODES, Interrupted
+from condiff.stages.launched import launched
+from condiff.stages.processes import JOB, num_gpus, started
 from condiff.stages.stage import Artifact, Config, Runtime, Stage
 
 log = logging.getLogger(__name__)
-JOB, MESSAGES = "job.json", "messages.jsonl"  # what is to be done, and what the first rank says meanwhile
+MESSAGES = "messages.jsonl"  # what the first rank says meanwhile
 OUTCOME, STACK = "outcome", "stack"  # of each rank: how it failed, and where it stood
 BEAT = "beat"  # of each rank: a count of its steps, and how many times rank_timeout the next may take
 LONGER = 10  # that many where there are no steps, such as at the start
@@ -35,8 +33,17 @@ SETTLE = 1.0  # seconds for other ranks to say how they failed, after the first 
 
 
 def check_devices(settings: Config) -> None:
-    """ConfigError where more GPUs are asked for than there are."""
-    asked, num = settings["devices"], 0 if settings["devices"] == 1 else _num_gpus(settings["accelerator"])
+    """ConfigError where more machines or GPUs are asked for than there are."""
+    launch, nodes = launched(), settings.get("nodes", 1)
+    has = 1 if launch is None else launch.nodes
+    if nodes not in (1, has):
+        raise ConfigError(
+            f"runtime.nodes: must be {has}, the machines that this run has, got {nodes}; start a process for"
+            " each device of each by srun or torchrun, and leave it out"
+        )
+    if launch is not None:
+        return
+    asked, num = settings["devices"], 0 if settings["devices"] == 1 else num_gpus(settings["accelerator"])
     if asked > 1 and num < asked and (num or settings["accelerator"] == "gpu"):
         raise ConfigError(
             f"runtime.devices: must be at most {num}, the number of GPUs that torch sees, got {asked};"
@@ -46,7 +53,7 @@ def check_devices(settings: Config) -> None:
 
 def where(settings: Config) -> str | None:
     """What is said before a run whose devices are not what one might think."""
-    if settings["devices"] == 1 or settings["accelerator"] != "auto" or _num_gpus("auto"):
+    if settings["devices"] == 1 or settings["accelerator"] != "auto" or num_gpus("auto"):
         return None
     return f"devices: {settings['devices']} processes on the CPU, as torch sees no GPU"
 
@@ -56,11 +63,14 @@ def run(stage: Stage, cfg: Config, inputs: Mapping[str, Artifact], runtime: Runt
 
     Raises what the first of them to fail raised; Interrupted where they, or this process, were told to stop.
     """
-    on_gpu = _num_gpus(runtime.accelerator) > 0
-    with tempfile.TemporaryDirectory(prefix="condiff-") as name, runtime.interrupts.deferred():
+    on_gpu = num_gpus(runtime.accelerator) > 0
+    launch = launched()
+    beside = None if launch is None else launch.folder
+    with tempfile.TemporaryDirectory(prefix="condiff-", dir=beside) as name, runtime.interrupts.deferred():
         folder = Path(name)
         write_json(folder / JOB, _job(stage, cfg, inputs, runtime, out, on_gpu))
-        with _started(folder, runtime.devices, on_gpu) as processes:
+        start = started(folder, runtime.devices, on_gpu) if launch is None else launch.started(folder, on_gpu)
+        with start as processes:
             _Ranks(processes, stage.name, runtime, folder).follow()
 
 
@@ -238,72 +248,6 @@ def _job(
 
 def _places(artifacts: Mapping[str, Artifact]) -> dict[str, list[str]]:
     return {name: [artifact.key, str(artifact.path)] for name, artifact in artifacts.items()}
-
-
-@contextmanager
-def _started(folder: Path, count: int, on_gpu: bool) -> Iterator[list[Any]]:
-    """Processes of the job in a folder; none of them is left at the end."""
-    from torch.distributed.elastic.multiprocessing import (  # noqa: PLC0415
-        DefaultLogsSpecs,
-        SignalException,
-        Std,
-        start_processes,
-    )
-
-    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
-    # -P: the working directory is no place to import from
-    program = ("-P", "-m", "condiff.stages.ranks_worker", str(folder))
-    try:
-        with _own_handlers():
-            context: Any = start_processes(
-                "ranks",
-                sys.executable,
-                {index: (*program, str(index), str(os.getpid())) for index in range(count)},
-                {index: _environment(index, count, on_gpu) for index in range(count)},
-                DefaultLogsSpecs(str(folder), {index: Std.ALL for index in range(1, count)}),
-            )
-    except SignalException as stop:
-        raise Interrupted(stop.sigval) from None
-    try:
-        yield [context.subprocess_handlers[index].proc for index in range(count)]
-    finally:
-        context.close(signal.SIGKILL, timeout=10)
-
-
-@contextmanager
-def _own_handlers() -> Iterator[None]:
-    """torchrun's handlers of signals are set back: this process has its own."""
-    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
-    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for name, handler in before.items():
-                signal.signal(getattr(signal, name), handler)
-
-
-def _environment(index: int, count: int, on_gpu: bool) -> dict[str, str]:
-    """What is added to the environment of one rank: its GPU is the only one, and CPU cores are shared."""
-    added = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    if "OMP_NUM_THREADS" not in os.environ:
-        added["OMP_NUM_THREADS"] = str(max(1, _num_cores() // count))
-    if on_gpu:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(_num_gpus("gpu"))))
-        added["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index]
-    return added
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _num_gpus(accelerator: str) -> int:
-    if accelerator == "cpu":
-        return 0
-    import torch  # noqa: PLC0415  where one device is enough, a run may need none
-
-    return torch.cuda.device_count()
 
 
 def _text(path: Path) -> str:

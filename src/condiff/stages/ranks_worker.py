@@ -24,7 +24,8 @@ from condiff.errors import fault
 from condiff.files import read_json, write_json
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages.attention import attending
-from condiff.stages.ranks import JOB, MESSAGES, OUTCOME, STACK
+from condiff.stages.processes import JOB
+from condiff.stages.ranks import MESSAGES, OUTCOME, STACK
 from condiff.stages.stage import Artifact, Runtime, load
 
 
