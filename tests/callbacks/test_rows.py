@@ -10,6 +10,7 @@ from torch import nn
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import NAMES, LossByNoise
+from condiff.callbacks.shares import Shares
 from condiff.callbacks.steps import Progress, memory
 from condiff.stages.parameters import parameters_of
 
@@ -37,7 +38,7 @@ def test_throughput_is_images_of_all_devices_over_the_seconds_since_the_last_row
     finite, clock, rows = FiniteSteps("x", [], None), Clock(), {}
     finite.norm = torch.tensor(2.5)
     training = SimpleNamespace(steps=25, batch_size=64, log_every=10)
-    progress = Progress("x", training, rows.__setitem__, clock, finite, LossByNoise())
+    progress = Progress("x", training, rows.__setitem__, clock, finite, LossByNoise(), Shares())
     group = {"lr": 0.1}
     trainer = SimpleNamespace(global_step=0, optimizers=[SimpleNamespace(param_groups=[group])])
     module = SimpleNamespace(scalars={"loss": torch.tensor(1.5)}, device=torch.device("cpu"))
@@ -93,6 +94,25 @@ def test_what_was_seen_since_the_last_row_survives_a_checkpoint():
     for by_noise in (first, second):
         batch_end(by_noise, [0.1], [3.0])
     assert first.row() == second.row() == {"loss_noise_00_20": 2.0, "loss_noise_20_40": 2.0}
+
+
+def test_shares_are_means_over_the_steps_since_the_last_row_and_survive_a_checkpoint():
+    first, second = Shares(), Shares()
+
+    def step(callback, share):
+        scalars = {"loss": torch.tensor(share), "dropped_text": torch.tensor(share)}
+        callback.on_train_batch_end(None, SimpleNamespace(scalars=scalars, shares=["dropped_text"]))
+
+    step(first, 0.5)
+    second.load_state_dict(first.state_dict())
+    for callback in (first, second):
+        step(callback, 0.0)
+        step(callback, 0.25)
+        assert {name: float(share) for name, share in callback.row().items()} == {"dropped_text": 0.25}
+        step(callback, 1.0)
+        assert {name: float(share) for name, share in callback.row().items()} == {"dropped_text": 1.0}
+        callback.on_train_batch_end(None, SimpleNamespace())
+        assert callback.row() == {}
 
 
 def test_blocks_are_the_parts_of_the_outermost_module_that_has_parts():

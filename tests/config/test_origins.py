@@ -35,6 +35,7 @@ def runs(tmp_path_factory):
         (folder / "overrides.json").write_text(json.dumps([*argv]))
         stages = {stage: {"key": f"key{stage}", "path": f"/gone/{stage}"} for stage in cfg["stages"]}
         (folder / "stages.json").write_text(json.dumps(stages))
+    (root / "weights.safetensors").write_bytes(b"")
     (root / "unfinished").mkdir()
     (root / "unfinished" / "config.yaml").write_text("name: unfinished")
     (root / "broken").mkdir()
@@ -117,6 +118,10 @@ WRONG = {
     ),
     "empty": (["from=empty"], f"from: empty is no finished run; {NO_RUN}"),
     "file": (["from=text/config.yaml"], f"from: text/config.yaml is no finished run; {NO_RUN}"),
+    "weights": (
+        ["from=weights.safetensors"],
+        "from: weights.safetensors is no finished run, it is a file of weights; draw from a Stable",
+    ),
     "blank": (["from=' '"], f"from: names nothing; {NO_RUN}"),
     "number": (["from=3"], "from: must be the folder of a finished run or of a pipeline, got 3"),
     "unfinished": (

@@ -50,6 +50,10 @@ BOTH = ("conditioner=label_and_text",)
 WRONG = [
     ((*LABEL, "guidance.negative=red"), "guidance.negative: has no effect where conditioner is ClassLabel"),
     ((*TEXT, "guidance=none", "guidance.negative=a"), "guidance.negative: has no effect with NoGuidance"),
+    (
+        (*TEXT, "guidance.scale=1", "guidance.negative=a"),
+        "guidance.negative: has no effect at guidance.scale=1, the plain conditional model; use guidance.",
+    ),
     ((*TEXT, "guidance.negative=3"), "guidance.negative: must be "),
     ((*TEXT, "guidance.negative=[]"), "guidance.negative: must name at least one, got []; null leads away"),
     (
@@ -100,7 +104,7 @@ def test_a_negative_text_is_a_key_of_every_guidance_and_is_no_part_of_one_that_h
         ] == ("a red circle")
         assert "negative" not in checked(*TEXT, f"guidance={rule}")["guidance"]
     assert checked(*TEXT, "guidance.negative=[red,blue]")["guidance"]["negative"] == ["red", "blue"]
-    assert "negative" not in checked(*TEXT, "guidance.negative=null")["guidance"]
+    assert "negative" not in checked(*TEXT, "guidance.scale=1", "guidance.negative=null")["guidance"]
 
 
 def test_the_parts_of_a_condition_are_conditioners_whatever_their_names():

@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import islice
+from shutil import copytree
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from condiff.data.captions import as_bytes, captions_of
 from condiff.data.dataset import ShardDataset
 from condiff.data.prepare import prepare
 from condiff.data.shapes import Shapes
+from condiff.errors import DataError
+from condiff.files import read_json, write_json
 from condiff.stages import texts
 from condiff.stages.asked import asked, condition_of
 from condiff.stages.stage import Artifact, Runtime
@@ -123,3 +126,24 @@ def test_a_negative_text_leaves_the_null_of_other_parts_alone():
     free = condition_of(conditioner, part, 0, {"negative": "bad"}).without()
     assert free.label.tolist() == [4, 4]
     assert letters(free.tokens, free.token_mask) == ["<bad>"] * 2
+
+
+@pytest.mark.parametrize("caption", ["a cat on the left", "Left of it, a tree", "a leftmost door"])
+def test_mirrored_pictures_are_refused_where_captions_would_then_be_wrong(caption):
+    with pytest.raises(
+        DataError, match=r"data\.mirror: must be false where captions say left or right, as '"
+    ):
+        texts.refuse_sided(["a cat", caption])
+
+
+def test_mirrored_pictures_may_have_captions_that_are_right_of_both():
+    texts.refuse_sided(["a cat at the top", "a bright lamp", "an upright leftover"])
+
+
+def test_mirrored_data_are_looked_at_before_their_captions_are_encoded(made, tmp_path):
+    data, *_ = made
+    copytree(data.path, tmp_path / "data")
+    described = read_json(tmp_path / "data" / "data.json")
+    write_json(tmp_path / "data" / "data.json", {**described, "mirror": True})
+    with pytest.raises(DataError, match=r"data\.mirror: "):
+        texts.encode({}, {"data": Artifact("data", tmp_path / "data", {})}, Runtime(), tmp_path)

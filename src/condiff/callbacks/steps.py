@@ -12,6 +12,7 @@ from condiff.callbacks.clock import Clock
 from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.ranks import Alone, Ranks
+from condiff.callbacks.shares import Shares
 from condiff.progress import bar
 
 IMAGES_PER_SECOND, MEMORY = "images_per_second", "memory_mib"
@@ -37,10 +38,11 @@ class Progress(Callback):
         clock: Clock,
         finite: FiniteSteps,
         by_noise: LossByNoise,
+        shares: Shares,
         ranks: Ranks | None = None,
     ) -> None:
         self.name, self.training, self.write = name, training, write
-        self.clock, self.finite, self.by_noise = clock, finite, by_noise
+        self.clock, self.finite, self.by_noise, self.shares = clock, finite, by_noise, shares
         self.ranks = ranks or Alone()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,7 +60,8 @@ class Progress(Callback):
             self.write(step, row)
 
     def _row(self, trainer: Trainer, pl_module: Any) -> dict[str, float]:
-        part = {key: float(value.detach()) for key, value in pl_module.scalars.items()}
+        scalars = {**pl_module.scalars, **self.shares.row()}
+        part = {key: float(value.detach()) for key, value in scalars.items()}
         images = (trainer.global_step - self.written) * self.training.batch_size
         return {
             **self.ranks.mean(part),

@@ -14,8 +14,7 @@ def guidance_has_its_null(cfg: Config) -> Iterator[str]:
     """A guidance away from the null condition needs a model that was trained with it."""
     drop = argument(at(cfg, "method"), "drop_condition")
     for path, node in objects(at(cfg, "guidance"), "guidance"):
-        never_plain = attribute(node, "asks") or attribute(node, "needs_flow")  # still differs at scale 1
-        if not attribute(node, "needs_null") or (argument(node, "scale") == 1 and not never_plain):
+        if not attribute(node, "needs_null") or is_plain(node):
             continue
         key = f"{path}.scale" if "scale" in node else path
         if cfg.get("conditioner") is None:
@@ -31,6 +30,12 @@ def guidance_has_its_null(cfg: Config) -> Iterator[str]:
                 f"{key}: {class_of(node)} needs a model trained with dropped conditions, and"
                 " method.drop_condition is 0; use method.drop_condition=0.1 or guidance=none"
             )
+
+
+def is_plain(guidance: Config) -> bool:
+    """Whether a guidance by the null is the conditional model as it is; some are another at scale 1, too."""
+    never = attribute(guidance, "asks") or attribute(guidance, "needs_flow")
+    return argument(guidance, "scale") == 1 and not never
 
 
 def nothing_is_asked_of_the_untold(cfg: Config) -> Iterator[str]:

@@ -212,6 +212,13 @@ def _why_none(given: str, path: Path, key: str) -> str:
     if (path / CONFIG).is_file():
         return f"{given} is no finished run: it has no {STAGES}; give the command of that run again"
     no_run = f"{given} is no finished run"
+    if path.is_file() and path.suffix == ".safetensors":
+        return (
+            f"{no_run}, it is a file of weights; draw from a Stable Diffusion 1 in one file with"
+            f" experiment=stable_diffusion network=stable_diffusion_1 autoencoder.network.weights={given}"
+            f" conditioner.encoder.path=CLIP conditioner.encoder.weights={given}, and with adapters=[{given}]"
+            " from what it adapts"
+        )
     if path.exists():
         return f"{no_run}; {give}"
     nor = f", nor such a pipeline in the hub's local cache (hf download {given})" if is_name(given) else ""

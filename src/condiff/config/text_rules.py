@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from condiff.config.control_rules import has_hints
+from condiff.config.guidance_rules import is_plain
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 from condiff.config.origins import draws
@@ -63,11 +64,16 @@ def negative_leads_away(cfg: Config) -> Iterator[str]:
             f"guidance.negative: has no effect where conditioner is {class_of(at(cfg, 'conditioner'))}, which"
             f" reads no text; {use} guidance=negative guidance.label=K"
         )
-    if not any(attribute(node, "needs_null") for _, node in objects(guidance, "guidance")):
+    guided = objects(guidance, "guidance")
+    by_null = [(path, node) for path, node in guided if attribute(node, "needs_null")]
+    if not by_null:
         yield (
             f"guidance.negative: has no effect with {class_of(guidance)}, which leads away from nothing that"
             " is not asked for; use guidance=cfg"
         )
+    elif all(is_plain(node) for _, node in by_null) and not draws(cfg):  # which has it from a run
+        path = f"{by_null[0][0]}.scale"
+        yield f"guidance.negative: has no effect at {path}=1, the plain conditional model; use {path}=2"
 
 
 def classes_are_led_away_from_where_they_are_told(cfg: Config) -> Iterator[str]:

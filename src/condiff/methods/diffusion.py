@@ -75,6 +75,7 @@ class Diffusion(Method):
         balance = self.times.balance
         loss = weighted if balance is None else balance.to(weighted) * weighted.flatten()
         dropped = {f"dropped_{name}": which.float().mean() for name, which in lacking.items()}
+        self.shares = tuple(dropped)
         return {**self.reduced(loss.flatten(), batch), "error": error.detach().mean(), **dropped}
 
     def noise(self, x0: Tensor, draws: Draws) -> Tensor:

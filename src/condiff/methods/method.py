@@ -1,7 +1,7 @@
 """What every trained thing of a study is: a LightningModule whose randomness is keyed by step and place."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -54,6 +54,7 @@ class Method(LightningModule):
     """Draws nothing from torch's global generator: sampling or measuring in between changes nothing."""
 
     by_noise: ByNoise | None = None  # of the last step, where there are any
+    shares: Collection[str] = ()  # the scalars that are shares of samples
     leaves_some = False  # whether a step leaves some of what is trained without a gradient
 
     def __init__(self, optimizer: AdamW, training: Training, seed: int) -> None:

@@ -1,14 +1,18 @@
 """Encode every caption once, before anything is trained on them."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import SPLITS, DataInfo
+from condiff.errors import DataError
 from condiff.stages.device import device
 from condiff.stages.stage import Artifact, Config, Runtime
+
+_SIDED = re.compile(r"\b(left|right)(most|wards?|-?hand(ed)?)?\b", re.IGNORECASE)
 
 
 def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
@@ -20,6 +24,8 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     info = DataInfo.read(inputs["data"].path)
     sets = [ShardDataset(inputs["data"].path, split, held_bytes=0) for split in SPLITS]
     training, others = ([data.text(row) for row in range(len(data))] for data in sets)
+    if info.mirror:
+        refuse_sided(training)
     conditioner = built_conditioner(cfg, info, with_null=True)
     conditioner.encode(training, others, out, device(runtime))
 
@@ -34,3 +40,13 @@ def built_conditioner(
     if texts is not None:
         conditioner.recall(texts.path)
     return conditioner
+
+
+def refuse_sided(captions: Iterable[str]) -> None:
+    """DataError where a caption would be wrong of its picture mirrored."""
+    sided = next(filter(_SIDED.search, captions), None)
+    if sided is not None:
+        raise DataError(
+            f"data.mirror: must be false where captions say left or right, as {sided!r} does, which is"
+            " wrong of a mirrored picture; use data.mirror=false"
+        )

@@ -23,6 +23,7 @@ from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.power_averages import PowerAverages
 from condiff.callbacks.ranks import Ranks
+from condiff.callbacks.shares import Shares
 from condiff.callbacks.steps import Progress
 from condiff.callbacks.times import LearnedTimes
 from condiff.callbacks.watch import TogetherWhileTraining, WeightsOnTheWay, WhileTraining, as_saved
@@ -85,7 +86,7 @@ def fit(
         rows.show_as(drawing.caption)
     seen = method.trained, ema
     finite = FiniteSteps(name, method.trainable(), settings.clip, out, ranks)
-    by_noise = LossByNoise(ranks)
+    by_noise, shares = LossByNoise(ranks), Shares()
     looks: list[Callback] = [
         WeightsOnTheWay(method.trained, ema, settings.keep, partial(_kept, out / STEPS)),
         *(
@@ -106,8 +107,9 @@ def fit(
         *([] if ema is None else [ema]),
         *_power_averages(method, ranks, out),
         by_noise,
+        shares,
         LearnedTimes(ranks),
-        Progress(name, settings, rows.add, clock, finite, by_noise, ranks),
+        Progress(name, settings, rows.add, clock, finite, by_noise, shares, ranks),
         *together,
         *(looks if ranks.leads else []),
         Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),
