@@ -210,3 +210,11 @@ def test_text_encoders_are_trained_where_a_pipeline_has_them_and_their_file_has_
     ):
         (said,) = adapter_is_used({**study, **changes})
         assert said.startswith(line)
+
+
+def test_what_reads_no_caption_has_none_to_shuffle():
+    method = of("methods.adaptation", "Adaptation", shuffle_after=0)
+    study = {"stages": STAGED, "adapter": {"method": method}}
+    assert [*adapter_is_used({**study, "conditioner": of("conditioners.text", "Text")})] == []
+    (said,) = adapter_is_used({**study, "conditioner": of("conditioners.label", "ClassLabel")})
+    assert said == "adapter.method.shuffle_after: has no effect without captions; leave it out, got 0"

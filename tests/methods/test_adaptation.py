@@ -1,6 +1,7 @@
 """What an adaptation is told besides: an offset of its noise, other weights of times."""
 
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -81,3 +82,36 @@ def test_moments_in_eight_bits_are_of_the_same_groups_and_need_their_package(mon
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(ValueError, match=r"needs the package bitsandbytes; pip install .*\[eight_bit\]"):
         own([weight], 10)
+
+
+class Heard(ClassLabel):
+    """Remembers the captions that it is told, and whether what was known of others held then."""
+
+    def __init__(self):
+        super().__init__(num_classes=3, with_null=True)
+        self.told, self.new = [], False
+
+    @contextmanager
+    def anew(self):
+        self.new = True
+        yield
+        self.new = False
+
+    def __call__(self, batch):
+        self.told.append((self.new, batch["text"]))
+        return super().__call__(batch)
+
+
+def test_captions_are_heard_in_an_order_of_the_step_and_anew_where_they_are_shuffled():
+    own, texts = Heard(), ["dog, a, b, c", "cat, d, e"]
+    for after in (None, 1):
+        made_of = made(shuffle_after=after)
+        made_of.conditioner = own
+        for step in range(6):
+            place = torch.arange(2)
+            made_of.condition({"label": place, "text": texts, "place": place}, Draws(0, step, NUM, place))
+    kept, anew = own.told[:6], own.told[6:]
+    assert kept == [(False, texts)] * 6
+    assert all(new for new, _ in anew)
+    assert len({tuple(told) for _, told in anew}) > 3
+    assert all(told[0].startswith("dog, ") and len(told[0]) == len(texts[0]) for _, told in anew)

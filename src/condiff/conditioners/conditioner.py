@@ -1,7 +1,8 @@
 """What every conditioner is: from a batch to its condition, and what it is to ask for less."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +39,11 @@ class Conditioner(ABC):
     def concat_channels(self, channels: int) -> int:
         """How many channels it stacks under x_t, which has ``channels``."""
         return 0
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """While nothing holds that is known of texts; what is learnt of others meanwhile is not kept."""
+        yield
 
     def example(self, batch: Mapping[str, Any]) -> Condition:
         """A condition of the right shapes, for which nothing large is loaded."""

@@ -1,6 +1,7 @@
 """Another condition with a hint beside it, for a ControlNet."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +36,9 @@ class WithControl(Conditioner):
     def dropped(self, batch: Mapping[str, Any], uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
         cond, lacking = self.other.dropped(batch, uniform, share)
         return self._with(cond, batch["control"]), lacking
+
+    def anew(self) -> AbstractContextManager[None]:
+        return self.other.anew()
 
     def concat_channels(self, channels: int) -> int:
         return self.other.concat_channels(channels)

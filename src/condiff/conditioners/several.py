@@ -1,6 +1,7 @@
 """Several conditions at once, and how they are dropped: together, each by itself, or in turn."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +65,13 @@ class Several(Conditioner):
 
     def __call__(self, batch: Mapping[str, Any]) -> Condition:
         return joined([part(batch) for part in self.parts.values()])
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for part in self.parts.values():
+                stack.enter_context(part.anew())
+            yield
 
     def example(self, batch: Mapping[str, Any]) -> Condition:
         return joined([part.example(batch) for part in self.parts.values()])

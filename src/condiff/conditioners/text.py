@@ -78,7 +78,6 @@ class Text(Conditioner):
 
     @contextmanager
     def anew(self) -> Iterator[None]:
-        """While the encoder is another one: nothing that is known of captions holds."""
         known, self.known = self.known, Encodings()
         try:
             yield

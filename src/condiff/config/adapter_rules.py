@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.text_rules import reads_text
 
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
 
@@ -66,6 +67,9 @@ def adapter_is_used(cfg: Config) -> Iterator[str]:
         yield f"checkpoint: an adapter is of the end of its base's training; leave it out, got {given}"
     kept = at(cfg, "adapter", "trainer").get("keep")
     yield from _text_is_trained_where_it_can_be(cfg)
+    after = argument(at(cfg, "adapter", "method"), "shuffle_after")
+    if after is not None and not reads_text(cfg):
+        yield f"adapter.method.shuffle_after: has no effect without captions; leave it out, got {after}"
     if kept:
         yield f"adapter.trainer.keep: has no effect, an adapter is kept at its end; leave it out, got {kept}"
 
@@ -79,8 +83,7 @@ def _text_is_trained_where_it_can_be(cfg: Config) -> Iterator[str]:
     if not attribute(encoder, "trains"):
         what = class_of(encoder or at(cfg, "conditioner"))
         yield (
-            f"adapter.text: {what} is not trained with a denoiser, only CLIP of a Stable Diffusion 1, 2 or"
-            " XL; use null"
+            f"adapter.text: {what} is not trained with a denoiser, only CLIP of a Stable Diffusion; use null"
         )
     if argument(at(own, "text"), "frozen") not in (None, "float32"):
         yield "adapter.text.frozen: must be float32, which a text encoder is kept in; leave it out"

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from condiff.autoencoders.space import LatentSpace
 from condiff.data.pairs import is_second
+from condiff.data.shuffled import shuffled
+from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.randomness import Draws
 from condiff.diffusion.times import TimeSampler
@@ -14,7 +16,7 @@ from condiff.diffusion.weights import MinSNR, Weighting
 from condiff.methods.diffusion import Conditioner, Diffusion
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
-from condiff.ranges import NonNegative, Positive, Probability, checked
+from condiff.ranges import Natural, NonNegative, Positive, Probability, checked
 
 
 class WithText(nn.Module):
@@ -31,6 +33,8 @@ class Adaptation(Diffusion):
     noise_offset: of noise that a channel has alike in all places, beside the rest (Guttenberg 2023, a note
         of crosslabs.org; from memory). A base learns darker and brighter pictures from it.
     min_snr: gamma of the weights of times, MinSNR, in the place of those of the base's objective.
+    shuffle_after: parts of a caption, between its commas, that stay first; the others come in an order drawn
+        anew for each sample of a step, and are encoded then. None: captions are as they are.
     """
 
     prior_weight: float | None = None  # of what the base draws, where that is every other sample of a batch
@@ -49,10 +53,11 @@ class Adaptation(Diffusion):
         space: LatentSpace | None = None,
         noise_offset: NonNegative = 0.0,
         min_snr: Positive | None = None,
+        shuffle_after: Natural | None = None,
     ) -> None:
         own = weight if min_snr is None else MinSNR(min_snr)
         super().__init__(denoiser, conditioner, times, own, optimizer, training, seed, drop_condition, space)
-        self.noise_offset = noise_offset
+        self.noise_offset, self.shuffle_after = noise_offset, shuffle_after
         self.text: nn.ModuleDict | None = None  # encoders that are trained, too
         self._whole = (denoiser.network,)  # what holds both; in a tuple, so that nothing is saved twice
 
@@ -73,6 +78,13 @@ class Adaptation(Diffusion):
         if self.noise_offset == 0:
             return noise
         return noise + self.noise_offset * draws.normal("noise_offset", x0.shape[1], 1, 1)
+
+    def condition(self, batch: Mapping[str, Any], draws: Draws) -> tuple[Condition, dict[str, Tensor]]:
+        if self.shuffle_after is None:
+            return super().condition(batch, draws)
+        texts = shuffled(batch["text"], self.shuffle_after, draws.uniform)
+        with self.conditioner.anew():  # there are too many orders to keep what each is encoded to
+            return super().condition({**batch, "text": texts}, draws)
 
     def reduced(self, loss: Tensor, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """With a prior, the mean over the subject and ``prior_weight`` times that over what the base draws.

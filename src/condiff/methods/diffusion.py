@@ -1,6 +1,7 @@
 """Plain conditional diffusion: DDPM, latent classifier-free guidance and rectified flow are all this."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ class Conditioner(Protocol):
     def dropped(
         self, batch: Mapping[str, Any], uniform: Callable[[str], Tensor], share: float
     ) -> tuple[Condition, dict[str, Tensor]]: ...
+
+    def anew(self) -> AbstractContextManager[None]: ...
 
 
 class Diffusion(Method):

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -15,7 +14,6 @@ from condiff.adapters.controlnet import encoder_of
 from condiff.adapters.formats import has_text, load
 from condiff.adapters.low_rank import added, base_of
 from condiff.adapters.tuning import merged, part_of
-from condiff.conditioners.text import Text
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError
 from condiff.stages.denoiser import Trained, load_denoiser
@@ -75,7 +73,7 @@ def _merged(trained: Trained, used: Sequence[tuple[Changes, float]]) -> Iterator
             own = [(changes.get(part, {}), scale) for changes, scale in used]
             stack.enter_context(merged(network, own))
         if text:
-            stack.enter_context(cast(Text, conditioner).anew())
+            stack.enter_context(conditioner.anew())
         yield
 
 

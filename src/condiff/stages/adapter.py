@@ -18,7 +18,9 @@ from condiff.conditioners.text import Text
 from condiff.config.build import build
 from condiff.data.dataset import ShardDataset
 from condiff.data.pairs import Pairs
+from condiff.data.shuffled import can_be_shuffled
 from condiff.data.source import DataInfo
+from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.methods.adaptation import Adaptation, WithText
 from condiff.stages.adapted import encoders
@@ -118,7 +120,17 @@ def _method(cfg: Config, trained: Trained, inputs: Mapping[str, Artifact]) -> Ad
     method = built_method(cfg, cfg["adapter"], "adapter.", trained, latents)
     if "prior" in inputs:
         method.prior_weight = cfg["prior"]["weight"]
+    if method.shuffle_after is not None:
+        _check_order(ShardDataset(inputs["data"].path, "train", held_bytes=0), method.shuffle_after)
     return method
+
+
+def _check_order(data: ShardDataset, after: int) -> None:
+    if not any(can_be_shuffled(data.text(row), after) for row in range(len(data))):
+        raise ConfigError(
+            f"adapter.method.shuffle_after: no caption has two parts between commas beyond the first {after},"
+            " so that no order changes; use null"
+        )
 
 
 def _checked(method: Adaptation) -> Adaptation:
