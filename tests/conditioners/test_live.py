@@ -2,23 +2,29 @@
 
 import pytest
 import torch
-from tiny_pipelines import saved_xl
+from tiny_pipelines import T5_LENGTH, saved_3, saved_xl
 from tiny_stable_diffusion import LENGTH
 from torch import nn
 
 from condiff.conditioners.framed import FramedText
 from condiff.conditioners.live import LiveText
+from condiff.conditioners.sd3 import SD3Text
 from condiff.conditioners.sdxl import SDXLText
 
 FRAMING = torch.tensor([[8.0, 9.0, 0.0, 1.0, 8.0, 8.0]])
 BATCH = {"text": ["a red circle"], "place": torch.arange(1), "framing": FRAMING}
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("xl")
-    saved_xl(folder)
-    return FramedText(SDXLText(str(folder), LENGTH), num_classes=1, with_null=True, half=False)
+@pytest.fixture(scope="module", params=["xl", "sd3"])
+def text(tmp_path_factory, request):
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "xl":
+        saved_xl(folder)
+        encoder = SDXLText(str(folder), LENGTH)
+    else:
+        saved_3(folder)
+        encoder = SD3Text(str(folder), LENGTH, T5_LENGTH, width=48)
+    return FramedText(encoder, num_classes=1, with_null=True, half=False)
 
 
 def test_it_is_the_condition_that_is_kept_and_hears_what_its_encoders_learn(text):

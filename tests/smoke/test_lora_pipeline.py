@@ -54,7 +54,12 @@ KINDS = {
         ALL,
         {"unet", "text_encoder", "text_encoder_2"},
     ),
-    "sd3": (tiny_pipelines.saved_3, ("experiment=lora_sd3",), ALL - {"kohya"}, {"transformer"}),
+    "sd3": (
+        tiny_pipelines.saved_3,
+        ("experiment=lora_sd3", "adapter=stable_diffusion_3_text", "adapter.text_rate=0.5"),
+        ALL - {"kohya"},
+        {"transformer", "text_encoder", "text_encoder_2"},
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from condiff import single_file
 from condiff.conditioners.encodings import Encoding
 from condiff.files import read_json
 from condiff.minilm import PACKAGE, network_of, sentences
-from condiff.pretrained import INSIDE, alike, loaded, model_folder, tokenizer_of
+from condiff.pretrained import INSIDE, alike, loaded, model_folder, outlined, tokenizer_of
 from condiff.ranges import Count, checked
 from condiff.weight_files import misfit, read_tensors
 
@@ -53,9 +53,13 @@ class TextEncoder(ABC):
     def num_cut(self, texts: Sequence[str]) -> int:
         """How many of them are longer than it hears."""
 
-    def networks(self) -> dict[str, nn.Module]:
-        """Its own, by the names that a pipeline of diffusers has for them, where it is one of a pipeline."""
+    def named(self) -> "dict[str, OneNetwork]":
+        """What it is made of, by the names that a pipeline of diffusers has for its parts."""
         return {}
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Those of what is ``named``."""
+        return {name: part.network for name, part in self.named().items()}
 
     def live(
         self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str
@@ -70,6 +74,7 @@ class OneNetwork(TextEncoder):
     """A single network with its tokenizer."""
 
     package: ClassVar[str | None] = None  # a package that brings its weights
+    kind: ClassVar[str]  # the name of its class in transformers
     model: str = ""
     path: str | None = None
     download: bool = False
@@ -124,9 +129,13 @@ class OneNetwork(TextEncoder):
     def network(self) -> Any:
         return self.load().eval().requires_grad_(False)
 
-    @abstractmethod
     def load(self) -> Any:
-        """The network with its weights, in the precision that it works in."""
+        """The network with its weights, in the precision that it works in, whatever its file is in."""
+        return loaded(self.kind, self.folder).float()
+
+    def outline(self) -> Any:
+        """The network without weights."""
+        return outlined(self.kind, self.folder).eval().requires_grad_(False)
 
 
 class MiniLM(OneNetwork):
@@ -137,6 +146,7 @@ class MiniLM(OneNetwork):
     """
 
     package: ClassVar[str | None] = PACKAGE
+    kind: ClassVar[str] = "BertModel"
     width: int = 384  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @checked
@@ -163,6 +173,7 @@ class ClipText(OneNetwork):
     """
 
     trains: ClassVar[bool] = True
+    kind: ClassVar[str] = "CLIPTextModel"
 
     @checked
     def __init__(
@@ -182,7 +193,7 @@ class ClipText(OneNetwork):
         return known or text_config(self.folder)["hidden_size"]
 
     def load(self) -> Any:
-        network = loaded("CLIPTextModel", self.folder).float()  # whatever its file is in
+        network = super().load()
         if self.weights is not None:
             fill_clip(network, self.weights, "conditioner.encoder")
         return network
@@ -194,8 +205,8 @@ class ClipText(OneNetwork):
         found = network(input_ids=ids)  # without the mask, as these models were trained
         return found.last_hidden_state, found.pooler_output
 
-    def networks(self) -> dict[str, nn.Module]:
-        return {INSIDE: self.network}
+    def named(self) -> dict[str, OneNetwork]:
+        return {INSIDE: self}
 
     def live(
         self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str
@@ -219,7 +230,12 @@ def fill_clip(network: Any, weights: str, key: str) -> None:
 
 
 class T5(OneNetwork):
-    """The encoder of T5 (Raffel 2020), as Imagen, PixArt and SD3 condition on it; ``pooled`` is the mean."""
+    """The encoder of T5 (Raffel 2020), as Imagen, PixArt and SD3 condition on it; ``pooled`` is the mean.
+
+    It stays in the precision of its file.
+    """
+
+    kind: ClassVar[str] = "T5EncoderModel"
 
     @checked
     def __init__(
@@ -236,7 +252,7 @@ class T5(OneNetwork):
         return text_config(self.folder)["d_model"]
 
     def load(self) -> Any:
-        return loaded("T5EncoderModel", self.folder)
+        return loaded(self.kind, self.folder)
 
     def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         states = network(input_ids=ids, attention_mask=mask).last_hidden_state

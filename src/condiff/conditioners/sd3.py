@@ -1,7 +1,7 @@
 """Texts as Stable Diffusion 3 is conditioned on them: through two CLIPs, and T5 if it is there."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from condiff.conditioners.encoders import T5, TextEncoder
+from condiff.conditioners.encoders import T5, OneNetwork, TextEncoder
 from condiff.conditioners.encodings import Encoding
 from condiff.conditioners.sdxl import Penultimate
 from condiff.ranges import Count, checked
@@ -27,6 +27,7 @@ class SD3Text(TextEncoder):
     path: of the pipeline's folder, with its text encoders and their tokenizers.
     """
 
+    trains: ClassVar[bool] = True
     folders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     optional: ClassVar[tuple[str, ...]] = ("text_encoder_3",)
     width: int = 4096  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -49,20 +50,35 @@ class SD3Text(TextEncoder):
 
     def __call__(self, texts: Sequence[str], place: torch.device | str = "cpu") -> list[Encoding]:
         both = zip(*(part(texts, place) for part in self.parts), strict=True)
-        none = torch.zeros(self.t5_length, self.width)
-        long = [none] * len(texts) if self.t5 is None else [one.tokens for one in self.t5(texts, place)]
-        return [self._joined(a, b, c) for (a, b), c in zip(both, long, strict=True)]
+        return [self._joined(a, b, c) for (a, b), c in zip(both, self._long(texts, place), strict=True)]
 
-    def networks(self) -> dict[str, nn.Module]:
-        return {name: part.network for name, part in zip(self.folders, self.parts, strict=True)}
+    def named(self) -> dict[str, OneNetwork]:
+        return dict(zip(self.folders, self.parts, strict=True))
+
+    def live(
+        self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str
+    ) -> tuple[Tensor, Tensor]:
+        """With gradients of the CLIPs; what T5 makes of the texts is as it was."""
+        clips = [part.filled(texts, networks[name], place) for name, part in self.named().items()]
+        short, pooled = (torch.cat(both, dim=-1) for both in zip(*clips, strict=True))
+        long = torch.stack(self._long(texts, place)).to(place)
+        return torch.cat([self._widened(short), long], dim=1), pooled
 
     def num_cut(self, texts: Sequence[str]) -> int:
         return (self.t5 or self.parts[0]).num_cut(texts)
 
     def _joined(self, first: Encoding, second: Encoding, long: Tensor) -> Encoding:
         short = torch.cat([first.tokens, second.tokens], dim=-1)
-        tokens = torch.cat([pad(short, (0, self.width - short.shape[-1])), long])
-        return Encoding(tokens, torch.cat([first.pooled, second.pooled]))
+        return Encoding(torch.cat([self._widened(short), long]), torch.cat([first.pooled, second.pooled]))
+
+    def _widened(self, tokens: Tensor) -> Tensor:
+        return pad(tokens, (0, self.width - tokens.shape[-1]))
+
+    def _long(self, texts: Sequence[str], place: torch.device | str) -> list[Tensor]:
+        """T5's tokens of each text, [L, D], or zeros."""
+        if self.t5 is None:
+            return [torch.zeros(self.t5_length, self.width)] * len(texts)
+        return [one.tokens for one in self.t5(texts, place)]
 
 
 class _FilledT5(T5):

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from condiff.conditioners.encoders import OneNetwork, TextEncoder, text_config
 from condiff.conditioners.encodings import Encoding
-from condiff.pretrained import loaded
 from condiff.ranges import Count, checked
 
 
 class Penultimate(OneNetwork):
     """The states before CLIP's last layer, of all ``length`` tokens, and the projected end token."""
+
+    kind: ClassVar[str] = "CLIPTextModelWithProjection"
 
     def __init__(self, path: Path, length: int) -> None:
         self.path, self.length = str(path), length
@@ -29,9 +30,6 @@ class Penultimate(OneNetwork):
     def pooled_width(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         return text_config(self.folder)["projection_dim"]
 
-    def load(self) -> Any:
-        return loaded("CLIPTextModelWithProjection", self.folder).float()
-
     def tokens(self, texts: Sequence[str]) -> Any:
         return self.tokenizer([*texts], truncation=True, padding="max_length", max_length=self.length)
 
@@ -43,8 +41,7 @@ class Penultimate(OneNetwork):
 class Unprojected(Penultimate):
     """The same of a CLIP without a projection, whose ``pooled`` is not used."""
 
-    def load(self) -> Any:
-        return loaded("CLIPTextModel", self.folder).float()
+    kind: ClassVar[str] = "CLIPTextModel"
 
     def states(self, network: Any, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         found = network(input_ids=ids, output_hidden_states=True)
@@ -84,8 +81,8 @@ class SDXLText(TextEncoder):
             for text, one in zip(texts, found, strict=True)
         ]
 
-    def networks(self) -> dict[str, nn.Module]:
-        return {name: part.network for name, part in zip(self.folders, self.parts, strict=True)}
+    def named(self) -> dict[str, OneNetwork]:
+        return dict(zip(self.folders, self.parts, strict=True))
 
     def live(
         self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str
