@@ -51,6 +51,12 @@ def loaded(model_class: str, folder: Path) -> Any:
     return model
 
 
+def outlined(model_class: str, folder: Path) -> Any:
+    """The same without its weights, on whatever device torch is told to make it."""
+    kind = getattr(library("transformers", "features"), model_class)
+    return read(lambda: kind(kind.config_class.from_pretrained(folder)), model_class, folder)
+
+
 def read(make: Callable[[], Any], what: str, folder: Path) -> Any:
     """What ``make`` reads from a folder; ValueError in one line where it cannot."""
     try:

@@ -1,9 +1,11 @@
 """What a check counts, where it can be counted by hand."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import tiny_pipelines
 import torch
 from choices import CONF
 from torch import nn
@@ -70,6 +72,22 @@ def test_an_adapter_is_counted_with_the_weights_that_it_trains_beside_those_it_p
     assert base["flop"] < own["flop"] < 1.1 * base["flop"]
     whole = counted(study("experiment=lora_digits", "adapter=full"), INFO)["networks"]["adapter"]
     assert whole["flop_step"] == 3 * whole["batch_size"] * base["flop"]
+
+
+def test_encoders_of_text_that_are_trained_too_are_counted_with_what_trains_in_each(tmp_path):
+    """Two layers of attention, four matrices each, of rank 2, in and out."""
+    tiny_pipelines.saved_xl(tmp_path)
+    cfg = study(
+        *("experiment=lora_sd15", f"base={tmp_path}", "data.path=none", "data.size=32"),
+        *("adapter=stable_diffusion_text", "adapter.text.rank=2"),
+    )
+    found = counted(cfg, replace(INFO, channels=3))
+    for part, width in (("text_encoder", 24), ("text_encoder_2", 16)):
+        own = found["networks"][f"adapter.text {part}"]
+        assert own["trainable"] == 2 * 4 * 2 * 2 * width
+        assert own["flop"] > 0
+        said = f"adapter.text {part} trains {own['trainable']:,} of {own['parameters']:,} parameters"
+        assert any(line.startswith(said) for line in check_told({**found, "recipe": None}))
 
 
 def test_a_controlnet_is_counted_beside_the_base_that_it_passes_through():

@@ -45,6 +45,7 @@ def check_notes(found: Mapping[str, Any]) -> list[str]:
         "Memory is an estimate: a device holds the states (weights, gradients, AdamW's moments, average) and,"
         " for each picture of its part of the batch, what the way back needs, which bf16-mixed halves."
         " A discriminator and a perceptual distance that an autoencoder is trained by are not counted.",
+        *(f"{name} {own['trains']}." for name, own in found["networks"].items() if "trains" in own),
     ]
     recipe = found["recipe"]
     if recipe is None:

@@ -5,8 +5,9 @@ A product and the sum after it are two operations (FLOP), as torch counts them.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from condiff.conditioners.conditioner import Conditioner
+from condiff.conditioners.encoders import OneNetwork
+from condiff.conditioners.text import Text
 from condiff.config.build import build
 from condiff.config.nodes import at, attribute, class_of
 from condiff.data.source import DataInfo
@@ -32,7 +35,7 @@ from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
-from condiff.stages.tuned import begin
+from condiff.stages.tuned import begin, told
 from condiff.stages.tunings import built_tuning
 
 FLOAT = 4  # bytes; weights, gradients, AdamW's two moments and the average are float32
@@ -63,8 +66,10 @@ def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
         found["classifier"] = _cost(classifier, lambda: classifier(x, m), _training(cfg, "classifier"))
     if "adapter" in stages:
         hint = torch.empty(1, info.control, info.size, info.size, device=META) if info.control else None
-        heard = replace(cond, control=hint)
-        found["adapter"] = _adapter(cfg, info, shape, makes["denoiser"], lambda net: net(x, m, heard))
+        network, heard = _adapted(cfg, info, shape, makes["denoiser"]), replace(cond, control=hint)
+        calls = {"adapter": (network, lambda: network(x, m, heard)), **_text(cfg, conditioner)}
+        for name, (own, call) in calls.items():
+            found[name] = {**_cost(own, call, _training(cfg, "adapter")), "trains": told(own)}
     whole = {"shape": shape, "networks": found}
     if "samples" in stages:
         whole["sampling"] = _sampling(cfg, parts, classifier, process, x, cond, found)
@@ -117,19 +122,29 @@ def _autoencoder(cfg: Config, shape: list[int]) -> tuple[list[int], dict[str, An
     return ([channels, size, size] if "latents" in cfg["check"] else shape), cost
 
 
-def _adapter(
-    cfg: Config,
-    info: DataInfo,
-    shape: list[int],
-    make: Callable[[], nn.Module],
-    call: Callable[[nn.Module], Tensor],
-) -> dict[str, Any]:
-    """What it costs to train an adapter of the denoiser that is made so, which it passes through as well."""
+def _adapted(cfg: Config, info: DataInfo, shape: list[int], make: Callable[[], nn.Module]) -> nn.Module:
+    """The denoiser that is made so with its adapter, which passes through all of it in training."""
     with META:
         base = make()
         tuning = built_tuning(cfg["adapter"]["tuning"], info, base, shape)
-        network = begin(tuning, base, cfg["seed"])
-    return _cost(network, lambda: call(network), _training(cfg, "adapter"))
+        return begin(tuning, base, cfg["seed"])
+
+
+def _text(cfg: Config, conditioner: Conditioner) -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]:
+    """The encoders of text that are trained with an adapter, and the pass of a caption through each."""
+    tuning, found = cfg["adapter"].get("text"), {}
+    if tuning is None:
+        return found
+    for part, own in cast(Text, conditioner).encoder.named().items():
+        with META:
+            network = begin(build(tuning, "adapter.text"), own.outline(), cfg["seed"], "adapter.text")
+            ids = torch.zeros(1, own.length, dtype=torch.int64)
+        found[f"adapter.text {part}"] = network, partial(_states, own, network, ids)
+    return found
+
+
+def _states(encoder: OneNetwork, network: nn.Module, ids: Tensor) -> Tensor:
+    return encoder.states(network, ids, ids)[0]
 
 
 def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training | None) -> dict[str, Any]:
