@@ -60,6 +60,13 @@ def test_it_is_read_back_and_answers_the_same(unet, branch, tmp_path, prefix):
         assert torch.equal(one, other)
 
 
+def test_a_file_of_one_that_sees_patches_is_read_back(unet, tmp_path):
+    control_files.export(Branch.of(unet, 1, 4, 4), tmp_path)
+    found = control_files.read(tmp_path / control_files.ORIGINAL, unet, "any").net.controlnet_cond_embedding
+    assert [*found.conv_in.weight.shape] == [96, 16, 3, 3]
+    assert not found.blocks
+
+
 def test_a_file_of_another_network_is_told_in_one_line(unet, branch, tmp_path):
     control_files.export(branch, tmp_path)
     tensors = load_file(tmp_path / control_files.ORIGINAL)

@@ -230,14 +230,37 @@ def test_texts_are_dropped_and_hints_never():
     assert torch.equal(cond.control, batch["control"])
 
 
-@pytest.mark.parametrize(("stride", "widths"), [(1, [16]), (2, [16, 32]), (8, [16, 32, 96, 256])])
-def test_a_hint_is_brought_to_the_size_of_what_the_network_sees(base, stride, widths):
-    hint = Branch.of(inside(base), 3, stride).net.controlnet_cond_embedding
+SIZES = [(1, 1, [16]), (2, 1, [16, 32]), (8, 1, [16, 32, 96, 256]), (4, 4, [96]), (8, 2, [32, 96, 256])]
+
+
+@pytest.mark.parametrize(("stride", "folded", "widths"), SIZES)
+def test_a_hint_is_brought_to_the_size_of_what_the_network_sees(base, stride, folded, widths):
+    hint = Branch.of(inside(base), 3, stride, folded).net.controlnet_cond_embedding
     halving = [layer.out_channels for layer in hint.blocks if layer.stride == (2, 2)]
     assert [hint.conv_in.out_channels, *halving] == widths
-    assert hint(torch.zeros(1, 3, 8 * stride, 8 * stride)).shape == (1, 8, 8, 8)
+    side = 8 * stride // folded
+    assert hint(torch.zeros(1, 3 * folded**2, side, side)).shape == (1, 8, 8, 8)
     with pytest.raises(ValueError, match=r"1, 2, 4, \.\.\. times as large as what the U-Net sees, got 3"):
         Branch.of(inside(base), 3, 3)
+    with pytest.raises(ValueError, match=r"the U-Net sees in patches of 4, got 0\.5"):
+        Branch.of(inside(base), 3, 2, 4)
+
+
+def test_of_patches_it_sees_those_of_the_hint_with_every_pixel_in_its_place(base):
+    """A network for hints that halves nothing is given them as the U-Net is given x_t."""
+    whole = ControlNet(channels=1, stride=2, folded=2).begin(copy.deepcopy(base))
+    assert torch.equal(asked(whole), asked(base))
+    moved(whole.branch, 7)
+    rng, seen = torch.Generator().manual_seed(9), []
+    hint = torch.rand(2, 1, 8, 8, generator=rng)
+    whole.branch.net.controlnet_cond_embedding.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    plain = asked(whole, control=hint)
+    for row, column in [(0, 0), (3, 6)]:
+        other = hint.clone()
+        other[:, :, row, column] += 1
+        assert not torch.allclose(asked(whole, control=other), plain)
+        places = (seen[-1] - seen[0]).nonzero()[:, 1:].unique(dim=0)
+        assert places.tolist() == [[2 * (row % 2) + column % 2, row // 2, column // 2]]
 
 
 def test_a_network_without_an_encoder_to_copy_is_refused():

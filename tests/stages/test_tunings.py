@@ -20,7 +20,7 @@ def test_a_controlnet_fits_the_hints_of_the_data_and_at_scale_0_it_is_the_base_i
     base = NetworkDenoiser(network, CosineVP(), X0()), ClassLabel(3, with_null=True), [3, 16, 16]
     tuning = built_tuning(NODE, Circles(size=16).info(), network, base[2])
     denoiser, conditioner, shape = begun(base, tuning, 0)
-    assert (tuning.channels, tuning.stride, shape) == (1, 4, [3, 16, 16])
+    assert (tuning.channels, tuning.stride, tuning.folded, shape) == (1, 4, 4, [3, 16, 16])
     label, hint = torch.tensor([0, 2]), torch.rand(2, 1, 16, 16)
     cond = conditioner({"label": label, "control": hint})
     x, m = torch.randn(2, 3, 16, 16), CosineVP().at(torch.tensor([0.5, 0.8]))

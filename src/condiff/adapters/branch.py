@@ -1,12 +1,13 @@
 """The trainable copy of a U-Net's encoder that sees a hint (Zhang 2023)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
 # Of the network for a hint, at its own size and after each halving (Zhang 2023, sec. 3.2, as in cldm.py).
 _WIDTHS = (16, 32, 96, 256)
@@ -15,7 +16,8 @@ _WIDTHS = (16, 32, 96, 256)
 class Branch(nn.Module):
     """A ControlNet: for each skip and for the middle of a U-Net what it adds there.
 
-    ``net`` is diffusers' own network, whose files it reads and writes.
+    ``net`` is diffusers' own network, whose files it reads and writes. Of a U-Net that sees patches of a
+    picture it sees those of the hint: as many pixels a side as are left when it has halved all that it does.
     """
 
     def __init__(self, net: ControlNetModel) -> None:
@@ -23,22 +25,28 @@ class Branch(nn.Module):
         self.net = net
 
     @classmethod
-    def of(cls, unet: UNet2DConditionModel, channels: int, stride: int) -> "Branch":
+    def of(cls, unet: UNet2DConditionModel, channels: int, stride: int, patch: int = 1) -> "Branch":
         """The copy as a training starts: key by key the encoder's weights, and zeros where it is joined.
 
         channels: of a hint. stride: how many of its pixels stand for one place of what the U-Net is given.
+        patch: how many of these a side are folded into channels; the rest is halved away.
         """
-        if stride < 1 or stride & (stride - 1):
+        halvings = stride // patch
+        if stride % patch or halvings & (halvings - 1):
+            folded = f" in patches of {patch}" if patch > 1 else ""
             raise ValueError(
-                f"a hint must be 1, 2, 4, ... times as large as what the U-Net sees, got {stride}"
+                f"a hint must be 1, 2, 4, ... times as large as what the U-Net sees{folded}, got"
+                f" {stride / patch:g}"
             )
-        halvings = stride.bit_length() - 1
-        widths = (*_WIDTHS, *_WIDTHS[-1:] * halvings)[: halvings + 1]
-        return cls(
-            ControlNetModel.from_unet(
-                unet, conditioning_embedding_out_channels=widths, conditioning_channels=channels
-            )
-        )
+        first, count = patch.bit_length() - 1, halvings.bit_length()
+        widths = (*_WIDTHS, *_WIDTHS[-1:] * (first + count))[first : first + count]
+        return cls.shaped(unet, channels * patch**2, widths)
+
+    @classmethod
+    def shaped(cls, unet: UNet2DConditionModel, channels: int, widths: Sequence[int]) -> "Branch":
+        """The same for what is seen of a hint, so many channels, by a network of these widths."""
+        options = {"conditioning_embedding_out_channels": (*widths,), "conditioning_channels": channels}
+        return cls(ControlNetModel.from_unet(unet, **options))
 
     @property
     def num(self) -> int:
@@ -46,20 +54,26 @@ class Branch(nn.Module):
         return len(self.net.controlnet_down_blocks) + 1
 
     @property
-    def channels(self) -> int:
-        """Of a hint."""
-        return cast(int, self.net.config["conditioning_channels"])
+    def halvings(self) -> int:
+        """How often it halves a hint."""
+        return len(cast(tuple[int, ...], self.net.config["conditioning_embedding_out_channels"])) - 1
 
     def forward(self, hint: Tensor, args: tuple[Any, ...], told: Mapping[str, Any]) -> list[Tensor]:
         """What is added to the skips, from the first, and last to the middle.
 
         hint: [B, C, H, W] in [0, 1]. args, told: what the U-Net is called with, all of which it hears, too.
         """
-        told, hint = dict(told), hint.expand(-1, self.channels, -1, -1)  # a grey one has equal channels
+        told, hint = dict(told), self._folded(hint, args[0].shape[-1])
         mask = told.pop("encoder_attention_mask", None)
         with _masked(self.net, mask):
             found = self.net(*args, controlnet_cond=hint, **told)
         return [*found.down_block_res_samples, found.mid_block_res_sample]
+
+    def _folded(self, hint: Tensor, seen: int) -> Tensor:
+        """A hint in patches, for a U-Net that sees so many places a side; a grey one has equal channels."""
+        patch = max(1, hint.shape[-1] // (seen << self.halvings))
+        channels = cast(int, self.net.config["conditioning_channels"]) // patch**2
+        return pixel_unshuffle(hint.expand(-1, channels, -1, -1), patch)
 
 
 @contextmanager

@@ -21,8 +21,10 @@ def is_original(names: Collection[str]) -> bool:
 def taken(tensors: Mapping[str, Tensor], unet: UNet2DConditionModel) -> Branch:
     """The ControlNet of such tensors; ValueError, without the file's name, for another U-Net."""
     given = {name.removeprefix(_PREFIX): value for name, value in tensors.items()}
-    convs = {name.split(".")[1] for name in given if name.startswith("input_hint_block.")}
-    branch = Branch.of(unet, given[_FIRST].shape[1], 2 ** (len(convs) // 2 - 1))
+    count = len({name.split(".")[1] for name in given if name.startswith("input_hint_block.")})
+    halving = [f"input_hint_block.{place}.weight" for place in range(0, 2 * count - 2, 4)]
+    widths = [given[name].shape[0] for name in halving if name in given]
+    branch = Branch.shaped(unet, given[_FIRST].shape[1], widths)
     state = branch.net.state_dict()
     names = original_names(branch.net, [*state])
     lacking = [name for name in names.values() if name not in given]

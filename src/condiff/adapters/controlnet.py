@@ -18,19 +18,19 @@ from condiff.ranges import Count, checked
 class ControlNet(Tuning):
     """Trains a ``Branch`` beside the network, none of whose own weights is touched.
 
-    Both arguments are filled in: the channels of a hint, and how many of its pixels stand for one place of
-    what the network's U-Net is given.
+    The arguments are filled in: the channels of a hint, how many of its pixels stand for one place of what
+    the network's U-Net is given, and how many of those the network folds into channels.
     """
 
     needs_control: ClassVar[bool] = True
 
     @checked
-    def __init__(self, channels: Count, stride: Count) -> None:
-        self.channels, self.stride = channels, stride
+    def __init__(self, channels: Count, stride: Count, folded: Count = 1) -> None:
+        self.channels, self.stride, self.folded = channels, stride, folded
 
     def begin(self, network: nn.Module) -> nn.Module:
         network.requires_grad_(False)
-        branch = Branch.of(encoder_of(network), self.channels, self.stride)
+        branch = Branch.of(encoder_of(network), self.channels, self.stride, self.folded)
         return Controlled(network, branch.requires_grad_(True))
 
     def check(self, network: nn.Module) -> None:

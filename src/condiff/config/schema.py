@@ -18,7 +18,10 @@ STUDIES = "experiment"
 
 # Plain arguments that Python fills in, mostly from the data: a config may leave them out.
 FILLED_IN = frozenset(
-    {"channels", "concat_channels", "num_classes", "num_labels", "seed", "size", "stride", "with_null"}
+    {
+        *("channels", "concat_channels", "folded", "num_classes", "num_labels", "seed", "size", "stride"),
+        "with_null",
+    }
 )
 
 # Objects that only a config can give, inside the object that they are arguments of.

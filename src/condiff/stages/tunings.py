@@ -22,8 +22,9 @@ def built_tuning(node: Config, info: DataInfo, network: nn.Module, shape: list[i
     """Of pictures with these hints; the network is of x0 of this shape, [C, H, W]."""
     if not attribute(node, "needs_control"):
         return build(node, "adapter.tuning")
-    seen = shape[-1] // getattr(network, "patch", 1)
-    return build(node, "adapter.tuning", channels=info.control, stride=info.size // seen)
+    folded = getattr(network, "patch", 1)
+    stride = info.size * folded // shape[-1]
+    return build(node, "adapter.tuning", channels=info.control, stride=stride, folded=folded)
 
 
 def begun(trained: Trained, tuning: Tuning, seed: int) -> Trained:
