@@ -3,17 +3,25 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_stable_diffusion as tiny
 import torch
+from autoencoders.models import randomized
 from choices import CONF
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from PIL import Image
 from safetensors.torch import load_file
 
+from condiff.adapters.branch import Branch
+from condiff.adapters.control import GuessDiffusers
 from condiff.config.compose import check, read_command, register
 from condiff.data.captions import captions_of
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
 from condiff.interrupts import Interrupts
+from condiff.stages.adapted import adapted
 from condiff.stages.denoiser import load_denoiser
 from condiff.stages.driver import run_study
 from condiff.stages.given import weights_are_there
@@ -21,6 +29,7 @@ from condiff.stages.samples import drawn
 from condiff.stages.stage import PICTURES_MADE, Artifact
 from condiff.stages.study import STAGES
 from condiff.stages.taken import refuse_drawing
+from condiff.stages.tunings import controlled
 
 NAMES = [stage.name for stage in STAGES]
 NUM, STEPS, SCALE = 4, 5, 7.5
@@ -136,6 +145,56 @@ def test_the_plain_model_is_that_of_the_pipeline_without_guidance(made):
     pipeline, folder, inputs = made
     images, captions = ours(folder, inputs, "guidance.scale=1")
     torch.testing.assert_close(images, theirs(pipeline, captions, scale=1.0), rtol=0, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def controls(made):
+    """Two ControlNets of the pipeline as diffusers saves them, two hints in a folder, words for both."""
+    pipeline, folder, _ = made
+    rng, nets = np.random.default_rng(0), []
+    for name in "ab":
+        net = ControlNetModel.from_unet(pipeline.unet, conditioning_embedding_out_channels=(8, 8, 8))
+        nets.append(randomized(net).eval())
+        net.controlnet_cond_embedding.conv_out.weight.data.mul_(30)  # random layers hardly pass a hint on
+        net.save_pretrained(folder / name)
+    (folder / "hints").mkdir()
+    hints = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    for name, pixels in enumerate(hints):
+        Image.fromarray(pixels).save(folder / "hints" / f"{name}.png")
+    given = f"adapters=[{folder / 'a'}:0.7,{folder / 'b'}:0.4]"
+    return nets, torch.from_numpy(hints).movedim(-1, 1) / 255, (given, f"control={folder / 'hints'}")
+
+
+def with_control(pipeline, net, **told):
+    whole = StableDiffusionControlNetPipeline(**pipeline.components, controlnet=net)
+    whole.set_progress_bar_config(disable=True)
+    noise = SampleNoise(0, range(2)).normal(4, 8, 8)
+    options = {"num_inference_steps": STEPS, "guidance_scale": SCALE, "latents": noise, "output_type": "pt"}
+    return whole(["two small things", "a red circle on white"], **options, **told).images
+
+
+def test_two_controlnets_draw_what_the_whole_pipeline_draws_with_both(made, controls):
+    (pipeline, folder, inputs), (nets, hints, words) = made, controls
+    cfg = asked(folder, "n=2", "text=[two small things,a red circle on white]", *words)
+    with adapted(cfg, inputs, load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])) as own:
+        images = drawn(cfg, inputs, own, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
+    scales = {"controlnet_conditioning_scale": [0.7, 0.4]}
+    expected = with_control(pipeline, nets, image=[hints, hints], **scales)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
+    other = with_control(pipeline, nets, image=[hints, hints.flip(0)], **scales)
+    assert (images - other).abs().max() > 1e-3
+
+
+def test_guess_mode_draws_what_the_whole_pipeline_draws_in_it(made, controls):
+    (pipeline, folder, inputs), (nets, hints, words) = made, controls
+    cfg = asked(folder, "n=2", "text=[two small things,a red circle on white]", *words)
+    plain = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])
+    own = controlled(plain, Branch(nets[0]), GuessDiffusers(), 0.7)
+    images = drawn(cfg, inputs, own, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
+    told = {"image": hints, "controlnet_conditioning_scale": 0.7}
+    expected = with_control(pipeline, nets[0], guess_mode=True, **told)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
+    assert (images - with_control(pipeline, nets[0], **told)).abs().max() > 1e-3
 
 
 def test_nothing_is_trained_and_latents_have_the_stated_scale(made):
