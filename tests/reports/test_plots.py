@@ -6,6 +6,7 @@ import pytest
 from run_folders import config_of, metrics_of
 
 from condiff.reports.comparison import Comparison
+from condiff.reports.comparison_maps import maps
 from condiff.reports.comparison_plots import legend_height, lines_over, metric_plots, over_numbers
 from condiff.reports.comparison_trade_offs import draw, trade_off_plots, trade_offs
 from condiff.reports.plots import drawn, log_ticks, wrapped
@@ -126,3 +127,29 @@ def test_names_on_a_front_of_several_lines_are_the_values_alone():
     assert found.count("scale 3") == 2
     assert not [text for text in found if "cfg" in text and "scale" in text]
     assert {"cfg", "cfg_interval"} <= {*found}
+
+
+def crossed(*pairs):
+    """Runs of two numbers, with the first over the second as their accuracy."""
+    runs = [
+        Run(config_of(scale, steps=steps), metrics_of(scale / steps, steps), {}) for scale, steps in pairs
+    ]
+    return Comparison("crossed", "", "", runs, {"class_accuracy": True, "fd_judge": False})
+
+
+def test_two_numbers_that_were_varied_with_each_other_make_a_map_of_each_metric():
+    pairs = [(scale, steps) for scale in (1.0, 3.0, 2.0) for steps in (8, 4)]
+    accuracy, distance = maps(crossed(*pairs))
+    assert distance.title == "fd_judge ↓ over guidance.scale and sampler.steps"
+    columns, rows = ["1", "2", "3"], ["4", "8"]
+    shares = ["0.25", "0.125", "0.5", "0.25", "0.75", "0.375"]
+    assert [text for text in texts(accuracy.svg) if not text.islower()] == [*columns, *rows, *shares]
+    fills = re.findall(r'<g id="mark:s(\d):mean">\s*<path[^>]*opacity: ([\d.]+)', distance.svg)
+    assert [float(opacity) for _, opacity in fills] == [0.75, 0] * 3  # four steps are better than eight
+
+
+def test_what_was_not_run_in_full_or_differs_in_more_makes_no_map():
+    pairs = [(1.0, 4), (1.0, 8), (2.0, 4)]
+    assert not maps(crossed(*pairs))
+    assert not maps(crossed(*pairs[:2]))
+    assert not maps(varied(4))

@@ -10,6 +10,7 @@ from condiff.config.nodes import attribute
 from condiff.files import written_whole
 from condiff.reports.comparison import Comparison, Losses
 from condiff.reports.comparison_losses import loss_plots
+from condiff.reports.comparison_maps import maps
 from condiff.reports.comparison_page import PAGE, render
 from condiff.reports.comparison_plots import metric_plots
 from condiff.reports.comparison_results import results
@@ -60,7 +61,8 @@ def write_comparison(
         what = "1 run has" if again == 1 else f"{again} runs have"
         notes = [*notes, f"{what} the very samples and metrics of another one here, and counts once with it."]
     comparison = replace(comparison, notes=[*comparison.notes, *notes])
-    plots = [trade_off_plots(comparison), metric_plots(comparison), loss_plots(comparison)]
+    curves = [*maps(comparison), *metric_plots(comparison)]
+    plots = [trade_off_plots(comparison), curves, loss_plots(comparison)]
     out.mkdir(parents=True, exist_ok=True)
     (out / FIGURES).mkdir(exist_ok=True)
     for plot in (plot for some in plots for plot in some):
