@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STOPPING: list[int] = []  # signals that end this process: threads that wait for something look here
 
 
 class Interrupted(BaseException):
@@ -30,6 +31,7 @@ class Interrupts:
 
     def install(self) -> None:
         self._installed = True
+        STOPPING.clear()
         self.take_back()
 
     def take_back(self) -> None:
@@ -55,4 +57,5 @@ class Interrupts:
     def _arrive(self, signum: int, _: FrameType | None) -> None:
         first, self.pending = self.pending is None, signum
         if not (first and self._deferring):
+            STOPPING.append(signum)
             raise Interrupted(signum)

@@ -10,8 +10,9 @@ from PIL import Image
 
 from condiff.data.digits import Digits
 from condiff.data.memo import shared
+from condiff.data.places import shard_paths
 from condiff.data.prepare import prepare
-from condiff.data.shard_files import ShardFiles, shard_paths
+from condiff.data.shard_files import ShardFiles
 from condiff.data.shards import Shards
 from condiff.errors import CondiffError, ConfigError, DataError
 

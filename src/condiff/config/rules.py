@@ -13,6 +13,7 @@ from condiff.config.adapter_rules import (
     finished_adapters_are_named,
 )
 from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
+from condiff.config.data_rules import shards_lie_in_one_place
 from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
@@ -288,4 +289,5 @@ RULES: tuple[Rule, ...] = (
     logger_is_understood,
     devices_have_work,
     compiling_has_a_compiler,
+    shards_lie_in_one_place,
 )

@@ -27,8 +27,8 @@ FILLED_IN = frozenset(
 # Objects that only a config can give, inside the object that they are arguments of.
 NESTED = frozenset(
     {
-        *("adversary", "clip", "codebook", "detector", "distance", "inner", "links", "pictures"),
-        *("reconstruction", "schedule"),
+        *("adversary", "clip", "codebook", "detector", "distance", "fetch", "inner", "links"),
+        *("pictures", "reconstruction", "schedule"),
     }
 )
 

@@ -33,18 +33,19 @@ def index_shards(paths: Sequence[Path]) -> Shards:
     return Shards([shard for part in found for shard in part.shards], samples)
 
 
-def index_shard(path: Path) -> Shards:
-    """The index of one tar, with its labels still unread."""
+def index_shard(path: Path, name: str = "") -> Shards:
+    """The index of one tar, with its labels still unread; messages call it by its ``name``, if it has one."""
+    shown = name or str(path)
     try:
         with path.open("rb") as file:
             sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
             file.seek(0)
-            groups = _groups(path, file)
+            groups = _groups(shown, file)
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise DataError(f"{path}: is no whole tar ({error}); uncompressed tars are read") from error
+        raise DataError(f"{shown}: is no whole tar ({error}); uncompressed tars are read") from error
     if not groups:
-        raise DataError(f"{path}: is empty; a shard holds samples KEY.png, KEY.cls, KEY.txt")
-    shard = Shard(path, size, sha256)
+        raise DataError(f"{shown}: is empty; a shard holds samples KEY.png, KEY.cls, KEY.txt")
+    shard = Shard(path, size, sha256, name)
     return Shards([shard], [Sample(key, None, shard, members) for key, members in groups.items()])
 
 
@@ -56,7 +57,7 @@ def read_label(sample: Sample) -> int:
     return int(text)
 
 
-def _groups(path: Path, file: BinaryIO) -> dict[str, dict[str, tuple[int, int]]]:
+def _groups(shard: str, file: BinaryIO) -> dict[str, dict[str, tuple[int, int]]]:
     """key -> extension -> (offset, size); the key is the name up to its first dot, as WebDataset has it."""
     groups: dict[str, dict[str, tuple[int, int]]] = {}
     before = None
@@ -65,13 +66,13 @@ def _groups(path: Path, file: BinaryIO) -> dict[str, dict[str, tuple[int, int]]]
         base, _, extension = name.partition(".")
         key = f"{folder}/{base}" if folder else base
         extension = extension.lower()
-        _hold(path, key, extension, member)
+        _hold(shard, key, extension, member)
         if (key != before and key in groups) or extension in groups.get(key, ()):
-            raise DataError(f"{path}:{key}: the key is there twice; the members of a sample stand together")
+            raise DataError(f"{shard}:{key}: the key is there twice; the members of a sample stand together")
         groups.setdefault(key, {})[extension] = (member.offset_data, member.size)
         before = key
         if len(groups) > _MAX_SAMPLES:
-            raise DataError(f"{path}: holds more than {_MAX_SAMPLES} samples; make smaller shards")
+            raise DataError(f"{shard}: holds more than {_MAX_SAMPLES} samples; make smaller shards")
     return groups
 
 
@@ -89,8 +90,8 @@ def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
         raise ValueError("truncated or damaged: it does not end with a tar's mark of the end")
 
 
-def _hold(path: Path, key: str, extension: str, member: tarfile.TarInfo) -> None:
-    where = f"{path}:{key}"
+def _hold(shard: str, key: str, extension: str, member: tarfile.TarInfo) -> None:
+    where = f"{shard}:{key}"
     if member.name.startswith("/") or ".." in member.name.split("/"):
         raise DataError(f"{where}: {member.name} leads out of the shard; plain names are allowed")
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:

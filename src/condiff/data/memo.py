@@ -1,7 +1,7 @@
 """What was learnt about files, remembered for as long as they do not change."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
@@ -28,11 +28,19 @@ class Memo:
         self._saved: set[Path] = set()
 
     def look(
-        self, paths: Sequence[Path], look: Callable[[Path], Any], what: str, folder: Path | None
+        self,
+        paths: Sequence[A],
+        look: Callable[[A], Any],
+        what: str,
+        folder: Path | None,
+        stamps: Mapping[str, Any] | None = None,
     ) -> list[Any]:
-        """``look(path)`` for every path, taken from memory where the file is as it was."""
+        """``look(path)`` for every path, taken from memory where the file is as it was.
+
+        ``stamps`` are those of what is no file here.
+        """
         self._load(folder)
-        stamps = {str(path): _stamp(path) for path in paths}
+        stamps = {str(path): stamp(Path(str(path))) for path in paths} if stamps is None else stamps
         new = [path for path in paths if self._known.get(str(path), [None])[0] != stamps[str(path)]]
         for path, value in zip(new, track(in_order(look, new), len(new), what) if new else (), strict=True):
             self._known[str(path)] = [stamps[str(path)], value]
@@ -73,7 +81,8 @@ def in_order(do: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             yield from pool.map(do, ahead)
 
 
-def _stamp(path: Path) -> list[int]:
+def stamp(path: Path) -> list[int]:
+    """What changes if a file does."""
     try:
         found = path.stat()
     except OSError:  # a link that leads nowhere: looking at it will tell

@@ -46,6 +46,7 @@ class Picture:
     grey: bool = False
     fault: str | None = None
     split: Split | None = None  # where the data say so themselves
+    at: tuple[str, int, int] | None = None  # in a tar: that, offset and size
 
 
 @dataclass(frozen=True)

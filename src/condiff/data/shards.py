@@ -42,6 +42,10 @@ class Shard:
     path: Path
     size: int
     sha256: str
+    name: str = ""  # what it is called in messages, if not by its path
+
+    def __str__(self) -> str:
+        return self.name or str(self.path)
 
 
 @dataclass(frozen=True)
@@ -57,20 +61,10 @@ class Sample:
         if extension not in self.members:
             raise DataError(f"{self}: has no .{extension}; its members are {', '.join(self.members)}")
         offset, size = self.members[extension]
-        try:
-            with self.shard.path.open("rb", buffering=0) as file:
-                file.seek(offset)
-                data = file.read(size)
-        except OSError as error:
-            raise DataError(f"{self}: cannot be read ({error.strerror})") from error
-        if len(data) != size:
-            raise DataError(
-                f"{self}: {len(data)} of {size} bytes of .{extension} are there; restore the shard"
-            )
-        return data
+        return read_part(self.shard.path, offset, size, f"{self}.{extension}")
 
     def __str__(self) -> str:
-        return f"{self.shard.path}:{self.key}"
+        return f"{self.shard}:{self.key}"
 
 
 class Shards:
@@ -83,16 +77,21 @@ class Shards:
     def open(cls, folder: Path, split: str) -> "Shards":
         """By the index in ``folder``; every shard must be there with its size (``verify``: its content)."""
         path = folder / f"index-{split}.jsonl"
-        try:
-            found = _parse(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); prepare the data again") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: is no whole index of shards ({error}); prepare it again") from error
+        found = cls.listed(path, str(path))
         lines = [line for shard in found.shards if (line := _size_fault(shard))]
         if lines:
             raise DataError(*lines)
         return found
+
+    @classmethod
+    def listed(cls, path: Path, shown: str) -> "Shards":
+        """By an index, ``shown`` in messages; its shards are not looked at."""
+        try:
+            return _parse(path)
+        except OSError as error:
+            raise DataError(f"{shown}: cannot be read ({error.strerror}); prepare the data again") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{shown}: is no whole index of shards ({error}); prepare it again") from error
 
     def verify(self) -> None:
         """Compare the content of every shard with its sha256."""
@@ -202,6 +201,19 @@ class _Tar:
         self.file.write(data)
         self._hash.update(data)
         self.size += len(data)
+
+
+def read_part(path: Path, offset: int, size: int, shown: str) -> bytes:
+    """A member of a tar, ``shown`` in messages."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            data = file.read(size)
+    except OSError as error:
+        raise DataError(f"{shown}: cannot be read ({error.strerror})") from error
+    if len(data) != size:
+        raise DataError(f"{shown}: {len(data)} of {size} bytes are there; restore the shard")
+    return data
 
 
 def to_npy(array: np.ndarray) -> bytes:

@@ -27,6 +27,7 @@ ASKED = "asked"  # its entry with a hash of what the samples were to show
 CAPTION = "caption.json"  # what these are, in words
 
 
+_FETCH = "fetch"  # argument of a source
 _BASE = "base_"  # in front of the name of a stage that makes for the base of an adapter what that one makes
 MADE = ("samples", "reconstructions")  # stages whose pictures are measured and shown, whichever a study has
 PICTURES_MADE = "samples.safetensors"  # of theirs: ``image``, and what was asked for
@@ -103,7 +104,8 @@ class Stage:
 
     def identity(self, cfg: Config, recipes: Mapping[str, str], outside: str | None) -> dict[str, Any]:
         """What it makes, the code apart: two artifacts with one identity differ in code only."""
-        return {"stage": self.name, "config": self.seen(cfg), "inputs": dict(recipes), "source": outside}
+        config = _hashed(self.seen(cfg))
+        return {"stage": self.name, "config": config, "inputs": dict(recipes), "source": outside}
 
     def code(self, cfg: Config) -> str:
         """The code it can reach, and the libraries that do the arithmetic."""
@@ -128,6 +130,13 @@ class Stage:
 def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
     """The name of an artifact: what it is, by which code, from which artifacts."""
     return digest([recipe, code, dict(inputs)])[:12]
+
+
+def _hashed(node: Any) -> Any:
+    """A config without how data are fetched, which changes nothing of what they are."""
+    if not isinstance(node, Mapping):
+        return node
+    return {name: _hashed(value) for name, value in node.items() if name != _FETCH}
 
 
 @cache

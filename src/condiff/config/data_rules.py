@@ -1,0 +1,19 @@
+"""Where a study's own shards lie, said once."""
+
+from collections.abc import Iterator
+
+from condiff.config.kinds import objects
+from condiff.config.nodes import Config, argument, class_of
+
+
+def shards_lie_in_one_place(cfg: Config) -> Iterator[str]:
+    """Either on this machine or behind URLs."""
+    for part in ("data", "base_data"):
+        for path, node in objects(cfg.get(part), part):
+            if class_of(node) != "ShardFiles":
+                continue
+            here, there = (argument(node, name) is not None for name in ("path", "urls"))
+            if here and there:
+                yield f"{path}.urls: has no effect with {path}.path; give one of them"
+            elif not here and not there:
+                yield f"{path}.path: is required; give it, e.g. {path}.path=..., or {path}.urls=..."
