@@ -149,7 +149,7 @@ SIZES = {
     "digits": Size(_digits, _by_label, 8, 64, 4500, example=_example),
     "sd15": Size(lambda: _stable_diffusion(320, 64, 768), _by_tokens, 64, 16, 64, width=768, bf16=True),
     "dit_xl2": Size(lambda: DiT(28, 16, 72, 32), _by_label, 32, 64, 512, bf16=True),
-    "sd15_toy": Size(lambda: _stable_diffusion(32, 16, 32), _by_tokens, 16, 4, 64, width=32),
+    "sd15_toy": Size(lambda: _stable_diffusion(32, 8, 32), _by_tokens, 8, 2, 64, width=32),
     "dit_toy": Size(lambda: DiT(2, 2, 24, 16), _by_label, 16, 8, 64),
 }
 
