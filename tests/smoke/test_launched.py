@@ -18,9 +18,20 @@ pytestmark = pytest.mark.slow
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
+RUNNING = []
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left():
+    yield
+    for process in RUNNING:
+        process.kill()
+    RUNNING.clear()
+
+
 def started(folder, *words, **said):
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *words],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", **said},
@@ -28,6 +39,8 @@ def started(folder, *words, **said):
         stderr=subprocess.PIPE,
         text=True,
     )
+    RUNNING.append(process)
+    return process
 
 
 def by_srun(folder, *argv):
@@ -78,7 +91,7 @@ def test_told_to_stop_they_save_and_leave_nobody(tmp_path):
     processes = by_srun(tmp_path / "cwd", *argv)
     before = set(ranks())
     work = tmp_path / "cwd/outputs/cache/denoiser"
-    until(lambda: [*work.glob(".*.work/log.jsonl")])
+    until(lambda: any(path.read_text() for path in work.glob(".*.work/log.jsonl")), 600)
     for process in processes:
         process.send_signal(signal.SIGTERM)
     start = time.monotonic()
