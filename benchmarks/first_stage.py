@@ -58,7 +58,7 @@ from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.training import fit
 from condiff.stages.weights import save_weights
 
-BATCH, CODES, WIDTH, HALVINGS = 50, 1024, 32, 2  # of conf/autoencoder/kl.yaml and vq.yaml
+BATCH, CODES, WIDTH, HALVINGS = 50, 1024, 16, 2  # of conf/autoencoder/kl.yaml and vq.yaml
 DENOISER_BATCH = 64  # of conf/trainer/short.yaml
 
 

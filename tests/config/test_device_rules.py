@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work
+from tests import composed
 
 TRAINER = {"_target_": "condiff.methods.settings.Training", "steps": 1, "batch_size": 8}
 CFG = {
@@ -48,3 +49,20 @@ def test_compiling_without_a_compiler_is_one_line(monkeypatch):
     said = "trainer.compile: needs a C++ compiler, and none was found; install g++, or leave it out"
     assert [*compiling_has_a_compiler(own)] == [said]
     assert [*compiling_has_a_compiler({**own, "trainer": {"compile": "none"}})] == []
+
+
+@pytest.mark.parametrize(
+    ("autoencoder", "weight", "said"),
+    [
+        ("kl", 0.5, ["autoencoder.method.adversary, whose losses are not scaled"]),
+        ("kl", 0, []),
+        ("vq", 0, ["a codebook; use bf16-mixed"]),
+    ],
+)
+def test_a_scaled_loss_is_refused_where_others_learn_beside_it(autoencoder, weight, said):
+    half = "+autoencoder.trainer.precision=16-mixed"
+    study = ("experiment=autoencoder_kl", f"autoencoder={autoencoder}", half)
+    lines = composed.told(*study, f"autoencoder.method.adversary.weight={weight}")
+    assert len(lines) == len(said)
+    start = "autoencoder.trainer.precision: 16-mixed does not go with"
+    assert all(f"{start} {words}" in line for words, line in zip(said, lines, strict=True))

@@ -191,3 +191,22 @@ def test_own_pictures_too_small_for_the_discriminator_are_told_and_trained_on_wi
     made = load_file(of_stage(folder, "reconstructions", "samples.safetensors"))
     assert made["image"].shape == made["target"].shape
     assert made["image"].shape[1:] == (3, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["kl", "vq"])
+def test_own_pictures_in_colour_and_without_labels_go_through_either_to_metrics(run, tmp_path, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
+    (tmp_path / "own").mkdir()
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / "own" / f"{number}.png")
+    own = ("data=image_folder", f"data.path={tmp_path / 'own'}", "data.size=null", "data.held_out=0.5")
+    folder = run(f"autoencoder_{kind}", *own, "metrics=reconstructed_features")
+    assert list(stages(folder)) == ["data", "autoencoder", "reconstructions", "metrics"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["psnr"]["n"] == metrics["ssim"]["n"] >= 2
+    assert any(name.startswith("rfd_") for name in metrics)
+    made = load_file(of_stage(folder, "reconstructions", "samples.safetensors"))
+    assert made["image"].shape[1:] == (3, 16, 16)
+    if kind == "vq":
+        with pytest.raises(ConfigError, match=r"needs labelled data.*use .*metrics=reconstructed_features"):
+            run("autoencoder_vq", *own)

@@ -281,6 +281,26 @@ def test_the_recipes_of_the_first_stages_of_latent_diffusion_are_the_papers(name
         assert found["networks"]["autoencoder"]["parameters"] / 1e6 == pytest.approx(millions, abs=0.05)
 
 
+# first step and weight of the discriminator, its layers, pictures of a step, parts, weight of the divergence
+PUBLISHED = {
+    "kl_f4": (50001, 0.5, 3, 24, 2, 1e-6),
+    "kl_f8": (50001, 0.5, 3, 24, 2, 1e-6),
+    "kl_f16": (50001, 0.5, 3, 24, 2, 1e-6),
+    "kl_f32": (50001, 0.5, 3, 24, 2, 1e-6),
+    "vq_f4": (0, 0.75, 3, 8, 1, None),
+    "vq_f8": (1, 0.6, 2, 10, 1, None),
+    "vq_f16": (250001, 0.75, 2, 14, 1, None),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_losses_of_the_first_stages_are_the_published_configs(name):
+    own = study(f"experiment=ldm/{name}")["autoencoder"]
+    against, trainer = own["method"]["adversary"], own["trainer"]
+    found = (against["start"], against["weight"], against["halvings"], trainer["batch_size"])
+    assert (*found, trainer["accumulate"], own["method"].get("kl_weight")) == PUBLISHED[name]
+
+
 def test_what_a_command_changes_in_a_recipe_is_named():
     found = differences(study("experiment=adm/imagenet256", "trainer.batch_size=64", "process=cosine_ddpm"))
     assert found is not None

@@ -223,5 +223,8 @@ def test_a_cache_is_another_one_where_what_it_is_made_of_is_and_nowhere_else(tmp
 
     own = keys()
     assert moved("data.seed=1") == {"latents", "texts"}
+    assert moved("data.size=64") == {"latents", "texts"}
     assert moved("autoencoder.trainer.steps=7") == {"latents"}
+    assert moved("autoencoder=vq") == {"latents"}
+    assert moved("conditioner.encoder.length=20") == {"texts"}
     assert moved("method.drop_condition=0.3", "trainer.steps=7", "guidance.scale=3", "num_samples=9") == set()

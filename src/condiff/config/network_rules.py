@@ -37,9 +37,13 @@ def adversary_begins(cfg: Config) -> Iterator[str]:
 
 
 def adversary_has_no_scaled_loss(cfg: Config) -> Iterator[str]:
-    """Its gradients are its own, and no loss scale is kept for them."""
+    """Its gradients are its own, and no loss scale is kept for them; codes follow what overflows."""
     precision = argument(at(cfg, "autoencoder", "trainer"), "precision")
-    if precision == "16-mixed" and _adversary(cfg):
+    if "autoencoder" not in words(cfg.get("stages")) or precision != "16-mixed":
+        return
+    if "Quantising" in _kinds(at(cfg, "autoencoder", "network")):
+        yield "autoencoder.trainer.precision: 16-mixed does not go with a codebook; use bf16-mixed"
+    if _adversary(cfg):
         yield (
             "autoencoder.trainer.precision: 16-mixed does not go with autoencoder.method.adversary, whose"
             " losses are not scaled; use bf16-mixed, or autoencoder.method.adversary.weight=0"
