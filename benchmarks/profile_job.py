@@ -2,8 +2,8 @@
 
     python benchmarks/profile_job.py [--steps 100]
 
-On one thread, in the time that it computes, which a busy machine does not stretch. A part is what its name says
-without the parts inside it.
+On one thread, in the time that it computes, which a busy machine does not stretch. A part is what its
+name says without the parts inside it.
 """
 
 import argparse

@@ -117,6 +117,15 @@ class Method(LightningModule):
         draws = Draws(self.seed, part["step"], settings.batch_size, part["place"], self.device)
         return self.part_loss(mirrored(part, draws) if self.mirrors else part, draws)
 
+    def transfer_batch_to_device(
+        self, batch: Mapping[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Its tensors; Lightning itself would look into every list for more, key by key."""
+        return {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in batch.items()
+        }
+
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
         if self.training_settings.accumulate == 1:  # else before the first part: this comes after it
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)

@@ -45,7 +45,7 @@ class UNet(nn.Module):
         super().__init__()
         check_levels(type(self).__name__, widths, attention, head_width, norm_groups, size, patch)
         self.patch, self.is_told = patch, num_labels > 0
-        self.net = UNet2DModel(
+        self.net = _UNet2D(
             sample_size=size // patch,
             in_channels=(channels + concat_channels) * patch**2,
             out_channels=_answered(channels, learned_variance) * patch**2,
@@ -71,6 +71,14 @@ class UNet(nn.Module):
     def perturbed(self, layers: Sequence[str]) -> nn.Module:
         """The same network with some of its self-attention perturbed."""
         return PerturbedSelfAttention(self, layers)
+
+
+class _UNet2D(UNet2DModel):
+    """Knows its type without a walk over all its modules, which diffusers takes twice in every call."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.conv_in.weight.dtype
 
 
 class CrossAttentionUNet(nn.Module):
