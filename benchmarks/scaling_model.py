@@ -58,10 +58,10 @@ def all_reduce(num_bytes: float, count: int, machine: Machine) -> float:
     return 2 * (count - 1) / count * num_bytes / link + 2 * (count - 1) * LATENCY
 
 
-def step(work: Work, batch: int, count: int, machine: Machine) -> tuple[float, float]:
-    """Seconds of computing, and of a step: gradients travel during the way back, the last part after it."""
+def step(work: Work, batch: int, parts: int, count: int, machine: Machine) -> tuple[float, float]:
+    """Seconds of computing, and of a step: gradients travel on the way back of its last part and after."""
     computing, sent = batch * work.operations / machine.flops, GRADIENT * work.parameters
-    travel, back = all_reduce(sent, count, machine), 2 / 3 * computing
+    travel, back = all_reduce(sent, count, machine), 2 / 3 * computing / parts
     return computing, computing - back + max(back, travel) + travel / BUCKETS
 
 
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--network", type=float, default=50.0)
     parser.add_argument("--node", type=int, default=8)
     parser.add_argument("--batch", type=int, help="of a GPU and a step; by default that of the size")
+    parser.add_argument("--parts", type=int, default=1, help="that a step takes its batch in")
     args = parser.parse_args()
     size = SIZES[args.size]
     work, size = counted(size), replace(size, batch=args.batch or size.batch)
@@ -86,12 +87,12 @@ def main() -> None:
     print(
         "\n| GPUs | computing, ms | all-reduce, ms | step, ms | images/s | share |\n|---|---|---|---|---|---|"
     )
-    rows = [_row(size, work, count, machine) for count in COUNTS]
+    rows = [_row(size, work, args.parts, count, machine) for count in COUNTS]
     print(json.dumps({"benchmark": "scaling_model", **vars(args), "efficiency": dict(rows)}))
 
 
-def _row(size: Size, work: Work, count: int, machine: Machine) -> tuple[int, float]:
-    computing, whole = step(work, size.batch, count, machine)
+def _row(size: Size, work: Work, parts: int, count: int, machine: Machine) -> tuple[int, float]:
+    computing, whole = step(work, size.batch, parts, count, machine)
     travel = all_reduce(GRADIENT * work.parameters, count, machine)
     rate, share = size.batch * count / whole, computing / whole
     times = f"{1000 * computing:.1f} | {1000 * travel:.1f} | {1000 * whole:.1f}"

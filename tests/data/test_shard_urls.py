@@ -1,6 +1,7 @@
 """Shards behind URLs: the examples of a folder, whatever the network does, or one line that says why."""
 
 import shutil
+import signal
 import threading
 import time
 from collections import Counter, defaultdict
@@ -17,7 +18,7 @@ from condiff.data.shard_cache import ShardCache
 from condiff.data.shard_files import ShardFiles
 from condiff.data.shards import ShardWriter
 from condiff.errors import CondiffError, ConfigError, DataError
-from condiff.interrupts import STOPPING
+from condiff.interrupts import STOPPING, Interrupted, Interrupts
 from condiff.stages.known import STAGES
 from tests.data.test_shard_files import everything, png, shards
 
@@ -254,8 +255,12 @@ def test_object_stores_are_read_through_their_library(tmp_path, tars):
 
 def test_a_run_that_is_to_stop_waits_for_no_server(server, tmp_path):
     server.troubles["x-000.tar"] = ["500"] * 100
-    timer = threading.Timer(SECONDS, STOPPING.append, [2])
-    timer.start()
+
+    def arrive() -> None:
+        with pytest.raises(Interrupted):
+            Interrupts()._arrive(signal.SIGTERM, None)
+
+    threading.Timer(SECONDS, arrive).start()
     start = time.monotonic()
     try:
         assert len(lines(source(server, tmp_path, "x-000.tar", patience=60.0))) == 1
