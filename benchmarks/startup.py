@@ -23,14 +23,13 @@ ROOT = Path(__file__).parents[1]
 TRAINED = ["experiment=cfg_latent", "logger.wandb=off", "stages=[data,autoencoder]"]
 ONE_STEP = ["autoencoder.trainer.steps=1", "+autoencoder.trainer.log_every=1"]
 IMPORTS = {  # seconds that each may take beyond those before it
-    "condiff.config.command_line": 0.3,
-    "condiff.config.validate": 0.5,
     "hydra": 1.0,
-    "numpy": 0.5,
+    "condiff.config.command_line": 0.5,
+    "condiff.config.validate": 0.5,
     "torch": 5.0,
-    "diffusers.models.unets.unet_2d": 5.0,
     "lightning": 10.0,
-    "torchmetrics": 3.0,
+    "diffusers.models.unets.unet_2d": 5.0,
+    "condiff.stages.training": 3.0,
 }
 
 
