@@ -151,12 +151,13 @@ def test_a_training_in_half_precision_keeps_its_losses_in_single_precision(digit
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(kind, digits, tmp_path):
+@pytest.mark.parametrize("last", [1, 4])  # before the discriminator begins, and after
+def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(kind, last, digits, tmp_path):
     whole = trained(first_stage(kind), digits, tmp_path / "whole")
     stopped = Interrupts()
 
     def stop(_, step, __):
-        stopped.pending = 15 if step == 4 else None
+        stopped.pending = 15 if step == last else None
 
     with pytest.raises(Interrupted):
         trained(first_stage(kind), digits, tmp_path / "again", stop, stopped)
