@@ -95,9 +95,13 @@ def test_what_an_autoencoder_keeps_of_held_out_pictures_is_measured(run, kind):
         assert 0 < own[6]["codes_used"] <= 1
         assert 1 <= found["perplexity"] <= found["codes"] * found["codes_used"] + 1e-3
         assert "1024 codes" in page
+        assert metrics["perplexity"]["value"] == found["perplexity"]
+        assert metrics["codes_used"]["protocol"] == "share of 1024 codes that held-out pictures choose"
     else:
         assert found["kl_per_dimension"] > 0
         assert "nats of KL a dimension" in page
+        assert metrics["kl_per_dimension"]["value"] == found["kl_per_dimension"]
+        assert "perplexity" not in metrics
     assert "Pictures and their reconstructions" in page
     assert Image.open(folder / "samples.png").width > 100
 

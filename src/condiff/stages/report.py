@@ -110,9 +110,25 @@ def report(
 
 
 def metrics_in(done: Mapping[str, Artifact]) -> dict[str, Any]:
-    """What was measured, of samples or of pictures that were there already."""
+    """What was measured, of samples, of given pictures, or of reconstructions and their latents."""
     found = (done[name].path / "metrics.json" for name in ("metrics", "evaluation") if name in done)
-    return next((read_json(path) for path in found), {})
+    measured = next((read_json(path) for path in found), {})
+    return {**measured, **_of_their_latents(done)} if measured and "reconstructions" in done else measured
+
+
+def _of_their_latents(done: Mapping[str, Artifact]) -> dict[str, Any]:
+    """How much of a Gaussian latent, or of a codebook, is used."""
+    found = read_json(done["autoencoder"].path / "autoencoder.json")
+    names = {
+        "kl_per_dimension": "nats that a number of the latent is from N(0, 1), mean over held-out pictures",
+        "codes_used": f"share of {found.get('codes')} codes that held-out pictures choose",
+        "perplexity": f"codes, of {found.get('codes')}, that used alike would be as many",
+    }
+    return {
+        name: {"value": found[name], "n": found["n"], "protocol": protocol, "interval": None}
+        for name, protocol in names.items()
+        if name in found
+    }
 
 
 def guided(node: Mapping[str, Any]) -> Guided:
