@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def test_what_never_comes_is_told_in_time(server, tmp_path, trouble):
     assert line.startswith(f"data.urls: {server.url}/x-001.tar: ")
     assert "tries in data.fetch.patience=0.375 seconds" in line
     assert time.monotonic() - start < 2
-    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".tar", ".tar"]
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".fetched"] * 2
 
 
 def test_a_server_that_is_gone_or_no_tar_is_told(server, tmp_path):
@@ -187,10 +188,11 @@ def test_a_small_cache_fetches_again_and_holds_no_more(server, tmp_path, tars):
     there = source(server, tmp_path, cache_gib=1.5 * (tars / "x-000.tar").stat().st_size / 2**30)
     assert values(there) == values(ShardFiles(str(tars)))
     assert server.asked["GET"] > 3
-    assert len([*(tmp_path / "cache").glob("*.tar")]) == 1
+    assert len([*(tmp_path / "cache").iterdir()]) == 1
 
 
 def test_what_is_read_stays_and_what_was_used_last_goes_last(tmp_path):
+    (tmp_path / "z.tar").write_bytes(bytes(100))  # of somebody else
     cache = ShardCache(tmp_path, limit=20)
 
     def names() -> str:
@@ -203,10 +205,10 @@ def test_what_is_read_stays_and_what_was_used_last_goes_last(tmp_path):
     with cache.held("a", lambda to: to.write_bytes(bytes(8)) and None):
         use("b")
         use("c")
-        assert names() == "ac"
+        assert names() == "acz"
     use("c")
     use("d")
-    assert names() == "cd"
+    assert names() == "cdz"
 
 
 def test_an_index_beside_shards_is_believed_and_kept_to(server, tmp_path):
@@ -276,3 +278,15 @@ def test_how_shards_are_fetched_is_in_no_key():
     one, two = (stage.identity(cfg, {}, None) for cfg in configs)
     assert one == two
     assert stage.seen(configs[0])["data"]["fetch"] == {"timeout": 1}
+
+
+def test_many_that_fetch_at_once_all_get_what_they_ask_for(tmp_path):
+    caches = [ShardCache(tmp_path, limit=3) for _ in range(2)]  # of two runs
+
+    def read(number: int) -> bytes:
+        name = str(number % 7)
+        with caches[number % 2].held(name, lambda to: to.write_bytes(name.encode()) and None) as path:
+            return path.read_bytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(read, range(400))] == [str(number % 7).encode() for number in range(400)]

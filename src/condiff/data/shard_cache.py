@@ -3,6 +3,7 @@
 import fcntl
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,9 @@ from pathlib import Path
 from condiff.errors import EnvironmentFault
 from condiff.files import written_whole
 
-_SUFFIX = ".tar"
+_SUFFIX = ".fetched"  # nothing else in the folder is ever removed
+_STALE = 3600.0  # seconds since a download that was killed wrote its last byte
+_FILLING: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)  # in this process
 
 
 class ShardCache:
@@ -22,7 +25,7 @@ class ShardCache:
 
     def __init__(self, folder: Path, limit: float) -> None:
         self.folder, self.limit = folder, limit
-        self._filling: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._making_room = threading.Lock()
 
     @contextmanager
     def held(self, name: str, fill: Callable[[Path], None]) -> Iterator[Path]:
@@ -36,7 +39,7 @@ class ShardCache:
 
     def _opened(self, path: Path, fill: Callable[[Path], None]) -> int:
         while True:
-            with self._filling[path.name]:
+            with _FILLING[path]:
                 if not path.is_file():
                     self._fill(path, fill)
             with suppress(FileNotFoundError):  # if another run has just made room
@@ -54,26 +57,42 @@ class ShardCache:
             raise EnvironmentFault(f"data.fetch.cache: {self.folder} cannot be made ({error})") from error
         with written_whole(path) as temporary:
             fill(temporary)
-        self._make_room(path)
+        with self._making_room:
+            self._make_room(path)
 
     def _make_room(self, new: Path) -> None:
-        found = sorted((path.stat().st_mtime_ns, path) for path in self.folder.glob(f"*{_SUFFIX}"))
-        excess = sum(path.stat().st_size for _, path in found) - self.limit
-        for _, path in found:
+        for path, about in _there(self.folder, f".*{_SUFFIX}.*.tmp"):
+            if time.time() - about.st_mtime > _STALE:
+                path.unlink(missing_ok=True)
+        found = [
+            (about.st_mtime_ns, about.st_size, path) for path, about in _there(self.folder, f"*{_SUFFIX}")
+        ]
+        excess = sum(size for _, size, _ in found) - self.limit
+        for _, size, path in sorted(found):
             if excess <= 0:
                 return
-            if path != new:
-                excess -= _removed(path)
+            if path != new and _removed(path):
+                excess -= size
 
 
-def _removed(path: Path) -> int:
-    """The bytes that are free now; none where somebody reads the file."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _there(folder: Path, pattern: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """What lies there, unless another run removes it just now."""
+    for path in folder.glob(pattern):
+        with suppress(FileNotFoundError):
+            yield path, path.stat()
+
+
+def _removed(path: Path) -> bool:
+    """Whether it is gone now; not where somebody reads it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-        return os.fstat(descriptor).st_size
+        path.unlink(missing_ok=True)
+        return True
     except BlockingIOError:
-        return 0
+        return False
     finally:
         os.close(descriptor)

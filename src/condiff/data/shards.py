@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -31,6 +32,7 @@ ALLOWED = (
     FRAMING,
 )
 MAX_MEMBER = 64 * 2**20  # bytes
+_NPY_START = 10  # bytes before the header of a .npy of version 1.0, whose length the last two are
 _SHARD_BYTES = 256 * 2**20
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -224,13 +226,21 @@ def to_npy(array: np.ndarray) -> bytes:
 
 def from_npy(data: bytes) -> np.ndarray:
     """The array of a .npy member, without copying; ValueError for objects and for claims beyond the data."""
+    end = _NPY_START + int.from_bytes(data[_NPY_START - 2 : _NPY_START], "little")
+    shape, dtype = _npy_header(data[:end])
+    return np.frombuffer(data, dtype, math.prod(shape), end).reshape(shape)
+
+
+@lru_cache(maxsize=64)
+def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Remembered, as those of a set are alike, and numpy parses each as if it were Python."""
     buffer = io.BytesIO(data)
     if np.lib.format.read_magic(buffer) != (1, 0):
         raise ValueError("only version 1.0 of .npy is read")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
     if dtype.hasobject or fortran_order:
         raise ValueError(f"dtype {dtype}, Fortran order {fortran_order}; plain numbers in C order are read")
-    return np.frombuffer(data, dtype, math.prod(shape), buffer.tell()).reshape(shape)
+    return shape, dtype
 
 
 def _parse(path: Path) -> Shards:
