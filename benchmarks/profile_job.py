@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from training_overhead import ours
 from training_sizes import SIZES, written
 
+from condiff.callbacks.checkpoint import Checkpoints
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.steps import FiniteSteps, Progress
@@ -53,6 +54,8 @@ TRAINING: list[tuple[Any, str, str]] = [
     (Progress, "on_train_batch_end", "log and bar"),
     (LossByNoise, "on_train_batch_end", "log and bar"),
     (FiniteSteps, "on_before_optimizer_step", "norm is finite"),
+    (torch, "manual_seed", "seeds of what a network draws"),
+    (Checkpoints, "save", "checkpoints"),
 ]
 SAMPLING: list[tuple[Any, str, str]] = [
     (UNet, "forward", "network, forward"),
