@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from condiff.data.memo import in_order
 from condiff.data.pictures import to_png
 from condiff.data.shards import CONTROL, FRAMING, ShardWriter, to_npy
 from condiff.data.source import SPLITS, DataInfo, Example, Source
@@ -20,13 +21,18 @@ def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo
     for split in SPLITS:
         count = info.num_train if split == "train" else info.num_held_out
         with ShardWriter(out, split) as shards:
-            for example in track(source.examples(split), count, f"writing {split}"):
-                shards.write(example.key, members(example))
+            packed = in_order(_packed, track(source.examples(split), count, f"writing {split}"))
+            for key, found in packed:
+                shards.write(key, found)
     for name, notice in source.notices().items():
         with written_whole(out / name) as temporary:
             temporary.write_text(notice, encoding="utf-8")
     info.write(out)
     return info
+
+
+def _packed(example: Example) -> tuple[str, dict[str, bytes]]:
+    return example.key, members(example)
 
 
 def members(example: Example) -> dict[str, bytes]:
