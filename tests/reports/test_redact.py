@@ -20,6 +20,8 @@ COMMANDS = [
     f"https://{CANARY}@host/x",
     f"s3://{CANARY}:p@{CANARY}@bucket/path",
     f"https://host/x?api_key={CANARY}&seed=1",
+    f"data.urls=https://host/x.tar?X-Amz-Date=1&X-Amz-Signature={CANARY}&v=1",
+    f"https://host/x.tar?sp=r&sig={CANARY}",
     f'{{"hf_token": "{CANARY} x", "n": 1}}',
     f"password : {CANARY}",
 ]
@@ -42,7 +44,8 @@ def test_nothing_under_a_secret_name_is_shown_however_deep(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["scale", "tokenizer", "keypoints", "num_tokens", "max_tokens", "text.num_keys", "keyboard"]
+    "name",
+    ["scale", "tokenizer", "keypoints", "signal", "num_tokens", "max_tokens", "text.num_keys", "keyboard"],
 )
 def test_names_that_only_look_alike_are_shown(name):
     assert not secret(name)

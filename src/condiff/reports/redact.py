@@ -9,7 +9,7 @@ from typing import Any
 HIDDEN = "***"
 
 # A name is secret when a word in it ends in one of these: api_key, hf_token, AccessKeyId, db.password.
-_SECRET = r"(?i:keys?|tokens?|secrets?|pass(?:word|wd|phrase)s?|credentials?)(?![a-z])"
+_SECRET = r"(?i:keys?|tokens?|secrets?|signatures?|sig|pass(?:word|wd|phrase)s?|credentials?)(?![a-z])"
 # num_tokens counts and token_width measures; they hide nothing
 _COUNT = re.compile(r"(?:^|[._])(?:num|max)_\w*$|_(?:width|dim|size|length|count|mask|dropout)$")
 
