@@ -12,7 +12,8 @@ few steps each, so that a noisy machine is noisy for all; the table holds median
 Sizes: digits; for a GPU, in bfloat16, sd15 (Stable Diffusion 1's U-Net, 16 latents of 64 x 64) and dit_xl2
 (28 layers of 16 heads of 72, 64 latents of 32 x 32), of which sd15_toy and dit_toy are small enough for any
 machine. MFU is the floating-point operations of the network's matrices, once forward and back, over what
-the machine does of them in square products of the same precision; MiB is the most that a turn has taken.
+the machine does of them in square products of the same precision; MiB is the most that a turn has taken
+beyond what was there before it, such as the weights of all loops.
 """
 
 import argparse
@@ -60,12 +61,14 @@ class Turns:
         if ON_GPU:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
+            self.there = torch.cuda.memory_allocated()
         self.start = time.perf_counter()
 
     def end(self, name: str) -> None:
         if ON_GPU:
             torch.cuda.synchronize()
-            self.most[name] = max(self.most[name], torch.cuda.max_memory_allocated() / 2**20)
+            taken = torch.cuda.max_memory_allocated() - self.there
+            self.most[name] = max(self.most[name], taken / 2**20)
         self.seconds[name].append(time.perf_counter() - self.start)
 
     def __call__(self, *_: object) -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
 
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import CosineVP, RectifiedFlow, VarianceExploding
@@ -181,3 +182,9 @@ def test_what_is_stacked_is_folded_after_the_picture_and_begins_without_effect()
     m, x = CosineVP().at(torch.full((2,), 0.5)), torch.randn(2, 4, 16, 16)
     answers = [net(x, m, Condition(label=torch.tensor([1, 2]), concat=c)) for c in (x, torch.zeros_like(x))]
     assert torch.equal(*answers)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_a_network_knows_its_type_as_diffusers_would_find_it(kind):
+    net = UNet(num_labels=4, **SHAPE).to(kind).net
+    assert net.dtype == UNet2DModel.dtype.fget(net) == kind
