@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,34 +55,63 @@ class Fetched(Place):
     def __init__(self, urls: Sequence[str], schemes: Sequence[str], fetch: Fetch) -> None:
         self.urls, self.cache = _allowed(urls, schemes), fetch.cache
         self.link = Link(fetch.timeout, fetch.patience, tuple(schemes))
+        self._said = said(tuple(self.urls), self.link)
 
     def stamps(self) -> dict[str, Any]:
-        return {url: self._stamp(url) for url in self.urls}
+        return {url: self._said.stamp(url) for url in self.urls}
 
     def indexed(self) -> dict[str, str]:
-        return {url: shard.sha256 for url, shard in self._listed.items()}
+        return {url: shard.sha256 for url, shard in self._said.listed.items()}
 
     @contextmanager
     def held(self, address: str) -> Iterator[Path]:
-        name = digest([address, self._stamp(address)])[:32]
+        name = digest([address, self._said.stamp(address)])[:32]
         with self.cache.held(name, lambda to: self._fill(address, to)) as path:
             yield path
 
     def name(self, address: str) -> str:
-        return PurePosixPath(urlsplit(address).path).name
+        return _name(address)
 
     def shown(self, address: str) -> str:
         return shown(address)
 
-    def _stamp(self, url: str) -> list[Any]:
-        if url in self._listed:
-            return [self._listed[url].size, self._listed[url].sha256]
+    def _fill(self, url: str, to: Path) -> None:
+        about, sha256 = self.link.download(url, to)
+        size, told = to.stat().st_size, self._said.stamp(url)
+        if url in self._said.listed:
+            if [size, sha256] != told:
+                raise DataError(
+                    f"data.urls: {shown(url)}: has {size} bytes and sha256 {sha256}; its index says {told[0]}"
+                    f" and {told[1]}"
+                )
+        elif any(one != two for one, two in zip(told, (size, about.version), strict=True) if one and two):
+            raise DataError(f"data.urls: {shown(url)}: has changed since it was looked at; run again")
+
+
+class Said:
+    """What indexes and servers say of shards; each is asked once."""
+
+    def __init__(self, urls: Sequence[str], link: Link) -> None:
+        self.urls, self.link = urls, link
+
+    def stamp(self, url: str) -> list[Any]:
+        if url in self.listed:
+            return [self.listed[url].size, self.listed[url].sha256]
         return [self._told[url].size, self._told[url].version]
 
     @cached_property
+    def listed(self) -> dict[str, Shard]:
+        """Those in an index."""
+        beside = {url: index for url in self.urls if (index := _index_of(url))}
+        indexes = {index: self._index(index) for index in dict.fromkeys(beside.values())}
+        return {
+            url: indexes[index][_name(url)] for url, index in beside.items() if _name(url) in indexes[index]
+        }
+
+    @cached_property
     def _told(self) -> dict[str, About]:
-        """What servers say of the shards that no index lists; DataError for all that are not there."""
-        unlisted = [url for url in self.urls if url not in self._listed]
+        """Of those that no index lists; DataError for all that are not there."""
+        unlisted = [url for url in self.urls if url not in self.listed]
         found = [*in_order(self._about, unlisted)]
         refuse([line for about in found if isinstance(about, list) for line in about])
         return {url: about for url, about in zip(unlisted, found, strict=True) if isinstance(about, About)}
@@ -92,15 +121,6 @@ class Fetched(Place):
             return self.link.about(url)
         except Refused as error:
             return [*error.lines]
-
-    @cached_property
-    def _listed(self) -> dict[str, Shard]:
-        beside = {url: index for url in self.urls if (index := _index_of(url, self.name(url)))}
-        indexes = {index: self._index(index) for index in dict.fromkeys(beside.values())}
-        names = {url: self.name(url) for url in beside}
-        return {
-            url: indexes[index][names[url]] for url, index in beside.items() if names[url] in indexes[index]
-        }
 
     def _index(self, url: str) -> dict[str, Shard]:
         """Its shards by name; none where there is no index."""
@@ -112,17 +132,11 @@ class Fetched(Place):
             found = Shards.listed(Path(folder) / "index.jsonl", f"data.urls: {shown(url)}")
         return {shard.path.name: shard for shard in found.shards}
 
-    def _fill(self, url: str, to: Path) -> None:
-        about, sha256 = self.link.download(url, to)
-        size, told = to.stat().st_size, self._stamp(url)
-        if url in self._listed:
-            if [size, sha256] != told:
-                raise DataError(
-                    f"data.urls: {shown(url)}: has {size} bytes and sha256 {sha256}; its index says {told[0]}"
-                    f" and {told[1]}"
-                )
-        elif any(one != two for one, two in zip(told, (size, about.version), strict=True) if one and two):
-            raise DataError(f"data.urls: {shown(url)}: has changed since it was looked at; run again")
+
+@cache
+def said(urls: tuple[str, ...], link: Link) -> Said:
+    """The same in all of a process, as a run builds its source several times."""
+    return Said(urls, link)
 
 
 def _allowed(urls: Sequence[str], schemes: Sequence[str]) -> list[str]:
@@ -156,9 +170,13 @@ def _hold(url: str, schemes: Sequence[str]) -> None:
         )
 
 
-def _index_of(url: str, name: str) -> str | None:
+def _name(url: str) -> str:
+    return PurePosixPath(urlsplit(url).path).name
+
+
+def _index_of(url: str) -> str | None:
     """Where an index would lie beside a shard that is named as those of this package."""
-    match = _OF_SPLIT.fullmatch(name)
+    match = _OF_SPLIT.fullmatch(_name(url))
     if match is None:
         return None
     parts = urlsplit(url)
