@@ -106,6 +106,7 @@ def server(tmp_path, tars):
 @pytest.fixture(autouse=True)
 def _new_process():
     said.cache_clear()
+    STOPPING.clear()  # of other tests
 
 
 def source(server: Server, tmp_path: Path, name: str = "x-{000..002}.tar", **settings) -> ShardFiles:
