@@ -224,7 +224,10 @@ class _GlobalSeed(Callback):
         self.seed, self.stream = seed, f"global {rank}" if rank else "global"
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        torch.manual_seed(step_seed(self.seed, trainer.global_step, self.stream))
+        seed = step_seed(self.seed, trainer.global_step, self.stream)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for all kinds of devices
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed(seed)
 
 
 class _Spread(Callback):
