@@ -4,7 +4,8 @@
 
 Fills the part of experiments/STUDY/README.md between its two markers with a table (a row a setting, mean and
 standard deviation over seeds), the figures of the sweep's comparison by their names, and the samples of one
-of its jobs; copies results.csv.
+of its jobs; copies results.csv. With --watched NAME ... also what that job's adapter reached of these metrics
+while it trained, and since when it obeys.
 """
 
 import argparse
@@ -14,9 +15,12 @@ from pathlib import Path
 
 from write import HERE, fill, made_by
 
+from condiff.reports.notebook import over_steps
 from condiff.reports.runs import FLOOR, differences, estimate, metric_names, settings_of
 from condiff.reports.values import shown
+from condiff.stages.obedience import obeyed, rows_of
 from condiff.stages.run_folders import find_runs, read_run
+from condiff.stages.stage import LOG
 
 
 def main() -> None:
@@ -25,6 +29,7 @@ def main() -> None:
     parser.add_argument("sweep", type=Path, help="the folder of a sweep")
     parser.add_argument("--figures", nargs="+", required=True, help="names in the sweep's figures/")
     parser.add_argument("--show", type=int, required=True, help="number of the job whose samples are shown")
+    parser.add_argument("--watched", nargs="+", default=[], help="metrics of its adapter's training")
     args = parser.parse_args()
     home = HERE / args.study
     runs = [read_run(folder) for folder in find_runs([str(args.sweep)])]
@@ -49,6 +54,12 @@ def main() -> None:
     (home / "results.csv").write_text(numbers)
     label = next(setting.label for setting in settings if str(args.show) in map(number_of, setting.runs))
     parts.append(f"![samples at {label}](samples.png)")
+    shown_run = next(run for run in runs if number_of(run) == str(args.show))
+    rows = rows_of(Path(shown_run.stages["adapter"]["path"]) / LOG) if args.watched else []
+    for name in args.watched:
+        (home / f"{name}_over_steps.svg").write_text(over_steps(rows, name))
+        parts.append(f"![{name} over the steps of the training]({name}_over_steps.svg)")
+    parts += [f"Its log says: {line}." for line in obeyed(rows)]
     fill(home / "README.md", parts)
     print(f"{home / 'README.md'}: {len(runs)} runs")
 

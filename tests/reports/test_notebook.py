@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from condiff.reports.notebook import curve, refuse_mixture, results, table
+from condiff.reports.notebook import curve, over_steps, refuse_mixture, results, table
 from condiff.reports.runs import Run
 
 
@@ -75,3 +75,10 @@ def test_runs_that_do_not_belong_together_are_refused(runs, said):
 
 def test_runs_of_one_study_belong_together():
     refuse_mixture(RUNS, "guidance.scale")
+
+
+def test_a_fidelity_over_steps_lies_between_its_ceiling_and_its_floor():
+    rows = [{"step": 2 * k, "iou": 0.2 * k, "iou_real": 1.0, "iou_shuffled": 0.2} for k in (1, 2, 3)]
+    text = over_steps([{"step": 1, "loss": 3.0}, *rows], "iou")
+    assert all(name in text for name in (">iou<", "real pictures", "hints of others"))
+    assert "real pictures" not in over_steps([{"step": 2, "iou": 0.5}, {"step": 4, "iou": 0.6}], "iou")

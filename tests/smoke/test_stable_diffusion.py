@@ -149,7 +149,7 @@ def test_the_plain_model_is_that_of_the_pipeline_without_guidance(made):
 
 @pytest.fixture(scope="module")
 def controls(made):
-    """Two ControlNets of the pipeline as diffusers saves them, two hints in a folder, words for both."""
+    """Two ControlNets of the pipeline as diffusers saves them, two hints each, and the words for both."""
     pipeline, folder, _ = made
     rng, nets = np.random.default_rng(0), []
     for name in "ab":
@@ -157,12 +157,14 @@ def controls(made):
         nets.append(randomized(net).eval())
         net.controlnet_cond_embedding.conv_out.weight.data.mul_(30)  # random layers hardly pass a hint on
         net.save_pretrained(folder / name)
-    (folder / "hints").mkdir()
-    hints = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    for name, pixels in enumerate(hints):
-        Image.fromarray(pixels).save(folder / "hints" / f"{name}.png")
+    hints = rng.integers(0, 256, (2, 2, 32, 32, 3), dtype=np.uint8)
+    for own, name in zip(hints, "ab", strict=True):
+        (folder / f"hints_{name}").mkdir()
+        for number, pixels in enumerate(own):
+            Image.fromarray(pixels).save(folder / f"hints_{name}" / f"{number}.png")
     given = f"adapters=[{folder / 'a'}:0.7,{folder / 'b'}:0.4]"
-    return nets, torch.from_numpy(hints).movedim(-1, 1) / 255, (given, f"control={folder / 'hints'}")
+    named = f"control=[{folder / 'hints_a'},{folder / 'hints_b'}]"
+    return nets, torch.from_numpy(hints).movedim(-1, 2) / 255, (given, named)
 
 
 def with_control(pipeline, net, **told):
@@ -179,19 +181,33 @@ def test_two_controlnets_draw_what_the_whole_pipeline_draws_with_both(made, cont
     with adapted(cfg, inputs, load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])) as own:
         images = drawn(cfg, inputs, own, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
     scales = {"controlnet_conditioning_scale": [0.7, 0.4]}
-    expected = with_control(pipeline, nets, image=[hints, hints], **scales)
+    expected = with_control(pipeline, nets, image=[*hints], **scales)
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
-    other = with_control(pipeline, nets, image=[hints, hints.flip(0)], **scales)
+    other = with_control(pipeline, nets, image=[hints[0], hints[0]], **scales)
     assert (images - other).abs().max() > 1e-3
+
+
+def test_hints_are_one_for_all_or_one_for_each(made, controls):
+    (_, folder, inputs), (_, _, (both, named)) = made, controls
+    trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])
+    cfg = asked(folder, "n=2", f"adapters=[{folder / 'a'}]", named)
+    with (
+        pytest.raises(ConfigError, match="one for each of 1 ControlNet, got 2"),
+        adapted(cfg, inputs, trained),
+    ):
+        pass
+    with adapted(asked(folder, "n=2", both, f"control={folder / 'hints_a'}"), inputs, trained) as own:
+        assert [own[0].network.place, own[0].network.network.place] == [(0, 1), (0, 1)]
 
 
 def test_guess_mode_draws_what_the_whole_pipeline_draws_in_it(made, controls):
     (pipeline, folder, inputs), (nets, hints, words) = made, controls
-    cfg = asked(folder, "n=2", "text=[two small things,a red circle on white]", *words)
+    one = f"control={folder / 'hints_a'}"
+    cfg = asked(folder, "n=2", "text=[two small things,a red circle on white]", words[0], one)
     plain = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])
     own = controlled(plain, Branch(nets[0]), GuessDiffusers(), 0.7)
     images = drawn(cfg, inputs, own, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
-    told = {"image": hints, "controlnet_conditioning_scale": 0.7}
+    told = {"image": hints[0], "controlnet_conditioning_scale": 0.7}
     expected = with_control(pipeline, nets[0], guess_mode=True, **told)
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
     assert (images - with_control(pipeline, nets[0], **told)).abs().max() > 1e-3

@@ -11,6 +11,7 @@ from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
 
 ALWAYS = (0.0, float("inf"))
+ONLY = (0, 1)
 # What diffusers' U-Nets add to their skips and to their middle.
 _SKIPS, _MIDDLE = "down_block_additional_residuals", "mid_block_additional_residual"
 
@@ -22,6 +23,7 @@ class Controlled(nn.Module):
 
     weights: of what is added, from the first skip to the middle; 1 each in training.
     span: it is added where low < sigma / alpha <= high.
+    place: which of so many hints, whose channels stand one after another, it looks at.
     """
 
     def __init__(
@@ -30,9 +32,10 @@ class Controlled(nn.Module):
         branch: Branch,
         weights: Sequence[float] | None = None,
         span: tuple[float, float] = ALWAYS,
+        place: tuple[int, int] = ONLY,
     ) -> None:
         super().__init__()
-        self.network, self.branch, self.span = network, branch, span
+        self.network, self.branch, self.span, self.place = network, branch, span, place
         self.weights = [1.0] * branch.num if weights is None else weights
 
     @property
@@ -42,9 +45,10 @@ class Controlled(nn.Module):
 
     def forward(self, x: Tensor, m: Marginal, cond: Condition) -> Tensor:
         """x, [B, C, H, W]; the answer is as large as the network's."""
-        hint, share = cond.control, self._share(m, cond)
-        if hint is None:
+        if cond.control is None:
             raise ValueError("a ControlNet needs a hint for each sample, and got none")
+        which, count = self.place
+        hint, share = cond.control.chunk(count, 1)[which], self._share(m, cond)
 
         def control(
             _: nn.Module, args: tuple[Any, ...], told: dict[str, Any]

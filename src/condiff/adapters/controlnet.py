@@ -1,6 +1,6 @@
 """ControlNet: a network is locked, and a copy of its encoder learns to add to its skips (Zhang 2023)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -32,6 +32,12 @@ class ControlNet(Tuning):
         network.requires_grad_(False)
         branch = Branch.of(encoder_of(network), self.channels, self.stride, self.folded)
         return Controlled(network, branch.requires_grad_(True))
+
+    def take_up(self, network: nn.Module, last: Mapping[str, Tensor]) -> None:
+        """As the published program copies what was trained, and no average (tool_add_control.py)."""
+        copied = cast(Branch, network.branch).net
+        own = {name.removeprefix("net."): weight for name, weight in last.items()}
+        copied.load_state_dict({name: own.get(name, w) for name, w in copied.state_dict().items()})
 
     def check(self, network: nn.Module) -> None:
         encoder_of(network)

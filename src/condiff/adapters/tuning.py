@@ -19,6 +19,12 @@ class Tuning(ABC):
     def begin(self, network: nn.Module) -> nn.Module:
         """The network to train: only what is trained asks for a gradient, and nothing is changed yet."""
 
+    def take_up(self, network: nn.Module, last: Mapping[str, Tensor]) -> None:  # noqa: B027  most copy nothing
+        """Let what a network that has ``begun`` copies of its base be of these weights of it.
+
+        last: those at the end of its training, of which the base itself has an average.
+        """
+
     @abstractmethod
     def check(self, network: nn.Module) -> None:
         """ValueError, under the config's key, where there is nothing in such a network to be trained."""

@@ -178,7 +178,8 @@ class Run:
     classifier: Model | None = None
     text: str | list[str] | None = None  # what samples show, in turn; null: held-out captions
     label: Natural | list[Natural] | None = None  # the same in classes; null: all of them
-    control: str | None = None  # hints of samples, a picture or a folder in turn; null: held-out ones
+    # hints of samples, a picture, or a folder in turn; a list: one for each ControlNet; null: held-out ones
+    control: str | list[str] | None = None
     guidance: Wired | None = None
     sampler: Wired | None = None
     checkpoint: Count | None = None  # one of the steps in trainer.keep to sample from; null is the end

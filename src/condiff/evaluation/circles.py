@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from condiff.evaluation.fidelity import Fidelity
+from condiff.evaluation.paired import iou
 
 _PART = 0.45  # of a pixel that is covered, from which it counts: exactly half does, whatever is rounded
 _FAINT = 0.1  # of the length of colours in [0, 1]: what stands out by less is no thing
@@ -28,8 +29,7 @@ class DiscIoU(Fidelity):
         return filled(hints)
 
     def agreement(self, found: Tensor, asked: Tensor) -> Tensor:
-        both, either = (found & asked).flatten(1).sum(1), (found | asked).flatten(1).sum(1)
-        return torch.where(either > 0, both / either.clamp(min=1), 1.0).double()
+        return iou(found, asked)
 
 
 class DiscColourError(Fidelity):

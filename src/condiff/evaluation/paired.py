@@ -204,6 +204,12 @@ class EdgeF1(Paired):
         return edge_f1(fake, real, self.tolerance)
 
 
+def iou(one: Tensor, other: Tensor) -> Tensor:
+    """[B] float64, intersection over union of two masks, [B, H, W] bool; 1 where both are empty."""
+    both, either = (one & other).flatten(1).sum(1), (one | other).flatten(1).sum(1)
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0).double()
+
+
 def edge_f1(edges: Tensor, others: Tensor, tolerance: int) -> Tensor:
     """[N] of edge pixels, [N, H, W] bool: the harmonic mean of the shares with one of the other near."""
     precise, whole = _share(edges, others, tolerance), _share(others, edges, tolerance)

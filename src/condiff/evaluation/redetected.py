@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from condiff.evaluation.fidelity import Fidelity
-from condiff.evaluation.paired import edge_f1, similarity
-from condiff.ranges import Count, Fraction, Natural, checked
-from condiff.scenes.hints import coarse, edges, grey
+from condiff.evaluation.paired import edge_f1, iou, similarity
+from condiff.ranges import Count, Fraction, Natural, NonNegative, checked
+from condiff.scenes.hints import canny, coarse, edges, grey, thing
 
 
 class _Lines(Fidelity):
@@ -39,6 +39,45 @@ class EdgeFidelity(_Lines):
 
     def seen(self, images: Tensor) -> Tensor:
         return _each(images, lambda picture: edges(picture, self.threshold))
+
+
+class CannyFidelity(_Lines):
+    """F1 of the thin edges of a sample and those of its hint.
+
+    sigma, low, high: as the data's. tolerance: pixels that edges may be apart.
+    """
+
+    @checked
+    def __init__(
+        self, sigma: NonNegative = 1.0, low: Fraction = 0.1, high: Fraction = 0.2, tolerance: Natural = 1
+    ) -> None:
+        self.sigma, self.low, self.high, self.tolerance = sigma, low, high, tolerance
+        self.what = f"F1 of Canny's edges, sigma {sigma:g}, {low:g} to {high:g}, {tolerance} px apart at most"
+        super().__init__()
+
+    def seen(self, images: Tensor) -> Tensor:
+        return _each(images, lambda picture: canny(picture, self.sigma, self.low, self.high))
+
+
+class MaskIoU(Fidelity):
+    """Intersection over union of what stands out in a sample and of the white of its hint."""
+
+    higher_is_better = True
+
+    @checked
+    def __init__(self, threshold: Fraction = 0.1) -> None:
+        self.threshold = threshold
+        self.what = f"IoU of what is {threshold:g} of black to white from the rim and the mask"
+        super().__init__()
+
+    def seen(self, images: Tensor) -> Tensor:
+        return _each(images, lambda picture: thing(picture, self.threshold))
+
+    def wanted(self, hints: Tensor) -> Tensor:
+        return hints.mean(1) > 0.5
+
+    def agreement(self, found: Tensor, asked: Tensor) -> Tensor:
+        return iou(found, asked)
 
 
 class StrokeFidelity(_Lines):
@@ -72,6 +111,17 @@ class GreyFidelity(Fidelity):
     def agreement(self, found: Tensor, asked: Tensor) -> Tensor:
         one, other = (2 * rows[:, None].double() - 1 for rows in (found, asked))
         return torch.cat([similarity(*pair) for pair in zip(one.split(100), other.split(100), strict=True)])
+
+
+class SoftEdgeFidelity(GreyFidelity):
+    """SSIM (Wang 2004) of HED's soft edges (Xie & Tu 2015) of a sample and of its hint."""
+
+    what = "SSIM of HED's soft edges"
+
+    def seen(self, images: Tensor) -> Tensor:
+        from condiff.scenes.hed import soft_edges  # noqa: PLC0415  its weights are an extra's
+
+        return _each(images, soft_edges).float()
 
 
 class CoarseError(Fidelity):

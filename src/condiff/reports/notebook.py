@@ -3,10 +3,10 @@
 import csv
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from condiff.reports.curves import Curve, Series, svg
+from condiff.reports.curves import Curve, Series, series_of, svg
 from condiff.reports.runs import FLOOR, Run, leaves, spread
 from condiff.reports.values import in_order, shown
 
@@ -72,9 +72,20 @@ def curve(runs: Sequence[Run], axis: str, metric: str) -> str:
     if floor in runs[0].metrics:
         real = statistics.fmean(run.metrics[floor]["value"] for run in runs)
         lines.append(Series("held-out real pictures", [(x, real) for x, _ in points]))
-    plot = svg(Curve(f"{metric} over {axis}", "", lines, x_label=axis, y_label=metric))
+    return _alone(Curve(f"{metric} over {axis}", "", lines, x_label=axis, y_label=metric))
+
+
+def over_steps(rows: Iterable[Mapping[str, Any]], metric: str) -> str:
+    """A fidelity while something trained, between its ceiling and its floor, as ``curve`` is drawn."""
+    rows, ends = [*rows], {"": metric, "_real": "real pictures", "_shuffled": "hints of others"}
+    found = [(name, series_of(rows, f"{metric}{end}").points) for end, name in ends.items()]
+    lines = [Series(name, points) for name, points in found if points]
+    return _alone(Curve(f"{metric} over steps", "", lines, y_label=metric))
+
+
+def _alone(plot: Curve) -> str:
     paper = 'xmlns="http://www.w3.org/2000/svg" style="background:#fff;color:#222;font-family:sans-serif"'
-    return plot.replace("<svg ", f"<svg {paper} ", 1)
+    return svg(plot).replace("<svg ", f"<svg {paper} ", 1)
 
 
 def _groups(runs: Sequence[Run], axis: str) -> dict[Any, list[Run]]:

@@ -15,9 +15,9 @@ from condiff.adapters.formats import has_text, load
 from condiff.adapters.low_rank import added, base_of
 from condiff.adapters.tuning import merged, part_of
 from condiff.data.source import DataInfo
-from condiff.errors import ArtifactError
+from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.denoiser import Trained, load_denoiser
-from condiff.stages.finished_adapters import ADAPTER, FILE, finished
+from condiff.stages.finished_adapters import ADAPTER, FILE, finished, hints_named
 from condiff.stages.stage import KEPT, Artifact, Config
 from condiff.stages.tunings import built_control, built_tuning, controlled
 
@@ -47,10 +47,21 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
                     used.append((_changes(path, base, trained), scale))
     except ValueError as error:
         raise ArtifactError(f"adapters: {error}") from error
+    count = _hints_for(cfg, len(beside))
     with _merged(trained, used):
-        for branch, scale in beside:
-            trained = controlled(trained, branch, built_control(cfg), scale)
+        for number, (branch, scale) in enumerate(beside):
+            place = number % count, count
+            trained = controlled(trained, branch, built_control(cfg), scale, place)
         yield trained
+
+
+def _hints_for(cfg: Config, controls: int) -> int:
+    """How many hints each sample has: one, which all ControlNets look at, or one for each."""
+    count = max(1, len(hints_named(cfg)))
+    if count not in (1, controls):
+        nets = "1 ControlNet" if controls == 1 else f"{controls} ControlNets"
+        raise ConfigError(f"control: must be one for all, or one for each of {nets}, got {count}")
+    return count
 
 
 def base_for(files: Sequence[Path], trained: Trained) -> Base:

@@ -31,6 +31,7 @@ from condiff.stages.stage import LOG, Artifact, Config, Runtime
 from condiff.stages.training import Look, Seen, fit
 from condiff.stages.tuned import begin, sizes, told
 from condiff.stages.tunings import begun, built_tuning
+from condiff.stages.weights import averaged_weights
 
 log = logging.getLogger(__name__)
 TRAINS = "trains.json"  # the number of parameters in each tensor that is trained
@@ -44,6 +45,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     tuning, base = built_tuning(own["tuning"], info, locked, trained[2]), digest_of(inside(locked))
     trained = begun(trained, tuning, cfg["seed"])
     network = trained[0].network
+    tuning.take_up(network, averaged_weights(inputs["denoiser"].path))
     if own.get("text") is not None:
         _train_with_text(cfg, trained, inputs, runtime, out, base)
         return

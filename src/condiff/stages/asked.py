@@ -15,6 +15,7 @@ from condiff.data.source import DataInfo
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.guidance import Guidance
 from condiff.errors import DataError
+from condiff.stages.finished_adapters import hints_named
 from condiff.stages.hints import given_hints
 from condiff.stages.stage import Artifact, Config
 
@@ -41,7 +42,7 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
         if conditioner.needs_source:
             found |= {"source": batch["source"], "target": batch["image"]}
         if conditioner.needs_control:
-            found |= _hints(cfg[CONTROL], batch, DataInfo.read(data.path), num)
+            found |= _hints(hints_named(cfg), batch, DataInfo.read(data.path), num)
     else:
         found["label"] = torch.arange(num) % max(1, DataInfo.read(data.path).num_classes)
     if cfg["label"] is not None:
@@ -51,10 +52,10 @@ def asked(cfg: Config, data: Artifact, conditioner: Conditioner) -> dict[str, Te
     return found
 
 
-def _hints(given: str | None, batch: Batch, info: DataInfo, num: int) -> dict[str, Tensor]:
-    """Those that are given, or else of held-out pictures, and then these, too."""
-    if given is not None:
-        return {CONTROL: given_hints(given, info, num)}
+def _hints(given: list[str], batch: Batch, info: DataInfo, num: int) -> dict[str, Tensor]:
+    """Those that are given, several one after another; or else those of held-out pictures, and these, too."""
+    if given:
+        return {CONTROL: torch.cat([given_hints(path, info, num) for path in given], 1)}
     if "control" not in batch:
         raise DataError("control: is required, as the data has no hints; give a picture, or a folder of them")
     return {CONTROL: (batch["control"] * 255).round().to(torch.uint8), "target": batch["image"]}

@@ -33,8 +33,13 @@ def adapters_are_there(cfg: Config) -> None:
 
 def of_samples(cfg: Config, cache: Path) -> str | None:
     """The content of the adapters and the hints that samples are drawn with; None without any."""
-    hints = [] if cfg.get("control") is None else [cfg["control"]]
-    return content([*(str(path) for path, _ in finished(cfg)), *hints], cache)
+    return content([*(str(path) for path, _ in finished(cfg)), *hints_named(cfg)], cache)
+
+
+def hints_named(cfg: Config) -> list[str]:
+    """Where the hints are that samples are drawn with: none of one's own, one for all, or one for each."""
+    named = cfg.get("control") or []
+    return [named] if isinstance(named, str) else [*named]
 
 
 def _file(named: str, key: str) -> Path:

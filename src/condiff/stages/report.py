@@ -71,7 +71,10 @@ def samples_panels(done: Mapping[str, Artifact]) -> list[Panel]:
     stored = load_file(done[stage].path / PICTURES_MADE)
     words, captions = _WORDS[stage], captions_of(stored)
     if "control" in stored:
-        return [Panel(text, _first(stored[name])) for name, text in words.items() if name in stored]
+        hints = stored["control"]
+        several = np.split(hints, hints.shape[1] // (info.control or info.channels), axis=1)
+        shown = {name: several if name == "control" else [stored[name]] for name in words if name in stored}
+        return [Panel(words[name], _first(part)) for name, parts in shown.items() for part in parts]
     if captions is not None and "source" not in stored:
         some = np.moveaxis(stored["image"][:MOST_CAPTIONED], 1, -1)
         return [Panel(words["image"], captioned(some, captions[:MOST_CAPTIONED], CAPTIONED_COLUMNS))]

@@ -6,7 +6,7 @@ from torch import nn
 
 from condiff.adapters.branch import Branch
 from condiff.adapters.control import Control, Even
-from condiff.adapters.controlled import Controlled
+from condiff.adapters.controlled import ONLY, Controlled
 from condiff.adapters.tuning import Tuning
 from condiff.conditioners.control import WithControl
 from condiff.config.build import build
@@ -35,15 +35,20 @@ def begun(trained: Trained, tuning: Tuning, seed: int) -> Trained:
     return _with(denoiser, network), hears, shape
 
 
-def controlled(trained: Trained, branch: nn.Module, control: Control, scale: float) -> Trained:
-    """A denoiser with a ControlNet beside it, which is used so and at this scale; at 0 it is not there."""
+def controlled(
+    trained: Trained, branch: nn.Module, control: Control, scale: float, place: tuple[int, int] = ONLY
+) -> Trained:
+    """A denoiser with a ControlNet beside it, which is used so and at this scale; at 0 it is not there.
+
+    place: which of so many hints it looks at.
+    """
     denoiser, conditioner, shape = trained
     hears = conditioner if conditioner.needs_control else WithControl(conditioner, control.in_null)
     if scale == 0:
         return denoiser, hears, shape
     own = cast(Branch, branch)
     weights = [scale * weight for weight in control.weights(own.num)]
-    network = Controlled(denoiser.network, own, weights, control.span(denoiser.process))
+    network = Controlled(denoiser.network, own, weights, control.span(denoiser.process), place)
     return _with(denoiser, network).eval(), hears, shape
 
 

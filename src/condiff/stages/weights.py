@@ -43,6 +43,12 @@ def load_chosen(module: nn.Module, folder: Path, step: int | None, average: floa
             )
 
 
+def averaged_weights(folder: Path) -> dict[str, Tensor]:
+    """The last weights of a finished training that left an average of them as well; else nothing."""
+    both = (folder / "ema.safetensors").is_file() and (folder / LAST).is_file()
+    return load_file(folder / LAST) if both else {}
+
+
 def load_file_into(module: nn.Module, path: Path) -> None:
     """Exactly the weights of a module; ArtifactError otherwise."""
     try:
