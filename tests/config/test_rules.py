@@ -6,6 +6,7 @@ import pytest
 
 from condiff.config.kinds import wrong_kinds
 from condiff.config.needed_stages import with_needed_stages
+from condiff.config.network_rules import what_is_compared_has_one_shape
 from condiff.config.rules import unknown_stages
 from condiff.config.validate import check_object
 from tests.config.nodes import of, told
@@ -65,6 +66,20 @@ def test_a_size_is_halved_evenly_by_autoencoder_and_network(size, fits):
     )
     said = f"data.size: must be a multiple of 8 (autoencoder 4 x network 2), got {size}"
     assert lines == ([] if fits else [said])
+
+
+def test_sides_of_buckets_are_halved_evenly_too_and_metrics_want_one_shape():
+    folder = {"_target_": "condiff.data.image_folder.ImageFolder", "size": 64}
+    first = {"network": of("autoencoders.compact", "CompactKL", downsampling=4)}
+    net = of("networks.unet", "UNet", widths=[8, 16], attention=[False, False])
+    (said,) = told(data={**folder, "buckets": 4}, autoencoder=first, network=net)
+    assert said == "data.buckets: must be a multiple of 8 (autoencoder 4 x network 2), got 4"
+    assert told(data={**folder, "buckets": 8}, autoencoder=first, network=net) == []
+    (said,) = what_is_compared_has_one_shape(
+        {"data": {**folder, "buckets": 8}, "stages": ["data", "metrics"]}
+    )
+    assert said.startswith("data.buckets: gives pictures of many shapes, and stage metrics wants one")
+    assert [*what_is_compared_has_one_shape({"data": folder, "stages": ["metrics"]})] == []
 
 
 def test_a_size_or_a_factor_that_is_wrong_by_itself_is_told_by_itself_alone():

@@ -36,30 +36,30 @@ def same(one, two) -> bool:
 
 @pytest.mark.parametrize(("num", "size"), [(10, 4), (7, 7), (5, 13), (1, 3), (12, 5)])
 def test_every_example_comes_once_per_epoch(num, size):
-    rows = [row for step in range(3 * num) for row in Batches([num], size, seed=3).batch(step)]
+    rows = [row for step in range(3 * num) for row in Batches([[num]], size, seed=3).batch(step)]
     for epoch in range(3 * size):
         assert Counter(index for _, _, index in rows[epoch * num : (epoch + 1) * num]) == Counter(range(num))
 
 
 def test_epochs_and_seeds_differ():
     orders = {
-        tuple(row[2] for row in Batches([50], 50, seed).batch(step)) for seed in (0, 1) for step in (0, 1)
+        tuple(row[2] for row in Batches([[50]], 50, seed).batch(step)) for seed in (0, 1) for step in (0, 1)
     }
     assert len(orders) == 4
 
 
 def test_resuming_is_starting_at_k():
-    whole = list(islice(Batches([10], 4, seed=1), 20))
-    assert list(islice(Batches([10], 4, seed=1, start=7), 13)) == whole[7:]
+    whole = list(islice(Batches([[10]], 4, seed=1), 20))
+    assert list(islice(Batches([[10]], 4, seed=1, start=7), 13)) == whole[7:]
     assert [rows[0][0] for rows in whole] == list(range(20))
 
 
 @pytest.mark.parametrize("parts", [2, 3, 6])
 def test_the_parts_of_all_ranks_are_the_batch_of_one(parts):
-    whole = Batches([10], 6, seed=1).batch(5)
+    whole = Batches([[10]], 6, seed=1).batch(5)
     width = 6 // parts
     ranges = [range(start, start + width) for start in range(0, 6, width)]
-    assert [row for places in ranges for row in Batches([10], 6, seed=1, places=places).batch(5)] == whole
+    assert [row for places in ranges for row in Batches([[10]], 6, seed=1, places=places).batch(5)] == whole
     assert [place for _, place, _ in whole] == list(range(6))
 
 
@@ -69,14 +69,14 @@ def test_the_parts_of_all_ranks_are_the_batch_of_one(parts):
 )
 def test_batches_that_cannot_be_are_refused(num, size, start, places):
     with pytest.raises(ValueError, match=r"batches need|places must"):
-        Batches([num], size, 0, start, places)
+        Batches([[num]], size, 0, start, places)
 
 
 def test_workers_and_memory_do_not_change_a_batch(digits):
     held = ShardDataset(digits, "train")
     read = ShardDataset(digits, "train", held_bytes=0)
     assert (held.held, read.held) == (True, False)
-    batches = Batches([len(held)], 5, seed=1, start=400)
+    batches = Batches([[len(held)]], 5, seed=1, start=400)
     wanted = list(islice(loader(held, batches), 6))
     for dataset, workers in ((held, 2), (read, 0), (read, 2)):
         found = list(islice(loader(dataset, batches, workers), 6))
@@ -87,7 +87,7 @@ def test_workers_and_memory_do_not_change_a_batch(digits):
 def test_loading_leaves_the_global_generator_alone(digits):
     before = torch.get_rng_state()
     dataset = ShardDataset(digits, "train")
-    list(islice(loader(dataset, Batches([len(dataset)], 5, seed=1)), 3))
+    list(islice(loader(dataset, Batches([[len(dataset)]], 5, seed=1)), 3))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -139,7 +139,7 @@ def test_bad_moments_are_told_by_shard_and_key(tmp_path, bad, what):
         shards.write("k1", {"npy": bad})
     dataset = ShardDataset(tmp_path, "train", held_bytes=0)
     with pytest.raises(DataError, match=rf"train-000000.tar:{what}"):
-        list(islice(loader(dataset, Batches([2], 2, seed=0)), 1))
+        list(islice(loader(dataset, Batches([[2]], 2, seed=0)), 1))
 
 
 def test_an_empty_split_has_no_batches(tmp_path):
@@ -154,7 +154,7 @@ def test_a_fault_in_a_worker_is_told_in_one_line(tmp_path):
         shards.write("k0", {"npy": to_npy(np.zeros((8, 2, 2), np.float32))})
         shards.write("k1", {"npy": b"no array"})
     loaded = iter(
-        loader(ShardDataset(tmp_path, "train", held_bytes=0), Batches([2], 2, seed=0), num_workers=1)
+        loader(ShardDataset(tmp_path, "train", held_bytes=0), Batches([[2]], 2, seed=0), num_workers=1)
     )
     with pytest.raises(DataError) as caught:
         next(loaded)
@@ -165,7 +165,7 @@ def test_a_fault_in_a_worker_is_told_in_one_line(tmp_path):
 def test_a_killed_worker_is_an_error_and_no_hang(digits):
     dataset = ShardDataset(digits, "train", held_bytes=0)
     before = set(torch.multiprocessing.active_children())
-    loaded = iter(loader(dataset, Batches([len(dataset)], 4, seed=0), num_workers=1))
+    loaded = iter(loader(dataset, Batches([[len(dataset)]], 4, seed=0), num_workers=1))
     next(loaded)
     (worker,) = set(torch.multiprocessing.active_children()) - before
     os.kill(worker.pid, signal.SIGKILL)

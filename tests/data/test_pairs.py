@@ -37,7 +37,7 @@ def pairs(root, held_bytes=2**20):
 
 @pytest.mark.parametrize("size", [2, 5, 8, 13])
 def test_every_batch_has_its_share_of_each_and_each_is_gone_through(size):
-    rows = [Batches([5, 3], size, seed=1).batch(step) for step in range(30)]
+    rows = [Batches([[5], [3]], size, seed=1).batch(step) for step in range(30)]
     for batch in rows:
         second = is_second(torch.tensor([place for _, place, _ in batch])).tolist()
         assert second == [index >= 5 for _, _, index in batch]
@@ -49,14 +49,14 @@ def test_every_batch_has_its_share_of_each_and_each_is_gone_through(size):
 
 
 def test_the_first_set_comes_as_it_would_alone():
-    alone = [index for step in range(9) for *_, index in Batches([5], 4, seed=1).batch(step)]
-    both = [index for step in range(9) for *_, index in Batches([5, 3], 8, seed=1).batch(step)[::2]]
+    alone = [index for step in range(9) for *_, index in Batches([[5]], 4, seed=1).batch(step)]
+    both = [index for step in range(9) for *_, index in Batches([[5], [3]], 8, seed=1).batch(step)[::2]]
     assert both == alone
 
 
 def test_the_parts_of_all_ranks_are_the_batch_of_one():
-    whole = Batches([5, 3], 7, seed=1).batch(4)
-    parts = [Batches([5, 3], 7, seed=1, places=places).batch(4) for places in (range(3), range(3, 7))]
+    whole = Batches([[5], [3]], 7, seed=1).batch(4)
+    parts = [Batches([[5], [3]], 7, seed=1, places=places).batch(4) for places in (range(3), range(3, 7))]
     assert [row for part in parts for row in part] == whole
 
 
@@ -84,4 +84,4 @@ def test_a_part_may_be_of_one_set(folders):
 
 def test_a_batch_of_fewer_than_both_is_refused():
     with pytest.raises(ValueError, match="batches need"):
-        Batches([5, 3], 1, seed=0)
+        Batches([[5], [3]], 1, seed=0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from condiff.data.pictures import Square, Unreadable, decode, natural_size, to_png
+from condiff.data.pictures import Unreadable, decode, natural_size, square, to_png
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -117,13 +117,13 @@ def test_every_truncation_is_refused():
 
 def test_fitting_takes_the_centre_and_keeps_exact_sizes_untouched():
     ramp = np.tile(np.arange(24, dtype=np.uint8), (8, 1))
-    np.testing.assert_array_equal(Square(8, 1).fit(Image.fromarray(ramp)), ramp[:, 8:16])
-    assert Square(8, 3).fit(Image.fromarray(ramp)).shape == (8, 8, 3)
+    np.testing.assert_array_equal(square(8, 1).fit(Image.fromarray(ramp)), ramp[:, 8:16])
+    assert square(8, 3).fit(Image.fromarray(ramp)).shape == (8, 8, 3)
 
 
 def test_fitting_halves_by_boxes_first():
     checkers = (np.indices((32, 32)).sum(0) % 2 * 255).astype(np.uint8)
-    fitted = Square(8, 1).fit(Image.fromarray(checkers))
+    fitted = square(8, 1).fit(Image.fromarray(checkers))
     assert set(np.unique(fitted)) <= {127, 128}  # averaging leaves no aliasing
 
 
@@ -138,7 +138,7 @@ def test_fitting_is_the_centre_crop_of_guided_diffusion(shape):
     sides = (round(theirs.size[0] * scale), round(theirs.size[1] * scale))
     theirs = np.array(theirs.resize(sides, resample=Image.Resampling.BICUBIC))
     top, left = (theirs.shape[0] - 16) // 2, (theirs.shape[1] - 16) // 2
-    np.testing.assert_array_equal(Square(16, 3).fit(picture), theirs[top : top + 16, left : left + 16])
+    np.testing.assert_array_equal(square(16, 3).fit(picture), theirs[top : top + 16, left : left + 16])
 
 
 def test_png_keeps_every_pixel():

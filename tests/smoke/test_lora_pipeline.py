@@ -39,10 +39,10 @@ SMALL = (
     *(f"guidance.scale={SCALE}", "adapter.optimizer.lr=0.02", "adapter.trainer.steps=3"),
     *("logger.wandb=off", "logger.pictures_every=0", "runtime.accelerator=cpu"),
 )
-# with a prior, and text encoders
+# with a prior, text encoders, and pictures of two shapes
 DREAMBOOTH = (
     *("experiment=dreambooth_sdxl", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
-    *("prior.num=4", "prior.sampler.steps=2"),
+    *("prior.num=4", "prior.sampler.steps=2", "data.buckets=8"),
 )
 ALL = {"diffusers", "kohya", "peft"}
 # How each is made, what adapts it, the formats that its adapter has names in, and the parts that it changes.
@@ -93,18 +93,26 @@ def made(request, tmp_path_factory):
 
 
 def test_latents_keep_how_their_pictures_were_cut(made):
-    batch = ShardDataset(made.inputs["latents"].path, "train").__getitems__([(0, 0, 0)])
-    assert batch["framing"].tolist() == [[32, 40, 0, 4, 32, 32]]
-    if "prior" in made.inputs:  # whose pictures are whole ones
-        batch = ShardDataset(made.inputs["prior_latents"].path, "train").__getitems__([(0, 0, 0)])
-        assert batch["framing"].tolist() == [[32, 32, 0, 0, 32, 32]]
-        assert batch["text"] == ["a photo of a dog"]
+    data = ShardDataset(made.inputs["latents"].path, "train")
+    last = len(data) - 1
+    assert data.__getitems__([(0, last, last)])["framing"].tolist() == [[32, 40, 0, 4, 32, 32]]
+    if "prior" in made.inputs:  # whose pictures are whole ones, of the same shapes
+        assert data.__getitems__([(0, 0, 0)])["framing"].tolist() == [[24, 40, 0, 0, 24, 40]]
+        prior = ShardDataset(made.inputs["prior_latents"].path, "train")
+        found = [(chunk["framing"].tolist(), [*chunk["moments"].shape]) for chunk in prior.chunks(9)]
+        assert found == [
+            ([[24, 40, 0, 0, 24, 40]] * 1, [1, 8, 6, 10]),
+            ([[32, 32, 0, 0, 32, 32]] * 3, [3, 8, 8, 8]),
+        ]
+        assert prior.text(0) == prior.text(3) == "a photo of a dog"
 
 
 def pictures(folder):
+    """Some of them flatter."""
     folder.mkdir()
     for name in range(8):
-        pixels = np.random.default_rng(name).integers(0, 255, (32, 40, 3), dtype=np.uint8)
+        shape = (24 if name < 3 else 32, 40, 3)
+        pixels = np.random.default_rng(name).integers(0, 255, shape, dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
         (folder / f"{name}.txt").write_text(f"a red circle, {name}")
 

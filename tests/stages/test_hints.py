@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from condiff.data.circles import Circles
-from condiff.data.pictures import Square
+from condiff.data.pictures import square
 from condiff.errors import DataError
 from condiff.stages.hints import given_hints
 
@@ -28,7 +28,7 @@ def test_the_hints_of_a_folder_are_taken_in_turn_and_cut_as_pictures_are(tmp_pat
     found = given_hints(str(tmp_path), INFO, 5)
     assert found.shape == (5, 1, 16, 16)
     for place, hint in enumerate(found):
-        cut = Square(16, 1).fit(Image.fromarray(pixels[place % 2]))
+        cut = square(16, 1).fit(Image.fromarray(pixels[place % 2]))
         assert np.array_equal(hint[0], cut)
     assert divmod(int(found[0].argmax()), 16) == (4, 2)
     assert divmod(int(found[1].argmax()), 16) == (4, 12)

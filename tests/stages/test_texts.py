@@ -64,7 +64,7 @@ def test_a_caption_follows_its_picture_through_shuffled_batches_and_dropout(made
     data, artifact, _ = made
     train, conditioner, seen = ShardDataset(data.path, "train"), conditioner_of(artifact), set()
     own = {example.key: example.text for example in Shapes(num_train=60, num_held_out=12).examples("train")}
-    for rows in islice(Batches([60], 20, seed=1), 9):
+    for rows in islice(Batches([[60]], 20, seed=1), 9):
         batch = train.__getitems__(rows)
         u = torch.linspace(0, 0.99, 20)
         cond, _ = conditioner.dropped(batch, lambda _, u=u: u, 0.25)

@@ -8,6 +8,7 @@ from condiff.config.nodes import Config, argument, at, class_of, fitting, words
 from condiff.config.signatures import TargetError, kinds_of
 
 _BESIDE = ("weaker", "classifier")  # networks that see what the denoiser sees
+_COMPARING = ("metrics", "judge", "classifier", "evaluation", "statistics")  # stages with one size of picture
 
 
 def size_can_be_halved(cfg: Config) -> Iterator[str]:
@@ -19,11 +20,23 @@ def size_can_be_halved(cfg: Config) -> Iterator[str]:
     halved += [at(cfg, part, "network") for part in _BESIDE if part in stages]
     latent = 1 if in_pixels else _downsampling(autoencoder)
     network = math.lcm(*map(_downsampling, halved))
-    key = "multiple_of" if argument(data, "size") is None else "size"  # one read from the data is a multiple
-    value = fitting(data, key)
-    if type(value) is int and value % (latent * network):
-        why = f"autoencoder {latent} x network {network}" if halved else f"autoencoder {latent}"
-        yield f"data.{key}: must be a multiple of {latent * network} ({why}), got {value}"
+    size = "multiple_of" if argument(data, "size") is None else "size"  # one read from the data is a multiple
+    for key in (size, "buckets"):
+        value = fitting(data, key)
+        if type(value) is int and value % (latent * network):
+            why = f"autoencoder {latent} x network {network}" if halved else f"autoencoder {latent}"
+            yield f"data.{key}: must be a multiple of {latent * network} ({why}), got {value}"
+
+
+def what_is_compared_has_one_shape(cfg: Config) -> Iterator[str]:
+    """Metrics, and what they look through, see training pictures at one size."""
+    stages, buckets = words(cfg.get("stages")), argument(at(cfg, "data"), "buckets")
+    found = [stage for stage in _COMPARING if stage in stages]
+    if buckets is not None and found:
+        yield (
+            f"data.buckets: gives pictures of many shapes, and stage {found[0]} wants one; use null, or leave"
+            f" that stage out, got {buckets}"
+        )
 
 
 def adversary_begins(cfg: Config) -> Iterator[str]:

@@ -41,6 +41,7 @@ from condiff.config.network_rules import (
     discriminator_sees_something,
     levels_fit,
     size_can_be_halved,
+    what_is_compared_has_one_shape,
 )
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 from condiff.config.prior_rules import prior_can_be_drawn, prior_is_used
@@ -269,6 +270,7 @@ RULES: tuple[Rule, ...] = (
     average_is_kept,
     samples_are_counted_where_they_are_drawn,
     size_can_be_halved,
+    what_is_compared_has_one_shape,
     ends_are_in_order,
     levels_fit,
     wrong_kinds,

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from condiff.data.dataset import Batch, ShardDataset
@@ -24,17 +25,25 @@ Row = tuple[int, int, int]  # step, place in the global batch, index of the exam
 class Batches(Sampler[list[Row]]):
     """Endless batches over one permutation of the examples after another.
 
-    ``sizes`` are those of one or several sets whose examples are numbered on: place j of a batch is of set
-    j % S, the (j // S)-th of the n that are. It stands at p = k * n + j // S in batch k: epoch p // N, entry
-    p % N of that epoch's permutation of the set's N. Nothing is dropped and a batch may be larger than a
-    set. ``places`` are those of the global batch that this process takes.
+    ``sizes`` are those of one or several sets, of each the numbers of examples in its buckets, which all sets
+    have alike; examples are numbered on. A batch is of one bucket, that of the first set's example whose turn
+    it is: over as many batches as that has examples, each bucket has as many as it has examples of it, so
+    that all are seen as often. Place j is of set j % S, the (j // S)-th of the n that are. It stands at
+    p = k * n + j // S in the bucket's k-th batch: epoch p // N, entry p % N of that epoch's permutation of
+    the N that the set has in the bucket. Nothing is dropped and a batch may be larger than a set. ``places``
+    are those of the global batch that this process takes.
     """
 
     def __init__(
-        self, sizes: Sequence[int], batch_size: int, seed: int, start: int = 0, places: range | None = None
+        self,
+        sizes: Sequence[Sequence[int]],
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        places: range | None = None,
     ) -> None:
         self.places = range(batch_size) if places is None else places
-        if min(sizes) < 1 or batch_size < len(sizes) or start < 0:
+        if min(map(min, sizes)) < 1 or batch_size < len(sizes) or start < 0:
             raise ValueError(f"batches need examples, a size and a start, got {sizes}, {batch_size}, {start}")
         if not self.places or min(self.places) < 0 or max(self.places) >= batch_size:
             raise ValueError(f"places must lie in 0..{batch_size - 1}, got {self.places}")
@@ -48,13 +57,34 @@ class Batches(Sampler[list[Row]]):
 
     def batch(self, step: int) -> list[Row]:
         """The rows of one step."""
-        return [(step, place, self._index(step, place)) for place in self.places]
+        bucket, k = self._bucket(step)
+        return [(step, place, self._index(bucket, k, place)) for place in self.places]
 
-    def _index(self, step: int, place: int) -> int:
+    def _bucket(self, step: int) -> tuple[int, int]:
+        """The one of a batch, and how many batches before it had the same."""
+        own = tuple(self.sizes[0])
+        if len(own) == 1:
+            return 0, step
+        turn, at = divmod(step, sum(own))
+        buckets = turns(own, self.seed, turn)
+        bucket = int(buckets[at])
+        return bucket, turn * own[bucket] + int((buckets[:at] == bucket).sum())
+
+    def _index(self, bucket: int, k: int, place: int) -> int:
+        """Of the example at a place of the bucket's k-th batch."""
         among, which = divmod(place, len(self.sizes))
         num = len(range(which, self.batch_size, len(self.sizes)))  # places of its set in a batch
-        epoch, entry = divmod(step * num + among, self.sizes[which])
-        return sum(self.sizes[:which]) + permutation(self.sizes[which], self.seed, epoch)[entry]
+        own = self.sizes[which]
+        epoch, entry = divmod(k * num + among, own[bucket])
+        start = sum(map(sum, self.sizes[:which])) + sum(own[:bucket])
+        return start + permutation(own[bucket], self.seed, epoch)[entry]
+
+
+@lru_cache(maxsize=2)
+def turns(sizes: tuple[int, ...], seed: int, turn: int) -> Tensor:
+    """The buckets of as many batches as there are examples, [N] int64."""
+    order, ends = torch.tensor(permutation(sum(sizes), seed, turn)), torch.tensor(sizes).cumsum(0)
+    return torch.bucketize(order, ends, right=True)
 
 
 @lru_cache(maxsize=4)

@@ -1,5 +1,6 @@
 """Whole batches out of shards."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -44,7 +45,7 @@ class ShardDataset(Dataset[Batch]):
     def __init__(self, folder: Path, split: str, held_bytes: int = _GIB) -> None:
         self.folder, self.split = folder, split
         self.shards = Shards.open(folder, split)
-        self.keys = self.shards.keys
+        self.keys, self.runs = self.shards.keys, self.shards.runs
         self.has_text = self.shards.has("txt")
         self._tensors: dict[str, Read] = {}
         image = next((name for name in EXTENSIONS if self.shards.has(name)), None)
@@ -57,16 +58,23 @@ class ShardDataset(Dataset[Batch]):
         for member, name in _ARRAYS.items():
             if self.shards.has(member):
                 self._tensors[name] = partial(_array, extension=member)
-        self._first = {name: read(self.shards.samples[0]) for name, read in self._tensors.items()}
-        self.held = sum(value.nbytes for value in self._first.values()) * len(self) <= held_bytes
+        firsts = [self.shards.samples[run.start] for run in self.runs if self._tensors]
+        self._first = [{name: read(first) for name, read in self._tensors.items()} for first in firsts]
+        nbytes = sum(value.nbytes for first in self._first[:1] for value in first.values())
+        self.held = nbytes * len(self) <= held_bytes
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @property
-    def sizes(self) -> list[int]:
-        """The numbers of examples of the sets that batches are of: here one."""
-        return [len(self)]
+    def shapes(self) -> list[tuple[int, int] | None]:
+        """Of the pictures of each run, None for squares."""
+        return [self.shards.samples[run.start].shape for run in self.runs if run]
+
+    @property
+    def sizes(self) -> list[list[int]]:
+        """Of each of the sets that batches are of, here one: the numbers of examples of one shape."""
+        return [[len(run) for run in self.runs]]
 
     @cached_property
     def is_mirrored(self) -> bool:
@@ -82,12 +90,11 @@ class ShardDataset(Dataset[Batch]):
     def chunks(self, size: int, rows: range | None = None) -> Iterator[Batch]:
         """Every example of ``rows``, or of all, once and in order; its place is its index.
 
-        None of those that there are is one batch without examples.
+        Those of a chunk have one shape. None of those that there are is one batch without examples.
         """
         rows = range(len(self)) if rows is None else rows
-        stop = max(rows.stop, rows.start + 1) if len(self) else 0
-        for step, start in enumerate(range(rows.start, stop, size)):
-            indices = range(start, min(start + size, rows.stop))
+        found = [part for run in self.runs for part in _parts(run, rows, size)] or [rows[:0]]
+        for step, indices in enumerate(found if len(self) else ()):
             yield self._batch(step, indices, indices)
 
     @cached_property
@@ -132,28 +139,37 @@ class ShardDataset(Dataset[Batch]):
         return there
 
     def _take(self, name: str, at: Tensor) -> Tensor:
+        run = bisect_right(self.runs, int(at[0]), key=lambda run: run.start) - 1 if len(at) else 0
         if self.held:
-            return self._whole[name].index_select(0, at)
-        return self._stack(name, [self.shards.samples[index] for index in at.tolist()])
+            return self._whole[run][name].index_select(0, at - self.runs[run].start)
+        return self._stack(name, run, at.tolist())
 
     @cached_property
-    def _whole(self) -> dict[str, Tensor]:
-        return {name: self._stack(name, self.shards.samples) for name in self._tensors}
+    def _whole(self) -> list[dict[str, Tensor]]:
+        """Of each run."""
+        runs = enumerate(self.runs)
+        return [{name: self._stack(name, run, rows) for name in self._tensors} for run, rows in runs]
 
-    def _stack(self, name: str, samples: list[Sample]) -> Tensor:
-        first = self._first[name]
-        whole = first.new_empty((len(samples), *first.shape))
-        rows = track(samples, len(samples), "reading shards") if len(samples) > _MANY else samples
-        for row, sample in enumerate(rows):
-            value = self._tensors[name](sample)
+    def _stack(self, name: str, run: int, rows: Sequence[int]) -> Tensor:
+        """Of some rows of a run."""
+        first, one = self._first[run][name], self.keys[self.runs[run].start]
+        whole = first.new_empty((len(rows), *first.shape))
+        for place, row in enumerate(track(rows, len(rows), "reading shards") if len(rows) > _MANY else rows):
+            value, sample = self._tensors[name](self.shards.samples[row]), self.shards.samples[row]
             if value.shape != first.shape:
-                raise DataError(f"{sample}: has shape {[*value.shape]}, but {self.keys[0]} {[*first.shape]}")
-            whole[row] = value
+                raise DataError(f"{sample}: has shape {[*value.shape]}, but {one} {[*first.shape]}")
+            whole[place] = value
         return whole
 
     @cached_property
     def _texts(self) -> list[str]:
         return [_text(sample) for sample in self.shards.samples]
+
+
+def _parts(run: range, rows: range, size: int) -> list[range]:
+    """What a run has of some rows, at most so many at a time."""
+    start, stop = max(run.start, rows.start), min(run.stop, rows.stop)
+    return [range(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
 def _pixels(sample: Sample, extension: str) -> Tensor:

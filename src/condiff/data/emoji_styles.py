@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
 from condiff.data.emoji_names import Pictogram, normalised
-from condiff.data.pictures import Square
+from condiff.data.pictures import square
 from condiff.errors import DataError
 from condiff.files import digest, file_digest
 
@@ -217,7 +217,7 @@ class Noto(Style):
         image = Image.new("RGB", (_CELL, _CELL), canvas.background)
         above = (_CELL - self._font.getbbox(pictogram.characters)[3]) // 2
         ImageDraw.Draw(image).text((0, above), pictogram.characters, font=self._font, embedded_color=True)
-        return Square(canvas.size, 3).fit(image)
+        return square(canvas.size, 3).fit(image)
 
     def notice(self) -> str:
         return (

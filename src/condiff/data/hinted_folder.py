@@ -9,7 +9,7 @@ import numpy as np
 
 from condiff.data.image_folder import ImageFolder
 from condiff.data.own_pictures import Picture, Survey
-from condiff.data.pictures import EXTENSIONS, MAX_PIXELS, Square, Unreadable, decode, looks_like
+from condiff.data.pictures import EXTENSIONS, MAX_PIXELS, Frame, Unreadable, decode, looks_like
 from condiff.data.source import DataInfo, Example, Split
 from condiff.errors import DataError
 from condiff.files import digest
@@ -37,17 +37,20 @@ class HintedFolder(ImageFolder):
         max_bad: Probability = 0.0,
         mirror: bool = False,
         caption: str | None = None,
+        buckets: Count | None = None,
     ) -> None:
         own = (size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad, mirror, caption)
-        super().__init__(path, *own)
+        super().__init__(path, *own, buckets=buckets)
         self.hints = Path(hints).expanduser()
 
     def info(self) -> DataInfo:
-        return replace(super().info(), control=self._square.channels)
+        return replace(super().info(), control=self._channels)
 
     def examples(self, split: Split) -> Iterator[Example]:
         for example in super().examples(split):
-            yield replace(example, control=self._fit(self._places[example.key]))
+            height, width = example.image.shape[:2]
+            frame = Frame(height, width, self._channels)
+            yield replace(example, control=self._fit(frame, self._places[example.key]))
 
     def _survey(self, memo_dir: Path | None) -> Survey:
         if not self.hints.is_dir():
@@ -77,9 +80,9 @@ class HintedFolder(ImageFolder):
         places = [self.hints / name, *(self.hints / name.with_suffix(f".{end}") for end in EXTENSIONS)]
         return next((place for place in places if place.is_file()), None)
 
-    def _fit(self, place: Path) -> np.ndarray:
+    def _fit(self, frame: Frame, place: Path) -> np.ndarray:
         try:
-            return self._square.fit(decode(place.read_bytes(), self.wanted.max_pixels))
+            return frame.fit(decode(place.read_bytes(), self.wanted.max_pixels))
         except (Unreadable, OSError) as error:
             raise DataError(f"{place}: {error}") from error
 
@@ -89,8 +92,7 @@ class HintedFolder(ImageFolder):
         return {key: place for key, place in found if place is not None}
 
     @cached_property
-    def _square(self) -> Square:
-        """What the hints are fitted to: grey where all of them are."""
+    def _channels(self) -> int:
+        """Of the hints: grey where all of them are."""
         looks = [looks_like(place) for place in self._places.values()]
-        is_grey = all(look is not None and look[1] for look in looks)
-        return Square(self._sound.square.size, 1 if is_grey else 3)
+        return 1 if all(look is not None and look[1] for look in looks) else 3

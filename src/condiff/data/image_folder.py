@@ -26,7 +26,9 @@ class ImageFolder(OwnPictures):
     out by a hash of each file's name. Up to a share of ``max_bad`` unusable pictures are left out
     and listed; by default the first one stops the run. With ``mirror`` every training sees each
     picture, or its latent, as it is or left for right, drawn anew each time. ``caption`` is said of each,
-    with its own words for {text} where that stands in it.
+    with its own words for {text} where that stands in it. With ``buckets`` training pictures are not cut to
+    squares but each to that of some rectangles which is most like it, of at most the area of the square,
+    whose sides are multiples of ``buckets``; a batch has pictures of one shape.
     """
 
     @checked
@@ -42,8 +44,10 @@ class ImageFolder(OwnPictures):
         max_bad: Probability = 0.0,
         mirror: bool = False,
         caption: str | None = None,
+        buckets: Count | None = None,
     ) -> None:
-        wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad, mirror)
+        limits = (size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad)
+        wanted = Wanted(*limits, mirror, buckets)
         super().__init__(path, wanted)
         self.caption = None if caption is None else _template(caption)
 
@@ -89,7 +93,7 @@ class ImageFolder(OwnPictures):
             image = decode(data, self.wanted.max_pixels)
         except Unreadable as error:
             return {"sha256": sha256, "fault": str(error)}
-        return {"sha256": sha256, "shortest": min(image.size), "grey": image.mode == "L"}
+        return {"sha256": sha256, "size": image.size, "grey": image.mode == "L"}
 
 
 def _template(caption: str) -> str:
@@ -133,12 +137,14 @@ def _read_text(path: Path) -> dict[str, Any]:
 
 def _picture(root: Path, item: Listed, looks: dict[str, dict[str, Any]]) -> Picture:
     look, caption = looks.get(item.name, {}), looks.get(item.caption or "", {})
+    width, height = look.get("size", (0, 0))
     return Picture(
         key=safe_key(item.name),
         where=str(root / item.name),
         label=item.label,
         text=caption.get("text", item.text),
-        shortest=look.get("shortest", 0),
+        height=height,
+        width=width,
         grey=look.get("grey", False),
         fault=item.fault or look.get("fault") or caption.get("fault"),
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from condiff.data.buckets import frames, nearest
 from condiff.data.held_out import by_share
 from condiff.data.memo import in_order, shared
-from condiff.data.pictures import Square, Unreadable, decode, natural_size
+from condiff.data.pictures import Frame, Unreadable, decode, natural_size, square
 from condiff.data.source import DataInfo, Example, Source, Split, class_count, label_fault, refuse
 from condiff.errors import DataError
 
@@ -28,10 +29,14 @@ class Wanted:
     max_pixels: int
     max_bad: float
     mirror: bool = False
+    buckets: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is None and self.max_size < self.multiple_of:
             raise ValueError(f"data.max_size must be at least data.multiple_of={self.multiple_of}")
+        if self.buckets is not None and (self.size is None or self.size % self.buckets):
+            size = "null" if self.size is None else self.size
+            raise ValueError(f"data.size must be a multiple of data.buckets={self.buckets}, got {size}")
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,16 @@ class Picture:
     where: str
     label: int | None = None
     text: str | None = None
-    shortest: int = 0  # its shortest side
+    height: int = 0
+    width: int = 0
     grey: bool = False
     fault: str | None = None
     split: Split | None = None  # where the data say so themselves
     at: tuple[str, int, int] | None = None  # in a tar: that, offset and size
+
+    @property
+    def shortest(self) -> int:
+        return min(self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class OwnPictures(Source):
     def __init__(self, path: str, wanted: Wanted) -> None:
         self.path, self.wanted = path, wanted
         self._memo = shared(
-            f"{type(self).__name__} 1 {wanted.max_pixels} {Path(path).expanduser().absolute()}"
+            f"{type(self).__name__} 2 {wanted.max_pixels} {Path(path).expanduser().absolute()}"
         )
 
     @abstractmethod
@@ -90,7 +100,7 @@ class OwnPictures(Source):
             num_classes=max(num_classes, len(names)),
             class_names=names,
             channels=sound.square.channels,
-            size=sound.square.size,
+            size=sound.square.height,
             num_train=len(sound.pictures) - num_held_out,
             num_held_out=num_held_out,
             has_text=any(picture.text is not None for picture in sound.pictures),
@@ -100,15 +110,17 @@ class OwnPictures(Source):
         )
 
     def examples(self, split: Split) -> Iterator[Example]:
-        sound = self._sound
-        chosen = [item for item in sound.pictures if (item.key in sound.held_out) == (split == "held_out")]
-        fitted = in_order(lambda picture: self._fitted(sound.square, picture), chosen)
-        for picture, (image, framing) in zip(chosen, fitted, strict=True):
+        sound, is_held_out = self._sound, split == "held_out"
+        own = [item for item in sound.pictures if (item.key in sound.held_out) == is_held_out]
+        chosen = [(sound.square if is_held_out else sound.frame_of(item), item) for item in own]
+        chosen.sort(key=lambda pair: (pair[0].height, pair[0].width))  # those of one shape together
+        fitted = in_order(lambda pair: self._fitted(*pair), chosen)
+        for (_, picture), (image, framing) in zip(chosen, fitted, strict=True):
             yield Example(picture.key, image, picture.label, picture.text, framing=framing)
 
-    def _fitted(self, square: Square, picture: Picture) -> tuple[np.ndarray, tuple[int, ...]]:
+    def _fitted(self, frame: Frame, picture: Picture) -> tuple[np.ndarray, tuple[int, ...]]:
         image = self._decode(picture)
-        return square.fit(image), square.framing(image)
+        return frame.fit(image), frame.framing(image)
 
     @cached_property
     def _sound(self) -> "_Sound":
@@ -127,9 +139,13 @@ class _Sound:
 
     pictures: list[Picture]
     class_names: list[str]
-    square: Square
+    square: Frame  # of held-out pictures, and of all without buckets
+    frames: list[Frame]
     held_out: set[str]
     left_out: list[str]
+
+    def frame_of(self, picture: Picture) -> Frame:
+        return nearest(self.frames, picture.height, picture.width)
 
 
 def _sound(survey: Survey, wanted: Wanted) -> _Sound:
@@ -146,9 +162,9 @@ def _sound(survey: Survey, wanted: Wanted) -> _Sound:
     size = wanted.size or natural_size(
         min(picture.shortest for picture in good), wanted.max_size, wanted.multiple_of
     )
-    return _Sound(
-        good, survey.class_names, Square(size, channels), said | by_share(free, wanted.held_out), bad
-    )
+    whole, held_out = square(size, channels), said | by_share(free, wanted.held_out)
+    every = frames(size, wanted.buckets, channels) if wanted.buckets else [whole]
+    return _Sound(good, survey.class_names, whole, every, held_out, bad)
 
 
 def _in_range(picture: Picture, num_classes: int | None) -> Picture:

@@ -20,7 +20,8 @@ class Pairs(Dataset[Batch]):
 
     def __init__(self, first: ShardDataset, second: ShardDataset) -> None:
         self.first, self.second = first, second
-        self.sizes = [len(first), len(second)]
+        self.sizes = [*first.sizes, *second.sizes]
+        assert first.shapes == second.shapes, f"a batch has one shape, and {second.folder} has others"
         self.held = first.held and second.held
         self.is_mirrored = first.is_mirrored
 

@@ -22,34 +22,42 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True)
-class Square:
-    """What is common to the pictures of a set."""
+class Frame:
+    """What pictures are fitted to."""
 
-    size: int
+    height: int
+    width: int
     channels: int
 
     def fit(self, image: Image.Image) -> np.ndarray:
-        """The picture as [size, size] or [size, size, 3] uint8: shortest side resized, centre cropped.
+        """The picture as [height, width] or [height, width, 3] uint8: resized to fill it, centre cropped.
 
         Halved by boxes while twice too large, then bicubic, as in Dhariwal 2021's data set.
         """
         image = image.convert("L" if self.channels == 1 else "RGB")
-        while min(image.size) >= 2 * self.size:
+        while image.height >= 2 * self.height and image.width >= 2 * self.width:
             image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-        scale = self.size / min(image.size)
-        resized = (round(image.width * scale), round(image.height * scale))
+        resized = self._resized(image)
         if resized != image.size:
             image = image.resize(resized, Image.Resampling.BICUBIC)
-        left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
-        return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
+        left, top = (image.width - self.width) // 2, (image.height - self.height) // 2
+        return np.asarray(image.crop((left, top, left + self.width, top + self.height)))
 
     def framing(self, image: Image.Image) -> tuple[int, ...]:
         """Of a picture to be ``fit``: its height and width, top and left of the cut after the resize, and the
         cut's height and width: what SDXL is told of its training pictures (Podell 2023, sec. 2.2).
         """
-        scale = self.size / min(image.size)
-        left, top = ((round(side * scale) - self.size) // 2 for side in image.size)
-        return image.height, image.width, top, left, self.size, self.size
+        width, height = self._resized(image)
+        left, top = (width - self.width) // 2, (height - self.height) // 2
+        return image.height, image.width, top, left, self.height, self.width
+
+    def _resized(self, image: Image.Image) -> tuple[int, int]:
+        scale = max(self.height / image.height, self.width / image.width)
+        return round(image.width * scale), round(image.height * scale)
+
+
+def square(size: int, channels: int) -> Frame:
+    return Frame(size, size, channels)
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:

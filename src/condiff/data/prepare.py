@@ -22,8 +22,8 @@ def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo
         count = info.num_train if split == "train" else info.num_held_out
         with ShardWriter(out, split) as shards:
             packed = in_order(_packed, track(source.examples(split), count, f"writing {split}"))
-            for key, found in packed:
-                shards.write(key, found)
+            for key, found, shape in packed:
+                shards.write(key, found, shape)
     for name, notice in source.notices().items():
         with written_whole(out / name) as temporary:
             temporary.write_text(notice, encoding="utf-8")
@@ -31,8 +31,14 @@ def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo
     return info
 
 
-def _packed(example: Example) -> tuple[str, dict[str, bytes]]:
-    return example.key, members(example)
+def _packed(example: Example) -> tuple[str, dict[str, bytes], tuple[int, int] | None]:
+    return example.key, members(example), shape_of(example.image)
+
+
+def shape_of(image: np.ndarray) -> tuple[int, int] | None:
+    """Height and width of a picture that is no square."""
+    height, width = image.shape[:2]
+    return None if height == width else (height, width)
 
 
 def members(example: Example) -> dict[str, bytes]:

@@ -45,8 +45,10 @@ class ShardFiles(OwnPictures):
         max_pixels: Count = MAX_PIXELS,
         max_bad: Probability = 0.0,
         mirror: bool = False,
+        buckets: Count | None = None,
     ) -> None:
-        wanted = Wanted(size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad, mirror)
+        limits = (size, max_size, multiple_of, num_classes, held_out, max_pixels, max_bad)
+        wanted = Wanted(*limits, mirror, buckets)
         if (path is None) == (urls is None):
             raise ConfigError("data.path: give it, or data.urls, and not both")
         named = [urls] if isinstance(urls, str) else urls or []
@@ -97,7 +99,7 @@ def _picture(sample: Sample, shard: str, max_pixels: int) -> dict[str, Any]:
         return {**found, "fault": error.lines[0].removeprefix(f"{sample}: ")}
     except Unreadable as error:
         return {**found, "fault": str(error)}
-    return {**found, "shortest": min(image.size), "grey": image.mode == "L"}
+    return {**found, "height": image.height, "width": image.width, "grey": image.mode == "L"}
 
 
 def _image_extension(sample: Sample) -> str:

@@ -1,8 +1,9 @@
 """WebDataset shards with an index beside them: written in a stream, read at random.
 
 A shard is a plain tar of members KEY.EXTENSION that any WebDataset reader opens. The index
-``index-SPLIT.jsonl`` holds a line for every sample (key, label, [offset, size] of each member),
-after the samples of a shard a line for the shard (name, size, sha256), and a last line for the split.
+``index-SPLIT.jsonl`` holds a line for every sample (key, label, [offset, size] of each member, and the
+shape of a picture that is no square), after the samples of a shard a line for the shard (name, size,
+sha256), and a last line for the split.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -58,6 +60,7 @@ class Sample:
     label: int | None
     shard: Shard
     members: dict[str, tuple[int, int]]
+    shape: tuple[int, int] | None = None  # height and width of a picture that is no square
 
     def read(self, extension: str) -> bytes:
         if extension not in self.members:
@@ -110,6 +113,12 @@ class Shards:
     def labels(self) -> list[int | None]:
         return [sample.label for sample in self.samples]
 
+    @property
+    def runs(self) -> list[range]:
+        """Samples one after another whose pictures have one shape."""
+        counts = [len([*same]) for _, same in groupby(self.samples, lambda sample: sample.shape)]
+        return [range(*ends) for ends in pairwise(accumulate(counts or [0], initial=0))]
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -151,8 +160,11 @@ class ShardWriter:
             self._close_shard()
             self._line({"split": self.split, "num_samples": len(self._keys)})
 
-    def write(self, key: str, members: Mapping[str, bytes]) -> None:
-        """Members by extension, e.g. {"png": ..., "cls": b"3"}; cls also becomes the index's label."""
+    def write(self, key: str, members: Mapping[str, bytes], shape: tuple[int, int] | None = None) -> None:
+        """Members by extension, e.g. {"png": ..., "cls": b"3"}; cls also becomes the index's label.
+
+        shape: height and width of a picture that is no square.
+        """
         unknown = set(members) - set(ALLOWED)
         if not _KEY.fullmatch(key) or unknown or not members:
             raise DataError(f"{self.split}:{key}: {sorted(unknown) or 'key'} cannot stand in a shard")
@@ -165,7 +177,8 @@ class ShardWriter:
             self._tar = _Tar((self.folder / f"{self.split}-{self._num_shards:06d}.tar").open("wb"))
         places = {name: self._tar.add(f"{key}.{name}", data) for name, data in members.items()}
         label = int(members["cls"]) if "cls" in members else None
-        self._line({"key": key, "label": label, "members": places})
+        told = {} if shape is None else {"shape": shape}
+        self._line({"key": key, "label": label, "members": places, **told})
 
     def _close_shard(self) -> None:
         if self._tar is None:
@@ -275,7 +288,9 @@ def _sample(shard: Shard, row: dict[str, Any]) -> Sample:
     for name, (offset, size) in members.items():
         if name not in ALLOWED or min(offset, size) < 0 or offset + size > shard.size or size > MAX_MEMBER:
             raise ValueError(f"{row['key']}.{name} at {offset}+{size} is not allowed")
-    return Sample(str(row["key"]), None if row["label"] is None else int(row["label"]), shard, members)
+    label = None if row["label"] is None else int(row["label"])
+    height, width = row.get("shape", (0, 0))
+    return Sample(str(row["key"]), label, shard, members, (int(height), int(width)) if height else None)
 
 
 def _size_fault(shard: Shard) -> str | None:

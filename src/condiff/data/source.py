@@ -29,7 +29,7 @@ class Example:
     facts: dict[str, Any] | None = None  # what it shows, as plain JSON
     control: np.ndarray | None = None  # a hint of what ``image`` shows, fitted with it, 0..255
     line: np.ndarray | None = None  # the strokes of ``image`` alone, black on white, [H, W] uint8
-    framing: tuple[int, ...] | None = None  # how ``image`` was cut from a larger one: ``Square.framing``
+    framing: tuple[int, ...] | None = None  # how ``image`` was cut from a larger one: ``Frame.framing``
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     from condiff.stages.training import fit  # noqa: PLC0415  lightning, which sampling does without
 
     data = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
-    shape, node = shape_of(data), cfg["classifier"]["network"]
-    classes, process = DataInfo.read(inputs["data"].path).num_classes, build(cfg["process"], "process")
-    classifier = built_classifier(cfg, shape, classes)
+    info, node = DataInfo.read(inputs["data"].path), cfg["classifier"]["network"]
+    shape, process = shape_of(data, info.size), build(cfg["process"], "process")
+    classifier = built_classifier(cfg, shape, info.num_classes)
     write_json(out / SHAPE, shape)
     found: dict[str, Any] = {}
 

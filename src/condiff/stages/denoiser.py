@@ -32,8 +32,8 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
 
     source = inputs.get("latents", inputs["data"])
     data = ShardDataset(source.path, "train")
-    shape, own = shape_of(data), _own(cfg)
-    conditioner = build_conditioner(cfg, DataInfo.read(inputs["data"].path), inputs.get("texts"))
+    info, own = DataInfo.read(inputs["data"].path), _own(cfg)
+    shape, conditioner = shape_of(data, info.size), build_conditioner(cfg, info, inputs.get("texts"))
     denoiser = built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels)
     write_json(out / SHAPE, shape)
     if runtime.ranks.leads:
@@ -157,10 +157,13 @@ def _own(cfg: Config) -> Config:
     return own if own["network"] is not None else {**own, "network": cfg["network"]}
 
 
-def shape_of(data: ShardDataset) -> list[int]:
-    """[C, H, W] of x0: of a picture, or of a latent, which has half the channels of its moments."""
-    first = next(iter(data.chunks(1)))
-    if "moments" in first:
-        _, channels, height, width = first["moments"].shape
-        return [channels // 2, height, width]
-    return list(first["image"].shape[1:])
+def shape_of(data: ShardDataset, size: int) -> list[int]:
+    """[C, H, W] of x0 of a square picture: its own, or that of its latent, which has half the channels of its
+    moments. size: of such a picture, where the first one is none.
+    """
+    first, told = next(iter(data.chunks(1))), data.shapes[0]
+    latent = "moments" in first
+    _, channels, height, width = first["moments" if latent else "image"].shape
+    if told is not None:
+        height, width = size * height // told[0], size * width // told[1]
+    return [channels // 2 if latent else channels, height, width]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from condiff.data.picture_sets import PictureSet, open_pictures
-from condiff.data.pictures import Square
+from condiff.data.pictures import square
 from condiff.errors import ConfigError, DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.statistics import write_statistics
@@ -162,8 +162,8 @@ _HINTS = {
 
 def _look(pictures: list[np.ndarray], path: Path) -> None:
     """A grid of pictures, cropped to squares and resized; nothing where there are none."""
-    square = Square(SIDE, 3)
-    small = [square.fit(_image(picture)) for picture in pictures]
+    frame = square(SIDE, 3)
+    small = [frame.fit(_image(picture)) for picture in pictures]
     if small:
         with written_whole(path) as temporary:
             grid(np.stack(small), min(COLUMNS, len(small))).save(temporary, format="PNG")

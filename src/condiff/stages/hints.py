@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condiff.data.pictures import EXTENSIONS, Square, Unreadable, decode
+from condiff.data.pictures import EXTENSIONS, Frame, Unreadable, decode, square
 from condiff.data.source import DataInfo
 from condiff.errors import DataError
 
 
 def given_hints(path: str, info: DataInfo, num: int) -> Tensor:
     """[N, C, H, W] uint8, each fitted to the pictures' size as these are; DataError names what cannot be."""
-    files, square = hint_files(path), Square(info.size, info.control or info.channels)
-    found = [_read(file, square) for file in files[:num]]
-    whole = torch.from_numpy(np.stack(found)).reshape(len(found), square.size, square.size, -1)
+    files, frame = hint_files(path), square(info.size, info.control or info.channels)
+    found = [_read(file, frame) for file in files[:num]]
+    whole = torch.from_numpy(np.stack(found)).reshape(len(found), info.size, info.size, -1)
     return whole.movedim(-1, 1)[torch.arange(num) % len(found)].contiguous()
 
 
@@ -31,8 +31,8 @@ def hint_files(path: str) -> list[Path]:
     return files
 
 
-def _read(file: Path, square: Square) -> np.ndarray:
+def _read(file: Path, frame: Frame) -> np.ndarray:
     try:
-        return np.array(square.fit(decode(file.read_bytes())))
+        return np.array(frame.fit(decode(file.read_bytes())))
     except Unreadable as error:
         raise DataError(f"control: {file} {error}") from error

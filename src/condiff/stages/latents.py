@@ -36,7 +36,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     data, seen = ShardDataset(inputs["data"].path, "train"), ChannelMoments()
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(out, "train")) if ranks.leads else None
-        parts = _parts(len(data), runtime.sample_batch * ranks.count)
+        parts = [part for run in data.runs for part in _parts(run, runtime.sample_batch * ranks.count)]
         for rows in track(parts, len(parts), "latents"):
             share = ranks.share(len(rows))
             own = rows[share.start : share.stop]
@@ -51,10 +51,11 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
         save_weights(out / SPACE, (autoencoder.stated() or seen.space()).state_dict())
 
 
-def _parts(total: int, most: int) -> list[range]:
-    """0..total - 1 in parts that differ by one at most; of one of few rows some ranks have no share."""
-    num = -(-total // most)
-    return [share_of(k, num, total) for k in range(num)]
+def _parts(run: range, most: int) -> list[range]:
+    """A run in parts that differ by one at most; of one of few rows some ranks have no share."""
+    num = -(-len(run) // most)
+    shares = [share_of(k, num, len(run)) for k in range(num)]
+    return [run[share.start : share.stop] for share in shares]
 
 
 def _encoded(
@@ -80,7 +81,7 @@ def _write(writer: ShardWriter, data: ShardDataset, rows: range, whole: Mapping[
         text = {"txt": data.text(row).encode()} if data.has_text else {}
         arrays = {name: to_npy(part[i].numpy()) for name, part in whole.items()}
         kept = {name: data.shards.read(row, name) for name in (CONTROL, FRAMING) if data.shards.has(name)}
-        writer.write(data.keys[row], {**arrays, **label, **text, **kept})
+        writer.write(data.keys[row], {**arrays, **label, **text, **kept}, data.shards.samples[row].shape)
 
 
 def encoded_source(autoencoder: Autoencoder, source: Tensor) -> Tensor:

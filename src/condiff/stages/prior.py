@@ -1,6 +1,6 @@
 """What a base draws of the class of a subject, for its adapter not to forget it (Ruiz 2023, sec. 3.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
-from condiff.data.prepare import members
+from condiff.data.prepare import members, shape_of
 from condiff.data.shards import FRAMING, ShardWriter
 from condiff.data.source import DataInfo, Example
 from condiff.stages import latents
-from condiff.stages.denoiser import load_denoiser
+from condiff.stages.denoiser import Trained, load_denoiser
 from condiff.stages.pictures import as_stored
 from condiff.stages.samples import drawn_with_bar
 from condiff.stages.stage import Artifact, Config, Runtime
@@ -24,13 +24,28 @@ DRAWN = ("text", "label", "guidance", "sampler")  # what its config calls as tha
 
 @torch.no_grad()
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """Shards of samples of the base, each with the caption or the class that it was asked for."""
-    own = cfg["prior"]
+    """Shards of samples of the base, each with the caption or the class that it was asked for.
+
+    They have the shapes of the data, as a batch is of one: in about their shares, and of each one at least.
+    """
+    own, data = cfg["prior"], ShardDataset(inputs["data"].path, "train", held_bytes=0)
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"))
-    asked = {"seed": cfg["seed"], "num_samples": own["num"], **{key: own[key] for key in DRAWN}}
-    found = drawn_with_bar(asked, inputs, trained, runtime, "prior")
+    asked, found = {"seed": cfg["seed"], **{key: own[key] for key in DRAWN}}, []
+    for run, shape in zip(data.runs, data.shapes, strict=True):
+        num = max(1, round(own["num"] * len(run) / len(data)))
+        shaped = _shaped(trained, shape, DataInfo.read(data.folder).size)
+        drawn = drawn_with_bar({**asked, "num_samples": num}, inputs, shaped, runtime, "prior")
+        found.append(as_stored(drawn))
     if runtime.ranks.leads:
-        _write(as_stored(found), ShardDataset(inputs["data"].path, "train", held_bytes=0), out)
+        _write(found, data, out)
+
+
+def _shaped(trained: Trained, shape: tuple[int, int] | None, size: int) -> Trained:
+    """What draws pictures of this height and width, or squares of ``size``."""
+    denoiser, conditioner, (channels, *sides) = trained
+    wanted = shape or (size, size)
+    scaled = (side * pixels // size for side, pixels in zip(sides, wanted, strict=True))
+    return denoiser, conditioner, [channels, *scaled]
 
 
 def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
@@ -38,23 +53,29 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     latents.encode(cfg, {"data": inputs["prior"], "autoencoder": inputs["autoencoder"]}, runtime, out)
 
 
-def _write(drawn: Mapping[str, Tensor], beside: ShardDataset, out: Path) -> None:
-    """With the fields of the data that they stand beside; a picture that was drawn is a whole one."""
-    data = DataInfo.read(beside.folder)
-    framing = (data.size, data.size, 0, 0, data.size, data.size) if beside.shards.has(FRAMING) else None
-    images = np.moveaxis(drawn["image"].numpy(), 1, -1)
-    texts = captions_of(drawn) or [None] * len(images)
+def _write(drawn: Sequence[Mapping[str, Tensor]], beside: ShardDataset, out: Path) -> None:
+    """With the fields of the data that they stand beside."""
+    data, is_framed = DataInfo.read(beside.folder), beside.shards.has(FRAMING)
+    examples = [example for some in drawn for example in _examples(some, data.channels, is_framed)]
     with ShardWriter(out, "train") as shards:
-        for row, (image, text) in enumerate(zip(images, texts, strict=True)):
-            key, pixels = f"prior-{row:06d}", image[..., 0] if data.channels == 1 else image
-            example = Example(key, pixels, int(drawn["label"][row]), text, framing=framing)
-            shards.write(key, members(example))
+        for row, example in enumerate(examples):
+            shards.write(f"prior-{row:06d}", members(example), shape_of(example.image))
     replace(
         data,
-        num_train=len(images),
+        num_train=len(examples),
         num_held_out=0,
-        has_text=texts[0] is not None,
-        source=f"{len(images):,} pictures that the base drew",
+        has_text=examples[0].text is not None,
+        source=f"{len(examples):,} pictures that the base drew",
         left_out=[],
         unseen=[],
     ).write(out)
+
+
+def _examples(drawn: Mapping[str, Tensor], channels: int, is_framed: bool) -> Iterator[Example]:
+    """A picture that was drawn is a whole one."""
+    images = np.moveaxis(drawn["image"].numpy(), 1, -1)
+    height, width = images.shape[1:3]
+    framing = (height, width, 0, 0, height, width) if is_framed else None
+    for row, text in enumerate(captions_of(drawn) or [None] * len(images)):
+        pixels = images[row, ..., 0] if channels == 1 else images[row]
+        yield Example("", pixels, int(drawn["label"][row]), text, framing=framing)

@@ -83,9 +83,9 @@ def drawn_of(
     """The images, [n, C, H, W] in [-1, 1], of a share of what is ``wanted``, which may be none."""
     denoiser, conditioner, shape = trained
     guided = built_guidance(cfg["guidance"])(_models(denoiser, inputs, place))
-    sampler, (encode, decode) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
-    info = DataInfo.read(inputs["data"].path)
-    images = [torch.empty(0, info.channels, info.size, info.size)]
+    sampler, (encode, decode, factor) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
+    channels = DataInfo.read(inputs["data"].path).channels
+    images = [torch.empty(0, channels, *(factor * side for side in shape[1:]))]
     for start in share[::size]:
         some = range(start, min(start + size, share.stop))
         part = {name: values[some.start : some.stop].to(place) for name, values in wanted.items()}
@@ -113,10 +113,13 @@ def _models(denoiser: NetworkDenoiser, inputs: Mapping[str, Artifact], place: to
 Code = Callable[[Tensor], Tensor]
 
 
-def _coder(inputs: Mapping[str, Artifact], place: torch.device) -> tuple[Code, Code]:
-    """From pictures to edit to a condition, and from what the sampler gives to images."""
+def _coder(inputs: Mapping[str, Artifact], place: torch.device) -> tuple[Code, Code, int]:
+    """From pictures to edit to a condition, from what the sampler gives to images, and how often it fits into
+    a side of these.
+    """
     if "latents" not in inputs:
-        return lambda source: source, lambda x0: x0
+        return lambda source: source, lambda x0: x0, 1
     autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"]).to(place)
     space = load_space(inputs.get("base_latents", inputs["latents"])).to(place)
-    return partial(encoded_source, autoencoder), lambda x0: autoencoder.decode(space.restore(x0))
+    encode = partial(encoded_source, autoencoder)
+    return encode, lambda x0: autoencoder.decode(space.restore(x0)), autoencoder.downsampling
