@@ -161,7 +161,8 @@ def _label(run: Run, runs: Sequence[Run]) -> str:
     same = [*takewhile(lambda words: len({*words}) == 1, places)]
     asked = [" ".join(told["asked"].split()[len(same) :])] if "asked" in told else []
     prior = [f"prior {told['prior']}".replace("prior none", "no prior")] if "prior" in told else []
-    return ", ".join([*asked, *prior, scale])
+    differ = len({_told(one, runs)["trained"] for one in runs}) > 1
+    return ", ".join([*([told["trained"]] if differ else []), *asked, *prior, scale])
 
 
 def _value(run: Run, name: str) -> float:
