@@ -18,6 +18,7 @@ NAMES = [stage.name for stage in STAGES]
 TINY = (
     "experiment=controlnet_circles",
     "conditioner=label",
+    "~conditioner.whitened",
     "network.text_map=0",
     "network.widths=[8,8]",
     "network.head_width=8",
