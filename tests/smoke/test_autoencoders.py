@@ -123,6 +123,7 @@ def test_reconstructions_are_measured_in_features_without_a_judge(run):
         "ssim",
         "distance_efficientnet_lite0",
         "rfd_efficientnet_lite0_biased_n40",
+        "kl_per_dimension",
     }
 
 

@@ -24,11 +24,12 @@ def images(folder):
 
 def test_what_the_jobs_share_is_made_once_and_loaded_once(sweep, monkeypatch):
     loaded = []
-    for room in ("denoiser", "autoencoder", "judge"):
-        load = import_module(f"condiff.stages.{room}").load_weights
+    loads = {"denoiser": "load_chosen", "autoencoder": "load_weights", "judge": "load_weights"}
+    for room, name in loads.items():
+        load = getattr(import_module(f"condiff.stages.{room}"), name)
         monkeypatch.setattr(
-            f"condiff.stages.{room}.load_weights",
-            lambda module, folder, load=load, room=room: (loaded.append(room), load(module, folder)),
+            f"condiff.stages.{room}.{name}",
+            lambda *given, load=load, room=room: (loaded.append(room), load(*given)),
         )
     code, first = sweep("guidance.scale=1", "seed=11", fresh=True)
     assert code == 0

@@ -24,6 +24,8 @@ MADE = Artifact("key", Path("nowhere"), {})
 
 def test_latents_are_restored_before_they_are_decoded(monkeypatch):
     class Identity(nn.Module):
+        downsampling = 1
+
         def decode(self, latents):
             return latents
 
@@ -31,14 +33,16 @@ def test_latents_are_restored_before_they_are_decoded(monkeypatch):
     monkeypatch.setattr(samples, "load_autoencoder", lambda *_: Identity())
     monkeypatch.setattr(samples, "load_space", lambda *_: space)
     inputs = dict.fromkeys(("data", "autoencoder", "latents"), MADE)
-    _, decode = samples._coder(inputs, torch.device("cpu"))
+    _, decode, _ = samples._coder(inputs, torch.device("cpu"))
     assert torch.equal(decode(torch.ones(1, 1, 2, 2)), torch.full((1, 1, 2, 2), 7.0))
-    _, pixels = samples._coder({"data": MADE}, torch.device("cpu"))
+    _, pixels, _ = samples._coder({"data": MADE}, torch.device("cpu"))
     assert torch.equal(pixels(torch.ones(1, 1, 2, 2)), torch.ones(1, 1, 2, 2))
 
 
 def test_a_picture_to_edit_is_the_mode_of_its_latent_neither_drawn_nor_normalised(monkeypatch):
     class Wide(nn.Module):
+        downsampling = 1
+
         def encode(self, images):
             return torch.cat([3 * images, torch.full_like(images, 4.0)], dim=1)
 
@@ -46,7 +50,7 @@ def test_a_picture_to_edit_is_the_mode_of_its_latent_neither_drawn_nor_normalise
     monkeypatch.setattr(samples, "load_autoencoder", lambda *_: Wide())
     monkeypatch.setattr(samples, "load_space", lambda *_: space)
     inputs = dict.fromkeys(("data", "autoencoder", "latents"), MADE)
-    encode, _ = samples._coder(inputs, torch.device("cpu"))
+    encode, _, _ = samples._coder(inputs, torch.device("cpu"))
     assert torch.equal(encode(source), 3 * source)
     assert torch.equal(encoded_source(Wide(), source), 3 * source)
 
