@@ -95,7 +95,7 @@ class FiniteSteps(Callback):
             path.parent.mkdir(exist_ok=True)
             write_json(path, found)
             where = f"; {path} has its batch"
-        place = "trainer" if self.name == "denoiser" else f"{self.name}.trainer"
+        place = settings_of(self.name)
         of = "loss" if math.isfinite(norm) else "gradient"
         what = f"the {of} at step {step} is {found['loss'] if of == 'loss' else norm}"
         again = f", {self.in_a_row} steps in a row" if self.scale is not None else ""
@@ -103,6 +103,11 @@ class FiniteSteps(Callback):
         raise DivergedError(
             f"{self.name}: {what}{again}; lower the learning rate of its optimizer{advice}{where}"
         )
+
+
+def settings_of(stage: str) -> str:
+    """Where in the config a training has its settings."""
+    return "trainer" if stage == "denoiser" else f"{stage}.trainer"
 
 
 def _unscale(scaler: GradScaler, optimizer: Optimizer) -> None:

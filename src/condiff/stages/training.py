@@ -19,7 +19,7 @@ from condiff.averages import place
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
-from condiff.callbacks.finite import FiniteSteps
+from condiff.callbacks.finite import FiniteSteps, settings_of
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.power_averages import PowerAverages
 from condiff.callbacks.ranks import Ranks
@@ -116,7 +116,7 @@ def fit(
     ]
     if settings.recompute:
         recompute(name, method.trained)
-    COMPILE[settings.compile](method.trained, f"{_place(name)}.compile")
+    COMPILE[settings.compile](method.trained, f"{settings_of(name)}.compile")
     if settings.channels_last:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
@@ -141,17 +141,12 @@ def recompute(name: str, trained: nn.Module) -> None:
     begins = [getattr(module, "enable_gradient_checkpointing", None) for module in trained.modules()]
     begin = next(filter(None, begins), None)
     if begin is None:
-        key = _place(name)
+        key = settings_of(name)
         raise ConfigError(
             f"{key}.recompute: {type(trained).__name__} keeps its activations; leave it out, or take a batch"
             f" in parts with {key}.accumulate"
         )
     begin()
-
-
-def _place(name: str) -> str:
-    """Of a stage's settings in the config."""
-    return "trainer" if name == "denoiser" else f"{name}.trainer"
 
 
 def _leave(method: Method, ema: Ema | None, out: Path) -> None:
