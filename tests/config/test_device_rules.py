@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work
+from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work, parts_can_be_held
 from tests import composed
 
 TRAINER = {"_target_": "condiff.methods.settings.Training", "steps": 1, "batch_size": 8}
@@ -40,6 +40,31 @@ def test_devices_for_nothing_are_refused():
     (line,) = devices_have_work({**CFG, "stages": ["evaluation"], "runtime": {"devices": 2}})
     assert line.startswith("runtime.devices: 2 have no effect here")
     assert not list(devices_have_work({**CFG, "stages": ["evaluation"], "runtime": {"devices": 1}}))
+
+
+def in_parts(**changed):
+    place = {"strategy": "fsdp", "devices": 2}
+    own = {"stages": ["denoiser"], "trainer": TRAINER, "runtime": {**place, **changed.pop("runtime", {})}}
+    return [*parts_can_be_held({**own, **changed})]
+
+
+def test_what_does_not_go_with_parts_is_one_line():
+    assert in_parts() == []
+    assert in_parts(runtime={"strategy": "ddp", "devices": 1}) == []
+    assert in_parts(runtime={"devices": 1})[0].startswith(
+        "runtime.strategy: fsdp has no effect on one device"
+    )
+    (line,) = in_parts(stages=["judge", "samples"])
+    assert line == "runtime.strategy: fsdp has no effect here, where no denoiser is trained; use ddp"
+    (line,) = in_parts(trainer={**TRAINER, "precision": "16-mixed"})
+    assert line.startswith("trainer.precision: 16-mixed does not go with runtime.strategy=fsdp")
+    (line,) = in_parts(stages=["weaker"], weaker={"trainer": {**TRAINER, "compile": "blocks"}})
+    assert line.startswith("weaker.trainer.compile: must be none with runtime.strategy=fsdp")
+    eight = {"_target_": "condiff.methods.optimizers.AdamW8bit", "lr": 1}
+    own = {"optimizer": eight, "trainer": TRAINER, "text": {"_target_": "any"}}
+    first, second = in_parts(stages=["adapter"], adapter=own, optimizer=eight)
+    assert first.startswith("adapter.optimizer: does not take the parts")
+    assert second.startswith("runtime.strategy: fsdp does not divide encoders of text")
 
 
 def test_compiling_without_a_compiler_is_one_line(monkeypatch):

@@ -34,9 +34,19 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
     from condiff.stages.training import fit  # noqa: PLC0415  lightning, which failing does without
     from tests.stages.small import method  # noqa: PLC0415
 
-    seen: dict[str, torch.Tensor] = {}
     times = SecondMoment(*cfg["learned"]) if "learned" in cfg else None
-    training = method(cfg["steps"], cfg["batch_size"], times=times, accumulate=cfg.get("accumulate", 1))
+    accumulate, attends = cfg.get("accumulate", 1), cfg.get("attends", False)
+    training = method(cfg["steps"], cfg["batch_size"], times=times, accumulate=accumulate, attends=attends)
+    seen = recorded(training)
+    fit("denoiser", training, ShardDataset(inputs["data"].path, "train"), runtime, out)
+    if times is not None:
+        seen |= {f"learned {name}": value for name, value in times.state().items()}
+    save_file(seen, out / f"seen{runtime.ranks.index}.safetensors")
+
+
+def recorded(training: Any) -> dict[str, torch.Tensor]:
+    """What a training will draw, and which labels it will be given, by step and place."""
+    seen: dict[str, torch.Tensor] = {}
     plain = training.loss
 
     def loss(batch: Any, draws: Any) -> dict[str, torch.Tensor]:
@@ -47,10 +57,7 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
         return plain(batch, draws)
 
     training.loss = training.part_loss = loss
-    fit("denoiser", training, ShardDataset(inputs["data"].path, "train"), runtime, out)
-    if times is not None:
-        seen |= {f"learned {name}": value for name, value in times.state().items()}
-    save_file(seen, out / f"seen{runtime.ranks.index}.safetensors")
+    return seen
 
 
 def train_each(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:

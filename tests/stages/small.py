@@ -18,7 +18,7 @@ from condiff.evaluation.judge import Judge
 from condiff.methods.diffusion import Diffusion
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
-from condiff.networks.unet import UNet
+from condiff.networks.unet import CrossAttentionUNet, UNet
 from condiff.stages.stage import Artifact
 
 
@@ -30,9 +30,12 @@ def method(
     log_every: int = 1,
     times: TimeSampler | None = None,
     accumulate: int = 1,
+    attends: bool = False,
 ) -> Diffusion:
     torch.manual_seed(seed)
     net = UNet(1, 11, 8, [8, 16], [False, False], dropout=dropout)
+    if attends:
+        net = CrossAttentionUNet(1, 11, 8, [8, 16], [False, True], head_width=8)
     settings = Training(
         steps, batch_size, clip=1.0, ema_decay=0.9, log_every=log_every, accumulate=accumulate
     )

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from condiff.adapters.formats import detect, export, load
@@ -22,6 +23,7 @@ from condiff.stages.adapter import TRAINS
 from condiff.stages.denoiser import build_conditioner, built_network, load_denoiser
 from condiff.stages.exported_adapter import PLACES, leave_adapter
 from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
+from condiff.stages.ranks_group import joined
 from condiff.stages.stage import LOG, Artifact, Runtime
 
 STEPS = 6
@@ -143,6 +145,26 @@ def test_interrupted_it_ends_bit_for_bit_the_same_and_checkpoints_hold_no_base(i
     assert all(torch.equal(once[name], again[name]) for name in once)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert steps == [*range(1, STEPS + 1)]
+
+
+@pytest.mark.slow
+def test_a_base_that_is_held_in_parts_is_adapted_as_ever(inputs, whole, tmp_path, monkeypatch):
+    """By one process that holds the one part of it, to the end, and stopped on the way."""
+    monkeypatch.setattr(UNet2DModel, "_no_split_modules", ["ResnetBlock2D"])
+    interrupts, out, cfg = Interrupts(), tmp_path / "run", config()
+    cfg["adapter"]["trainer"] = {**cfg["adapter"]["trainer"], "log_every": 1}
+
+    def log(_, step, __):
+        interrupts.pending = 15 if step == 3 else None
+
+    with joined(0, 1, tmp_path, on_gpu=False, strategy="fsdp") as rank:
+        with pytest.raises(Interrupted):
+            trained(inputs, out, cfg, ranks=rank, interrupts=interrupts, log=log)
+        again = trained(inputs, out, cfg, ranks=rank)
+        once = trained(inputs, tmp_path / "once", cfg, ranks=rank)
+    one, two, plain = (load_file(made.path / FILE) for made in (once, again, whole))  # dropout: other draws
+    assert one.keys() == two.keys() == plain.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 @pytest.mark.parametrize("tuning", [LOW_RANK, of("adapters.whole", "Whole")], ids=["low rank", "whole"])

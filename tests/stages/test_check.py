@@ -320,3 +320,4 @@ def test_devices_share_a_batch_and_not_the_states():
     assert [on_a_device(own, n) for n in (1, 2, 4)] == [180, 140, 124]  # 10, 5 and 3 pictures
     assert [on_a_device({**own, "accumulate": 2}, n) for n in (1, 2, 4)] == [140, 124, 116]
     assert on_a_device({**own, "precision": "bf16-mixed"}, 2) == 120
+    assert on_a_device(own, 2, parts=2) == 90

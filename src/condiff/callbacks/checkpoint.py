@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from condiff.callbacks.ranks import Alone, Ranks
+from condiff.divided import whole
 from condiff.errors import ArtifactError
 from condiff.files import written_whole
 from condiff.interrupts import Interrupts
@@ -23,9 +24,18 @@ VERSION = 1
 
 
 class SafetensorsIO(CheckpointIO):
-    """Lightning's checkpoint as one safetensors file; what is no tensor stands as JSON in its header."""
+    """Lightning's checkpoint as one safetensors file; what is no tensor stands as JSON in its header.
+
+    Each rank saves and the one that leads writes, as they may hold the tensors in parts.
+    """
+
+    def __init__(self, ranks: Ranks | None = None) -> None:
+        self.ranks = ranks or Alone()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        if not self.ranks.leads:
+            _take_part(checkpoint)
+            return
         tensors: dict[str, Tensor] = {}
         tree = json.dumps(_flatten(checkpoint, tensors))
         header = {"version": str(VERSION), "tree": tree, "sha256": _digest(tree, tensors)}
@@ -72,9 +82,9 @@ class Checkpoints(Callback):
         self.interrupts.take_back()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        (stopping,) = self.ranks.largest(self.interrupts.pending or 0)
-        due = time.monotonic() - self.last >= self.seconds
-        if (due or stopping) and self.ranks.leads and trainer.global_step < trainer.max_steps:
+        due = self.ranks.leads and time.monotonic() - self.last >= self.seconds
+        stopping, due = self.ranks.largest(self.interrupts.pending or 0, due)
+        if (due or stopping) and trainer.global_step < trainer.max_steps:
             self.save(trainer)
         if stopping:
             self.ranks.largest(0)  # nobody leaves before all is saved
@@ -84,7 +94,7 @@ class Checkpoints(Callback):
     def save(self, trainer: Trainer) -> None:
         self.ranks.pause()
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step:08d}.safetensors")
-        for old in _found(self.folder)[2:]:
+        for old in _found(self.folder)[2:] if self.ranks.leads else ():
             old.unlink()
         self.last = time.monotonic()
 
@@ -118,7 +128,7 @@ def _found(folder: Path) -> list[Path]:
 def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         name = str(len(tensors))
-        tensors[name] = value.detach().cpu().contiguous().clone()
+        tensors[name] = whole(value.detach()).cpu().contiguous().clone()
         # a fused optimizer pairs its moments with the weights in memory order, so the order is kept
         turned = value.ndim == 4 and not value.is_contiguous()
         return {"tensor": name, "channels_last": turned}
@@ -129,6 +139,15 @@ def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a checkpoint holds tensors and plain values, got {type(value).__name__}")
+
+
+def _take_part(value: Any) -> None:
+    """The part of a rank that does not lead in what ``_flatten`` gathers, one tensor after the other."""
+    if isinstance(value, Tensor):
+        whole(value.detach())
+    elif isinstance(value, Mapping | list | tuple):
+        for child in value.values() if isinstance(value, Mapping) else value:
+            _take_part(child)
 
 
 def _unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:

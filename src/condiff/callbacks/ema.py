@@ -6,6 +6,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from condiff.divided import like
 from condiff.ranges import Probability, checked
 
 
@@ -44,6 +45,5 @@ class Ema(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.updates = state_dict["updates"]
         self.average = [
-            state_dict["average"][name].to(p, copy=True)
-            for name, p in zip(self.names, self.parameters, strict=True)
+            like(state_dict["average"][name], p) for name, p in zip(self.names, self.parameters, strict=True)
         ]

@@ -12,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from condiff.callbacks.ranks import Alone, Ranks
+from condiff.divided import whole
 from condiff.errors import DivergedError
 from condiff.files import write_json
 
@@ -59,7 +60,9 @@ class FiniteSteps(Callback):
             self.scale = scaler.get_scale()
             _unscale(scaler, optimizer)
         limit = float("inf") if self.clip is None else self.clip
-        self.norm = nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        self.norm = whole(nn.utils.get_total_norm(gradients, foreach=True))
+        nn.utils.clip_grads_with_norm_(self.parameters, limit, self.norm, foreach=True)
         loss = getattr(pl_module, "scalars", {}).get("loss", self.norm)
         if bool(torch.isfinite(self.norm) & torch.isfinite(loss.detach()).all()):
             self.in_a_row = 0

@@ -8,6 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from condiff.averages import decay, exponent
+from condiff.divided import gathered, like
 
 Keep = Callable[[int, float, dict[str, Tensor]], None]  # step, length, the averaged parameters
 
@@ -45,7 +46,7 @@ class PowerAverages(Callback):
             torch._foreach_lerp_(self.averages[length], self.parameters, share)  # pyright: ignore[reportPrivateImportUsage]
             if self.updates in self.at:
                 found = dict(zip(self.names, self.averages[length], strict=True))
-                self.keep(self.updates, length, found)
+                self.keep(self.updates, length, gathered(found))
 
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "averages": [[*some] for some in self.averages.values()]}
@@ -53,6 +54,6 @@ class PowerAverages(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.updates = state_dict["updates"]
         self.averages = {
-            length: [value.to(p, copy=True) for value, p in zip(some, self.parameters, strict=True)]
+            length: [like(value, p) for value, p in zip(some, self.parameters, strict=True)]
             for length, some in zip(self.exponents, state_dict["averages"], strict=True)
         }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -20,6 +20,13 @@ class Ranks(Protocol):
 
     def share(self, total: int) -> range:
         """Its part of 0..total - 1; the parts of all ranks in their order are the whole."""
+        ...
+
+    def divided(self, network: "nn.Module", key: str) -> "nn.Module":
+        """Each: the network, or a copy of it of which each process holds a part.
+
+        key: where the config has the settings of its training.
+        """
         ...
 
     def spread(self, method: Any) -> None:
@@ -66,6 +73,9 @@ class Alone:
 
     def share(self, total: int) -> range:
         return range(total)
+
+    def divided(self, network: "nn.Module", key: str) -> "nn.Module":
+        return network
 
     def spread(self, method: Any) -> None:
         pass

@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from condiff.config.nodes import Config, argument, at, words
+from condiff.config.nodes import Config, argument, at, attribute, words
 
 _TRAINED = ("denoiser", "judge", "autoencoder", "weaker", "classifier", "adapter")
+_DIVIDED = ("denoiser", "weaker", "adapter")
 
 
 def compiling_has_a_compiler(cfg: Config) -> Iterator[str]:
@@ -36,7 +37,29 @@ def devices_have_work(cfg: Config) -> Iterator[str]:
         )
 
 
-def _trainers(cfg: Config) -> list[str]:
+def parts_can_be_held(cfg: Config) -> Iterator[str]:
+    """Under ``fsdp`` devices hold parts of a denoiser, or of what adapts one, while it trains."""
+    place = at(cfg, "runtime")
+    if argument(place, "strategy") != "fsdp":
+        return
+    if argument(place, "devices") == 1:
+        yield "runtime.strategy: fsdp has no effect on one device; use more, runtime.devices=2, or ddp"
+    if not {*_DIVIDED} & {*words(cfg.get("stages"))}:
+        yield "runtime.strategy: fsdp has no effect here, where no denoiser is trained; use ddp"
+    for path in _trainers(cfg, _DIVIDED):
+        settings = at(cfg, *path.split("."))
+        if argument(settings, "precision") == "16-mixed":
+            yield f"{path}.precision: 16-mixed does not go with runtime.strategy=fsdp; use bf16-mixed"
+        if argument(settings, "compile") not in (None, "none"):
+            yield f"{path}.compile: must be none with runtime.strategy=fsdp; use none or ddp"
+        optimizer = f"{path.removesuffix('trainer')}optimizer".replace("weaker.", "")
+        if attribute(at(cfg, *optimizer.split(".")), "takes_parts") is False:
+            yield f"{optimizer}: does not take the parts that runtime.strategy=fsdp gives; use adamw"
+    if at(cfg, "adapter", "text"):
+        yield "runtime.strategy: fsdp does not divide encoders of text, adapter.text; use null or ddp"
+
+
+def _trainers(cfg: Config, trained: Iterable[str] = _TRAINED) -> list[str]:
     """Where the settings of each training of the study are."""
     stages = words(cfg.get("stages"))
-    return ["trainer" if stage == "denoiser" else f"{stage}.trainer" for stage in _TRAINED if stage in stages]
+    return ["trainer" if stage == "denoiser" else f"{stage}.trainer" for stage in trained if stage in stages]

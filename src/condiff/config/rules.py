@@ -14,7 +14,7 @@ from condiff.config.adapter_rules import (
 )
 from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
 from condiff.config.data_rules import shards_lie_in_one_place
-from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work
+from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work, parts_can_be_held
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
     given_weights_are_not_trained,
@@ -290,6 +290,7 @@ RULES: tuple[Rule, ...] = (
     names_are_earned,
     logger_is_understood,
     devices_have_work,
+    parts_can_be_held,
     compiling_has_a_compiler,
     shards_lie_in_one_place,
 )

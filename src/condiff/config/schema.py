@@ -43,6 +43,8 @@ class Runtime:
     attention: Literal["auto", "math", "flash", "efficient", "cudnn"] = "auto"
     devices: Count = 1  # processes that share a training or sampling, each on a GPU of its own or on the CPU
     nodes: Count = 1  # machines, which srun or torchrun reach: to be refused where there are others
+    # what each holds of a network that is trained: all of it, or a part (torch's fully_shard)
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     # seconds without a step after which they are taken to hang; ten times that where there are no steps yet
     rank_timeout: Positive = 120.0
     num_workers: Natural = 0

@@ -64,11 +64,16 @@ class Adaptation(Diffusion):
     def train_text(self, networks: nn.ModuleDict, rate: float, leaves_some: bool) -> None:
         """Train what asks for a gradient in these as well, at the rate of the optimizer times another one."""
         self.text, self.text_rate, self.leaves_some = networks, rate, leaves_some
+        self.can_be_divided = False
         self._whole = (WithText(self.denoiser.network, networks),)
 
     @property
     def trained(self) -> nn.Module:
         return self._whole[0]
+
+    def train_instead(self, network: nn.Module) -> None:
+        super().train_instead(network)
+        self._whole = (network,)
 
     def rates(self) -> dict[int, float]:
         return {} if self.text is None else {id(p): self.text_rate for p in self.text.parameters()}

@@ -35,6 +35,8 @@ class Conditioner(Protocol):
 class Diffusion(Method):
     """Trains a denoiser; drops the condition of some samples so that guidance can be had later."""
 
+    can_be_divided = True
+
     @checked
     def __init__(
         self,
@@ -67,6 +69,9 @@ class Diffusion(Method):
     @property
     def trained(self) -> nn.Module:
         return self.denoiser.network
+
+    def train_instead(self, network: nn.Module) -> None:
+        self.denoiser.network = network
 
     def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
         x0 = clean(batch, draws, self.space)

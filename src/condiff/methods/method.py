@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from condiff.autoencoders.space import LatentSpace, draw
 from condiff.diffusion.randomness import Draws
+from condiff.divided import like
 from condiff.methods.optimizers import AdamW
 from condiff.methods.settings import Training
 
@@ -55,6 +56,7 @@ class Method(LightningModule):
 
     by_noise: ByNoise | None = None  # of the last step, where there are any
     shares: Collection[str] = ()  # the scalars that are shares of samples
+    can_be_divided = False  # whether processes may hold parts of what it trains
     leaves_some = False  # whether a step leaves some of what is trained without a gradient
 
     def __init__(self, optimizer: AdamW, training: Training, seed: int) -> None:
@@ -74,6 +76,10 @@ class Method(LightningModule):
     @abstractmethod
     def trained(self) -> nn.Module:
         """What is saved in the end."""
+
+    def train_instead(self, network: nn.Module) -> None:
+        """Of one that ``can_be_divided``: train another network, of the same parameters, than ``trained``."""
+        raise NotImplementedError
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Tensor]:
@@ -150,7 +156,22 @@ class Method(LightningModule):
         optimizer, schedule = self.optimizer(
             self.trainable(), self.training_settings.steps, self.without_decay(), self.rates()
         )
+        optimizer.register_load_state_dict_pre_hook(_laid_out)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def _laid_out(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Its state with what has a parameter's shape as that parameter is held here."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def at(index: int, value: Any) -> Any:
+        held = parameters[index]
+        return like(value, held) if isinstance(value, Tensor) and value.shape == held.shape else value
+
+    own = {
+        index: {name: at(index, v) for name, v in values.items()} for index, values in state["state"].items()
+    }
+    return {**state, "state": own}
 
 
 def _parts(batch: Mapping[str, Any], num: int) -> Iterator[Mapping[str, Any]]:

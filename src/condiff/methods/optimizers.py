@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -18,6 +18,8 @@ class AdamW:
     ``flat`` is the share of the steps after which the rate starts to fall: 0 is a plain cosine, 1 a
     constant rate.
     """
+
+    takes_parts: ClassVar[bool] = True  # of parameters that processes hold in parts
 
     @checked
     def __init__(
@@ -80,6 +82,8 @@ class AdamWOnALine(AdamW):
 
 class AdamW8bit(AdamW):
     """bitsandbytes' own: moments in eight bits, of tensors of 4,096 numbers or more (Dettmers 2022)."""
+
+    takes_parts: ClassVar[bool] = False
 
     def made(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         make = library("bitsandbytes", "eight_bit").optim.AdamW8bit

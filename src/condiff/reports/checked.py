@@ -7,12 +7,15 @@ from typing import Any
 from condiff.reports.tables import PLAIN, Palette, table
 
 CHECKED = "check.json"
+_DIVIDED = ("denoiser", "weaker", "adapter")  # what fsdp has devices hold in parts
 _LETTERS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
-def check_tables(found: Mapping[str, Any], devices: int = 1, palette: Palette = PLAIN) -> str:
+def check_tables(
+    found: Mapping[str, Any], devices: int = 1, palette: Palette = PLAIN, strategy: str = "ddp"
+) -> str:
     """The networks, what training and sampling take, and what differs from the paper, for a terminal."""
-    parts = [_networks(found, palette), _training(found, devices, palette)]
+    parts = [_networks(found, palette), _training(found, devices, strategy, palette)]
     parts += [_sampling(found["sampling"], palette)] if "sampling" in found else []
     return "\n\n".join([*parts, "\n".join(check_notes(found))])
 
@@ -67,7 +70,7 @@ def _networks(found: Mapping[str, Any], palette: Palette) -> str:
     return table(["network", "parameters", "one picture", "class"], rows, palette)
 
 
-def _training(found: Mapping[str, Any], devices: int, palette: Palette) -> str:
+def _training(found: Mapping[str, Any], devices: int, strategy: str, palette: Palette) -> str:
     rows = [
         [
             name,
@@ -77,7 +80,7 @@ def _training(found: Mapping[str, Any], devices: int, palette: Palette) -> str:
             short(own["flop_training"], "FLOP"),
             size(own["bytes_states"]),
             size(own["bytes_activations"]),
-            size(on_a_device(own, devices)),
+            size(on_a_device(own, devices, devices if strategy == "fsdp" and name in _DIVIDED else 1)),
         ]
         for name, own in found["networks"].items()
     ]
@@ -108,10 +111,14 @@ def _trained(own: Mapping[str, Any]) -> str:
     return f"{short(own['flop_training'], 'FLOP')} for {steps}"
 
 
-def on_a_device(own: Mapping[str, Any], devices: int) -> float:
-    """Bytes of a training where so many share a batch; bf16-mixed halves what the way back needs."""
+def on_a_device(own: Mapping[str, Any], devices: int, parts: int = 1) -> float:
+    """Bytes of a training where so many share a batch; bf16-mixed halves what the way back needs.
+
+    parts: that the states are held in, a block that is gathered for a while apart.
+    """
     share = -(-own["batch_size"] // (devices * own["accumulate"]))
-    return own["bytes_states"] + share * own["bytes_activations"] * (0.5 if "bf16" in own["precision"] else 1)
+    kept = own["bytes_activations"] * (0.5 if "bf16" in own["precision"] else 1)
+    return own["bytes_states"] / parts + share * kept
 
 
 def short(number: float, unit: str = "") -> str:

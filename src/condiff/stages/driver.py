@@ -118,6 +118,7 @@ def _runtime(
         accelerator=settings["accelerator"],
         attention=settings["attention"],
         devices=settings["devices"],
+        strategy=settings["strategy"],
         rank_timeout=settings["rank_timeout"],
         num_workers=settings["num_workers"],
         sample_batch=settings["sample_batch"],
@@ -287,7 +288,8 @@ def _leave(
     if "check" in done:
         found = read_json(done["check"].path / CHECKED)
         write_json(folder / CHECKED, found)
-        print(f"\n{check_tables(found, cfg['runtime']['devices'], palette_for(sys.stdout))}\n")
+        place = cfg["runtime"]
+        print(f"\n{check_tables(found, place['devices'], palette_for(sys.stdout), place['strategy'])}\n")
     told = drawn_report if draws(cfg) else report
     page = render(told(cfg, command, steps, done))
     with written_whole(folder / "report.html") as temporary:

@@ -231,7 +231,8 @@ def _job(
         "inputs": _places(inputs),
         "out": str(out),
         "count": runtime.devices,
-        "backend": "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        "on_gpu": on_gpu,
+        "strategy": runtime.strategy,
         "watch": watch and {"cfg": watch.cfg, "done": _places(watch.done)},
         "pictures": pictures
         and {"cfg": pictures.cfg, "done": _places(pictures.done), "every": pictures.every},

@@ -3,6 +3,7 @@
 Everything goes through gloo and the CPU, gradients on a GPU apart, which go through nccl.
 """
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,36 +25,46 @@ if TYPE_CHECKING:  # lightning takes seconds, and not every stage trains
 T = TypeVar("T")
 NEVER = timedelta(days=30)  # who hangs is found by the process that started the ranks and sees them all
 MEETING = "meeting"  # file that the ranks meet by
+STRATEGIES = {"ddp": f"{__name__}:Rank", "fsdp": "condiff.stages.ranks_divided:DividedRank"}
 
 
 @contextmanager
-def joined(index: int, count: int, folder: Path, backend: str) -> Iterator["Rank"]:
+def joined(index: int, count: int, folder: Path, on_gpu: bool, strategy: str) -> Iterator["Rank"]:
     """Meet the others in a folder: no port is needed, so any number of studies may run at once."""
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     store = FileStore(str(folder / MEETING), count)
     distributed.init_process_group(backend, store=store, rank=index, world_size=count, timeout=NEVER)
-    yield Rank(index, count, folder)
+    module, _, name = STRATEGIES[strategy].partition(":")
+    yield getattr(importlib.import_module(module), name)(index, count, folder, "cuda" if on_gpu else "cpu")
     distributed.destroy_process_group()  # not after an error, when the others may be gone
 
 
 class Rank:
     """One of ``count`` processes; see ``condiff.callbacks.ranks`` for what each method gives."""
 
-    def __init__(self, index: int, count: int, folder: Path) -> None:
-        self.index, self.count, self.leads = index, count, index == 0
+    def __init__(self, index: int, count: int, folder: Path, device: str) -> None:
+        self.index, self.count, self.leads, self.device = index, count, index == 0, device
         self.part = 1 / count  # of the global batch
         self.num_beats, self.beat = 0, folder / f"{BEAT}{index}"
 
     def share(self, total: int) -> range:
         return share_of(self.index, self.count, total)
 
+    def divided(self, network: nn.Module, key: str) -> nn.Module:
+        return network
+
     def spread(self, method: "Method") -> None:
+        self.take_part(method)
+        shared = DistributedDataParallel(_Loss(method), find_unused_parameters=method.leaves_some)
+        method.part_loss, method.unsynced = shared.__call__, shared.no_sync
+
+    def take_part(self, method: "Method") -> None:
+        """Let a method compute losses and statistics of the global batch; its gradients are of this part."""
         size = method.training_settings.batch_size
         self.part = len(self.share(size)) / size
         method.part_weight = self.part * self.count  # gradients of ranks are averaged with equal weights
         method.parts = self
         with_global_statistics(method)
-        shared = DistributedDataParallel(_Loss(method), find_unused_parameters=method.leaves_some)
-        method.part_loss, method.unsynced = shared.__call__, shared.no_sync
 
     def whole(self, value: Tensor) -> Tensor:
         return _summed(self.part * value)

@@ -65,7 +65,7 @@ def _work(job: Mapping[str, Any], index: int, folder: Path, interrupts: Interrup
     log = logging.getLogger("condiff")
     log.handlers, log.propagate = [tell], False
     inputs = _artifacts(job["inputs"])
-    with joined(index, job["count"], folder, job["backend"]) as ranks:
+    with joined(index, job["count"], folder, job["on_gpu"], job["strategy"]) as ranks:
         runtime = _runtime(job, ranks, interrupts, tell)
         with attending(runtime.attention, runtime.accelerator):
             load(job["work"])(job["config"], inputs, runtime, Path(job["out"]))

@@ -49,6 +49,7 @@ class Runtime:
     accelerator: str = "auto"  # auto, cpu or gpu
     attention: str = "auto"  # torch's implementation of it
     devices: int = 1  # processes that share a stage, each on a device of its own
+    strategy: str = "ddp"  # what each of them holds of a network that is trained: ddp all of it, fsdp a part
     rank_timeout: float = 120.0  # seconds
     num_workers: int = 0
     sample_batch: int = 250  # samples at a time; which ones go together changes none of them

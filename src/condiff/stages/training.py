@@ -31,12 +31,13 @@ from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.data.pairs import Pairs
 from condiff.diffusion.randomness import step_seed
+from condiff.divided import gathered
 from condiff.errors import ConfigError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
 from condiff.stages.compiled import COMPILE
 from condiff.stages.parameters import parameters_of
-from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, STEPS, Runtime
+from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 from condiff.stages.weights import kept_weights, save_weights
 
 log = logging.getLogger(__name__)
@@ -77,47 +78,43 @@ def fit(
     ranks = runtime.ranks
     method.mirrors = data.is_mirrored
     checkpoint = ranks.first(lambda: newest(out / CHECKPOINTS, log.warning))
-    has_average = ranks.leads and settings.ema_decay is not None
-    ema = Ema(method.trained, settings.ema_decay) if has_average else None
+    plain = method.trained
+    if method.can_be_divided:
+        method.train_instead(ranks.divided(plain, settings_of(name)))
+    averages = ranks.leads or method.trained is not plain  # or else the first rank has all of them
+    ema = Ema(method.trained, settings.ema_decay) if averages and settings.ema_decay is not None else None
     start = 0 if checkpoint is None else int(checkpoint.stem.partition("=")[2])
     rows = _Rows(name, out / LOG, start, runtime) if ranks.leads else _NoRows()
     clock = Clock()
     if drawing is not None:
         rows.show_as(drawing.caption)
-    seen = method.trained, ema
     finite = FiniteSteps(name, method.trainable(), settings.clip, out, ranks)
     by_noise, shares = LossByNoise(ranks), Shares()
-    looks: list[Callback] = [
-        WeightsOnTheWay(method.trained, ema, settings.keep, partial(_kept, out / STEPS)),
-        *(
-            []
-            if drawing is None
-            else [WhileTraining(*seen, drawing.every(settings.steps), drawing.look, rows.show, clock, ranks)]
-        ),
-    ]
-    together: list[Callback] = (
-        []
-        if measure is None
-        else [TogetherWhileTraining(*seen, every or runtime.watch.every, measure, rows.add, clock, ranks)]
-    )
+    looks: list[Callback] = [WeightsOnTheWay(method.trained, ema, settings.keep, ranks, partial(_kept, out))]
+    seen = method.trained, ema
+    if drawing is not None:
+        often = drawing.every(settings.steps)
+        looks.append(WhileTraining(*seen, often, drawing.look, rows.show, clock, ranks, plain))
+    if measure is not None:
+        often = every or runtime.watch.every
+        looks.insert(0, TogetherWhileTraining(*seen, often, measure, rows.add, clock, ranks, plain))
     callbacks: list[Callback] = [
         _GlobalSeed(method.seed, ranks.index),
         _Spread(ranks),
         finite,
         *([] if ema is None else [ema]),
-        *_power_averages(method, ranks, out),
+        *(_power_averages(method, ranks, out) if averages else []),
         by_noise,
         shares,
         LearnedTimes(ranks),
         Progress(name, settings, rows.add, clock, finite, by_noise, shares, ranks),
-        *together,
-        *(looks if ranks.leads else []),
+        *looks,
         Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),
     ]
     if settings.recompute:
         recompute(name, method.trained)
     COMPILE[settings.compile](method.trained, f"{settings_of(name)}.compile")
-    if settings.channels_last:
+    if settings.channels_last and method.trained is plain:  # parts lie one row after the other
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
     batches = Batches(data.sizes, settings.batch_size, method.seed, start, places)
@@ -131,8 +128,8 @@ def fit(
         warnings.filterwarnings("ignore", module="lightning.*")
         trainer.fit(method, loader(data, batches, runtime.num_workers), ckpt_path=checkpoint)
     ranks.pause()
+    _leave(method, ema, out, ranks)
     if ranks.leads:
-        _leave(method, ema, out)
         runtime.ended(name)
 
 
@@ -149,29 +146,35 @@ def recompute(name: str, trained: nn.Module) -> None:
     begin()
 
 
-def _leave(method: Method, ema: Ema | None, out: Path) -> None:
-    save_weights(out / "weights.safetensors", method.saved(dict(method.trained.state_dict())))
+def _leave(method: Method, ema: Ema | None, out: Path, ranks: Ranks) -> None:
+    left = {"weights": as_saved(method.trained, None)}
     if ema is not None:
-        save_weights(out / "ema.safetensors", method.saved(as_saved(method.trained, ema)))
+        left["ema"] = as_saved(method.trained, ema)
+    for name, state in left.items():
+        weights = gathered(method.saved(state))
+        if ranks.leads:
+            save_weights(out / f"{name}.safetensors", weights)
 
 
 def _power_averages(method: Method, ranks: Ranks, out: Path) -> list[PowerAverages]:
     """Which leave theirs where ``condiff.averages`` finds it."""
     settings = method.training_settings
-    if not settings.averages or not ranks.leads:
+    if not settings.averages:
         return []
 
     def keep(step: int, length: float, weights: dict[str, Tensor]) -> None:
         path = place(out, step, length)
-        path.parent.mkdir(exist_ok=True)
-        save_weights(path, weights)
+        if ranks.leads:
+            path.parent.mkdir(exist_ok=True)
+            save_weights(path, weights)
 
     return [PowerAverages(method.trained, settings.averages, settings.snapshots, settings.steps, keep)]
 
 
-def _kept(folder: Path, step: int, weights: dict[str, Tensor]) -> None:
-    folder.mkdir(exist_ok=True)
-    save_weights(kept_weights(folder.parent, step), weights)
+def _kept(out: Path, step: int, weights: dict[str, Tensor]) -> None:
+    path = kept_weights(out, step)
+    path.parent.mkdir(exist_ok=True)
+    save_weights(path, weights)
 
 
 def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Trainer:
@@ -183,7 +186,7 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
         accelerator=runtime.accelerator,
         devices=1,
         callbacks=callbacks,
-        plugins=[SafetensorsIO(), stepping(settings.precision, runtime.accelerator)],
+        plugins=[SafetensorsIO(runtime.ranks), stepping(settings.precision, runtime.accelerator)],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
