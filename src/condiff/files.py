@@ -54,6 +54,18 @@ def copy_whole(source: Path, to: Path, names: Iterable[str]) -> None:
                 shutil.copyfile(path, temporary)
 
 
+def link_whole(source: Path, to: Path, names: Iterable[str]) -> None:
+    """Files of ``source`` under a second name each, or copies of them where that cannot be had."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        with suppress(FileNotFoundError):
+            (to / name).unlink()
+        try:
+            os.link(source / name, to / name)
+        except OSError:  # another disk, or one without links
+            copy_whole(source, to, [name])
+
+
 def write_json(path: Path, value: Any) -> None:
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -5,13 +5,18 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from condiff.data.detectors import Edges
 from condiff.data.digits import Digits
+from condiff.data.hinted import Hinted
 from condiff.data.memo import shared
+from condiff.data.pictures import square
 from condiff.data.places import shard_paths
 from condiff.data.prepare import prepare
+from condiff.data.shapes import Shapes
 from condiff.data.shard_files import ShardFiles
 from condiff.data.shards import Shards
 from condiff.errors import CondiffError, ConfigError, DataError
@@ -172,3 +177,31 @@ def test_the_fingerprint_is_of_the_content(tmp_path, monkeypatch):
         assert ShardFiles(str(tmp_path)).fingerprint(memo) == first
     tar(tmp_path / "x-001.tar", {"other.png": png(), "other.cls": b"1"})
     assert ShardFiles(str(tmp_path)).fingerprint(memo) != first
+
+
+def test_prepared_hints_come_back_with_their_pictures_by_key_and_are_cut_alike(tmp_path):
+    prepare(Hinted(Shapes(num_train=6, num_held_out=3), Edges()), tmp_path / "out")
+    source = ShardFiles(str(tmp_path / "out"), size=24)
+    assert source.info().control == 1
+    own = {e.key: e for e in everything(source)}
+    first = Shapes(num_train=6, num_held_out=3).example("held_out", 0)
+    assert {e.key for e in source.examples("held_out")} == {
+        f"held_out-{k:07d}" for k in range(3)
+    } & own.keys()
+    assert len(own) == 9
+    whole = ShardFiles(str(tmp_path / "out"))
+    for example in everything(whole):
+        assert np.array_equal(example.control, Edges()(example))
+    fit = square(24, 1).fit
+    hint = Image.fromarray(Edges()(first))
+    assert np.array_equal(own[first.key].control, fit(hint))
+
+
+def test_a_hint_that_is_missing_or_of_another_size_is_told_by_its_key(tmp_path):
+    members = {"1.png": png(), "1.control.png": png(mode="L"), "2.png": png()}
+    (line,) = lines(tar(tmp_path / "a.tar", members))
+    assert ":2: has no .control.png, but others have; give all a hint or none" in line
+    (line,) = lines(tar(tmp_path / "b.tar", {**members, "2.control.png": png(8, "L")}))
+    assert ":2: its .control.png must have its size, got 8x8 and 16x16" in line
+    (line,) = lines(tar(tmp_path / "c.tar", {**members, "2.control.png": b"no picture"}))
+    assert ":2: its .control.png is no picture" in line

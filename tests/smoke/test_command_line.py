@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from condiff.data.detectors import Edges
 from condiff.data.pictures import to_png
+from condiff.data.shard_files import ShardFiles
 from condiff.files import file_digest
 from tests.smoke.conftest import ALONE, LATENT, ROOT, TINY, until
 from tests.smoke.forks import NO_TORCH, Command
@@ -215,6 +217,24 @@ def test_pictures_that_are_there_are_measured_like_the_samples_of_the_study(tmp_
     code, out, err = told(tmp_path, "task=statistics", "reference=data", *own, "hydra.run.dir=moments")
     assert code == 0, err
     assert f"statistics: {tmp_path / 'moments' / 'fd_judge.npz'}" in out
+
+
+def test_prepared_shards_are_read_with_their_hints(tmp_path):
+    """A picture and its hint under one key, by a task that leaves them in the run folder."""
+    own = ["data=hinted_edges", "data@data.pictures=shapes", "data.pictures.num_train=5"]
+    own += ["data.pictures.num_held_out=3", f"runtime.cache={tmp_path / 'cache'}", "hydra.run.dir=run"]
+    code, out, err = told(tmp_path, "task=prepare", *own, without=NO_TORCH)
+    assert code == 0, err
+    left = tmp_path / "run" / "shards"
+    assert f"shards: {left}: 5 pictures to train on, 3 held out" in out
+    assert f"data=shards data.path={left} data.size=32" in out
+    source = ShardFiles(str(left))
+    assert (source.info().num_held_out, source.info().control) == (3, 1)
+    for example in source.examples("held_out"):
+        assert np.array_equal(example.control, Edges()(example))
+    code, _, err = told(tmp_path, "task=prepare", "data=mnist", "control=canny", without=NO_TORCH)
+    assert code == 2
+    assert "where nothing is drawn; hints are made with data=hinted_canny, hinted_edges" in err
 
 
 @pytest.mark.slow

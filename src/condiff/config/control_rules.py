@@ -34,7 +34,9 @@ def hints_are_heard(cfg: Config) -> Iterator[str]:
         return
     stages = words(cfg.get("stages"))
     if "samples" not in stages:
-        yield "control: has no effect here, where nothing is drawn; leave it out"
+        made = "hints are made with data=hinted_canny, hinted_edges, ...: see task=prepare"
+        instead = made if stages == ["data"] else "leave it out"
+        yield f"control: has no effect here, where nothing is drawn; {instead}"
     elif not has_hints(cfg) and not cfg.get("adapters"):
         instead = "give a ControlNet with adapters=[RUN]" if draws(cfg) else _CHOOSE
         yield f"control: has no effect without a ControlNet; {instead}, or leave it out"

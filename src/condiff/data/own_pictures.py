@@ -53,6 +53,8 @@ class Picture:
     fault: str | None = None
     split: Split | None = None  # where the data say so themselves
     at: tuple[str, int, int] | None = None  # in a tar: that, offset and size
+    hint: tuple[str, int, int] | None = None  # of its hint the same
+    grey_hint: bool = False
 
     @property
     def shortest(self) -> int:
@@ -73,7 +75,7 @@ class OwnPictures(Source):
     def __init__(self, path: str, wanted: Wanted) -> None:
         self.path, self.wanted = path, wanted
         self._memo = shared(
-            f"{type(self).__name__} 2 {wanted.max_pixels} {Path(path).expanduser().absolute()}"
+            f"{type(self).__name__} 3 {wanted.max_pixels} {Path(path).expanduser().absolute()}"
         )
 
     @abstractmethod
@@ -174,15 +176,18 @@ def _in_range(picture: Picture, num_classes: int | None) -> Picture:
 
 
 def _same_fields(pictures: list[Picture]) -> list[Picture]:
-    """Where some have a label or a text, the others lack one."""
+    """Where some have a label, a text or a hint, the others lack one."""
     labelled = any(picture.label is not None for picture in pictures)
     with_text = any(picture.text is not None for picture in pictures)
+    with_hint = any(picture.hint is not None for picture in pictures)
 
     def complete(picture: Picture) -> Picture:
         if picture.fault is None and labelled and picture.label is None:
             return replace(picture, fault="has no label, but others have; label all or none")
         if picture.fault is None and with_text and picture.text is None:
             return replace(picture, fault="has no text, but others have; describe all or none")
+        if picture.fault is None and with_hint and picture.hint is None:
+            return replace(picture, fault="has no .control.png, but others have; give all a hint or none")
         return picture
 
     return [complete(picture) for picture in pictures]

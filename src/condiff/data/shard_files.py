@@ -1,18 +1,23 @@
 """A user's own WebDataset shards."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from condiff.data.download import shown
 from condiff.data.fetched import Fetch, Fetched
 from condiff.data.foreign import index_shard, read_label
 from condiff.data.held_out import safe_key
 from condiff.data.own_pictures import OwnPictures, Picture, Survey, Wanted
-from condiff.data.pictures import EXTENSIONS, MAX_PIXELS, Unreadable, decode
+from condiff.data.pictures import EXTENSIONS, MAX_PIXELS, Frame, Unreadable, decode
 from condiff.data.places import Local
-from condiff.data.shards import Sample, read_part
-from condiff.data.source import Split
+from condiff.data.shards import CONTROL, Sample, read_part
+from condiff.data.source import DataInfo, Example, Split
 from condiff.errors import ConfigError, DataError
 from condiff.files import digest
 from condiff.ranges import Count, Probability, checked
@@ -24,7 +29,8 @@ class ShardFiles(OwnPictures):
     """Tars at a local ``path``, or behind ``urls``: a folder, one file, or a range such as
     ``/data/set-{000..003}.tar``; a list of the same with URLs, of the ``schemes`` that are allowed.
 
-    Labels are read from ``.cls``, captions from ``.txt`` or from ``text`` or ``caption`` of ``.json``.
+    Labels are read from ``.cls``, captions from ``.txt`` or from ``text`` or ``caption`` of ``.json``, and
+    hints, as large as their pictures and fitted alike, from ``.control.png``.
     Shards named ``train-*`` and ``held_out-*`` keep their sides, others are split by key; an index
     beside the shards (``index-SPLIT.jsonl``) must agree with them. The other arguments are those of
     ImageFolder.
@@ -55,6 +61,34 @@ class ShardFiles(OwnPictures):
         super().__init__(path or " ".join(shown(url) for url in named), wanted)
         self._place = Fetched(named, schemes or _SCHEMES, fetch or Fetch()) if path is None else Local(path)
 
+    def info(self) -> DataInfo:
+        return replace(super().info(), control=self._channels)
+
+    def examples(self, split: Split) -> Iterator[Example]:
+        for example in super().examples(split):
+            picture = self._hinted.get(example.key)
+            yield example if picture is None else replace(example, control=self._hint(picture, example.image))
+
+    def _hint(self, picture: Picture, image: np.ndarray) -> np.ndarray:
+        assert picture.hint is not None
+        try:
+            found = decode(self._part(picture.hint, picture.where), self.wanted.max_pixels)
+        except Unreadable as error:
+            raise DataError(f"{picture.where}: its .{CONTROL}: {error}") from error
+        height, width = image.shape[:2]
+        return Frame(height, width, self._channels).fit(found)
+
+    @cached_property
+    def _hinted(self) -> dict[str, Picture]:
+        return {picture.key: picture for picture in self._sound.pictures if picture.hint is not None}
+
+    @property
+    def _channels(self) -> int:
+        """Of the hints: grey where all of them are, none where there are none."""
+        if not self._hinted:
+            return 0
+        return 1 if all(picture.grey_hint for picture in self._hinted.values()) else 3
+
     def _survey(self, memo_dir: Path | None) -> Survey:
         stamps = self._place.stamps()
         shards = [*stamps]
@@ -72,9 +106,12 @@ class ShardFiles(OwnPictures):
 
     def _bytes(self, picture: Picture) -> bytes:
         assert picture.at is not None
-        shard, offset, size = picture.at
+        return self._part(picture.at, picture.where)
+
+    def _part(self, at: tuple[str, int, int], where: str) -> bytes:
+        shard, offset, size = at
         with self._place.held(shard) as path:
-            return read_part(path, offset, size, picture.where)
+            return read_part(path, offset, size, where)
 
     def _look(self, shard: str) -> dict[str, Any]:
         with self._place.held(shard) as path:
@@ -95,11 +132,24 @@ def _picture(sample: Sample, shard: str, max_pixels: int) -> dict[str, Any]:
         extension = _image_extension(sample)
         found["at"] = [shard, *sample.members[extension]]
         image = decode(sample.read(extension), max_pixels)
+        found |= _hint(sample, shard, image.size, max_pixels) if CONTROL in sample.members else {}
     except DataError as error:
         return {**found, "fault": error.lines[0].removeprefix(f"{sample}: ")}
     except Unreadable as error:
         return {**found, "fault": str(error)}
     return {**found, "height": image.height, "width": image.width, "grey": image.mode == "L"}
+
+
+def _hint(sample: Sample, shard: str, size: tuple[int, int], max_pixels: int) -> dict[str, Any]:
+    """Of a Picture, which has so many pixels, what says where its hint is."""
+    try:
+        hint = decode(sample.read(CONTROL), max_pixels)
+    except Unreadable as error:
+        raise Unreadable(f"its .{CONTROL} {error}") from error
+    if hint.size != size:
+        sizes = " and ".join("{}x{}".format(*one) for one in (hint.size, size))
+        raise Unreadable(f"its .{CONTROL} must have its size, got {sizes}")
+    return {"hint": [shard, *sample.members[CONTROL]], "grey_hint": hint.mode == "L"}
 
 
 def _image_extension(sample: Sample) -> str:

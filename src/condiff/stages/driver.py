@@ -3,7 +3,6 @@
 import importlib
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +19,8 @@ from condiff.config.origins import draws
 from condiff.config.text_rules import classes_are_known, reads_label, reads_text
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError, DataError
-from condiff.files import copy_whole, digest, read_json, write_json, written_whole
+from condiff.files import digest, write_json, written_whole
 from condiff.interrupts import Interrupted, Interrupts
-from condiff.reports.checked import CHECKED, check_tables
 from condiff.reports.comparison_page import PAGE
 from condiff.reports.html import render
 from condiff.reports.redact import redact
@@ -32,12 +30,13 @@ from condiff.stages.drawn import drawn_report, leave
 from condiff.stages.environment import commit
 from condiff.stages.failures import Failures
 from condiff.stages.given import first_stage_fits
+from condiff.stages.left import leave_of_tasks
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
 from condiff.stages.outside import DATA
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
-from condiff.stages.run_folders import EXPORTED_ADAPTER, PIPELINE, artifacts_of, find_runs
+from condiff.stages.run_folders import artifacts_of, find_runs
 from condiff.stages.run_log import log_failure, open_log
 from condiff.stages.stage import MADE, Artifact, Runtime
 from condiff.stages.study import Step, plan, run
@@ -276,20 +275,7 @@ def _leave(
     elif any(stage in done for stage in MADE):
         with written_whole(folder / "samples.png") as temporary:
             samples_grid(done).save(temporary, format="PNG")
-    for file in sorted(done["statistics"].path.glob("*.npz")) if "statistics" in done else ():
-        shutil.copyfile(file, folder / file.name)
-        print(f"statistics: {folder / file.name}")
-    if "export" in done:
-        left = [name for name in (PIPELINE, EXPORTED_ADAPTER) if (done["export"].path / name).is_dir()]
-        copy_whole(done["export"].path, folder, left)
-        print("\n".join(f"{name}: {folder / name}" for name in left))
-    if "comparison" in done:
-        copy_whole(done["comparison"].path, folder, ("figures", "results.csv", PAGE))
-    if "check" in done:
-        found = read_json(done["check"].path / CHECKED)
-        write_json(folder / CHECKED, found)
-        place = cfg["runtime"]
-        print(f"\n{check_tables(found, place['devices'], palette_for(sys.stdout), place['strategy'])}\n")
+    leave_of_tasks(folder, done, cfg["runtime"])
     told = drawn_report if draws(cfg) else report
     page = render(told(cfg, command, steps, done))
     with written_whole(folder / "report.html") as temporary:

@@ -17,6 +17,7 @@ from condiff.stages.stage import LOG, MADE, PER_SAMPLE, PICTURES_MADE, Artifact
 METRICS, LEDGER, MANIFEST = "metrics.json", "sweep.json", "manifest.json"
 PIPELINE = "pipeline"  # of an export: a folder of diffusers
 EXPORTED_ADAPTER = "adapter"  # of an export: a folder with a file or folder for each format
+SHARDS = "shards"  # of pictures that were prepared: a folder
 
 
 def find_runs(given: str | Sequence[str]) -> list[Path]:
