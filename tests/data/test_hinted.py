@@ -13,6 +13,7 @@ from condiff.errors import DataError
 from condiff.evaluation.paired import EdgeF1
 from condiff.evaluation.redetected import (
     CannyFidelity,
+    CoarseColourError,
     CoarseError,
     EdgeFidelity,
     GreyFidelity,
@@ -124,3 +125,14 @@ def test_another_detector_is_another_set():
         Hinted(pictures, detector).fingerprint() for detector in (Edges(), Edges(0.3), Grey(), LowRes())
     }
     assert len(prints) == 4
+
+
+def test_colours_are_those_of_the_real_picture_whatever_the_hint_is():
+    metric, white = CoarseColourError(4), torch.ones(3, 3, 8, 8)
+    real = white * torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1, 1)
+    metric.update("samples", white, None)
+    metric.update("targets", real, None)
+    found = {name: entry["value"] for name, entry in metric.entries("x").items()}
+    assert found["x"] == pytest.approx(3**0.5 * (0 + 0.5 + 1) / 3, abs=2e-3)  # 8 bits
+    assert found["x_real"] == 0
+    assert metric.sides == ("samples", "targets")

@@ -12,7 +12,7 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.parameterization import Epsilon
 from condiff.diffusion.process import ScaledLinear
 from condiff.diffusion.randomness import Draws
-from condiff.diffusion.times import Uniform
+from condiff.diffusion.times import LogitNormal, Uniform
 from condiff.diffusion.weights import Unit
 from condiff.methods.adaptation import Adaptation
 from condiff.methods.optimizers import AdamW, AdamW8bit
@@ -50,6 +50,12 @@ def test_min_snr_weighs_the_error_of_noise_by_gamma_over_the_snr_where_that_is_b
     weights = made(min_snr=5.0).weight(m, Epsilon())
     torch.testing.assert_close(weights, (5 / snr).clamp(max=1))
     assert (made().weight(m, Epsilon()) == 1).all()
+
+
+def test_times_of_its_own_take_the_place_of_the_objective_s():
+    own = LogitNormal(1.5, 2.0)
+    assert made(own_times=own).times is own
+    assert isinstance(made().times, Uniform)
 
 
 def test_text_encoders_are_trained_at_a_rate_of_their_own():

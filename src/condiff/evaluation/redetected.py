@@ -149,6 +149,19 @@ class CoarseError(Fidelity):
         return rows[:, :: self.factor, :: self.factor].float()
 
 
+class CoarseColourError(CoarseError):
+    """The same distance from the picture that the hint is of: are its colours right, which no line shows?"""
+
+    @checked
+    def __init__(self, factor: Count = 4) -> None:
+        super().__init__(factor)
+        self.protocol += ", from those of the real picture"
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return ("samples", "targets")
+
+
 def _each(images: Tensor, find: Callable[[np.ndarray], np.ndarray]) -> Tensor:
     """What is found in each picture, [B, C, H, W] in [-1, 1], as data see it: in 256 steps."""
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).cpu().numpy()

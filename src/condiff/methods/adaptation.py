@@ -33,6 +33,8 @@ class Adaptation(Diffusion):
     noise_offset: of noise that a channel has alike in all places, beside the rest (Guttenberg 2023, a note
         of crosslabs.org; from memory). A base learns darker and brighter pictures from it.
     min_snr: gamma of the weights of times, MinSNR, in the place of those of the base's objective.
+    own_times: which are drawn in the place of those of the base's objective. What a hint says is seen in a
+        noisy picture, too, unless nearly all of it is noise: there it is learned.
     shuffle_after: parts of a caption, between its commas, that stay first; the others come in an order drawn
         anew for each sample of a step, and are encoded then. None: captions are as they are.
     """
@@ -54,8 +56,10 @@ class Adaptation(Diffusion):
         noise_offset: NonNegative = 0.0,
         min_snr: Positive | None = None,
         shuffle_after: Natural | None = None,
+        own_times: TimeSampler | None = None,
     ) -> None:
         own = weight if min_snr is None else MinSNR(min_snr)
+        times = own_times or times
         super().__init__(denoiser, conditioner, times, own, optimizer, training, seed, drop_condition, space)
         self.noise_offset, self.shuffle_after = noise_offset, shuffle_after
         self.text: nn.ModuleDict | None = None  # encoders that are trained, too
