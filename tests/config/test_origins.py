@@ -73,6 +73,8 @@ def test_what_is_asked_for_stands_above_the_run(asked):
     assert (cfg["text"], cfg["num_samples"], cfg["seed"]) == (["one", "two"], 3, 9)
     assert (cfg["guidance"]["scale"], cfg["guidance"]["negative"]) == (1.5, ["grey", "red"])
     assert "negative" not in asked("from=text", "negative=null")[0]["guidance"]
+    (cfg,) = asked("from=text", "guidance.scale=1")  # the run's own words, which nobody gave again
+    assert cfg["guidance"]["scale"] == 1
     (cfg,) = asked("from=label", "label=[3,4]", "sampler=heun", "guidance=cfg_interval", "checkpoint=500")
     assert cfg["sampler"]["_target_"].endswith(".Heun")
     assert cfg["guidance"]["_target_"].endswith(".ClassifierFreeInterval")
@@ -159,6 +161,10 @@ WRONG = {
         ["from=text", "guidance=none", "negative=red"],
         "negative: has no effect with NoGuidance, which leads away from nothing that is not asked for; use"
         " guidance=cfg",
+    ),
+    "plain model": (
+        ["from=text", "guidance.scale=1", "negative=red"],
+        "negative: has no effect at guidance.scale=1, the plain conditional model; use guidance.scale=2",
     ),
     "training": (["from=label", "trainer.steps=4"], "trainer.steps=4: has no effect on task=sample, which"),
     "group": (["from=label", "network=adm"], "network=adm: has no effect on task=sample, which"),

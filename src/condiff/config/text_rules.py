@@ -1,12 +1,13 @@
 """Whether a study has what its condition, its guidance and its metrics read: captions, pictures."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from condiff.config.control_rules import has_hints
 from condiff.config.guidance_rules import is_plain
 from condiff.config.kinds import objects
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
-from condiff.config.origins import draws
+from condiff.config.origins import FROM, draws, origin_of
 
 
 def reads_text(cfg: Config) -> bool:
@@ -71,9 +72,14 @@ def negative_leads_away(cfg: Config) -> Iterator[str]:
             f"guidance.negative: has no effect with {class_of(guidance)}, which leads away from nothing that"
             " is not asked for; use guidance=cfg"
         )
-    elif all(is_plain(node) for _, node in by_null) and not draws(cfg):  # which has it from a run
+    elif all(is_plain(node) for _, node in by_null) and not (draws(cfg) and negative == _of_run(cfg)):
         path = f"{by_null[0][0]}.scale"
         yield f"guidance.negative: has no effect at {path}=1, the plain conditional model; use {path}=2"
+
+
+def _of_run(cfg: Config) -> Any:
+    """The words of the run that is drawn from, which nobody gave again; None where it has none."""
+    return at(origin_of(cfg[FROM]).config, "guidance").get("negative")
 
 
 def classes_are_led_away_from_where_they_are_told(cfg: Config) -> Iterator[str]:
