@@ -1,11 +1,14 @@
 """What a ControlNet and hints of one's own ask of a study, and what is refused in one line."""
 
 import pytest
+from choices import CONF
 
+from condiff.config.compose import check
 from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
 from condiff.config.origins import not_drawn_with
 from condiff.config.text_rules import metrics_are_told_what_they_read
 from tests.config.nodes import of
+from tests.config.pipelines import SD, left
 
 CONTROLNET = {"tuning": of("adapters.controlnet", "ControlNet"), "control": of("adapters.control", "Even")}
 LORA = {"tuning": of("adapters.low_rank", "LowRank", kinds=["linear"])}
@@ -25,6 +28,10 @@ def told(**changes):
         (
             {"adapter": {**LORA, "control": CONTROLNET["control"]}},
             "adapter.control: has no effect with LowRank; choose a ControlNet with adapter=controlnet",
+        ),
+        (
+            {"adapter": {**CONTROLNET, "control": {**CONTROLNET["control"], "start": 0.9, "end": 0.1}}},
+            "adapter.control.start: must be below adapter.control.end=0.1, got 0.9",
         ),
         ({"prior": {"num": 3}}, "prior: what the base draws has no hints, which ControlNet reads"),
         ({"control": "a", "adapter": LORA}, "control: has no effect without a ControlNet; choose a"),
@@ -56,3 +63,15 @@ def test_a_finished_controlnet_is_drawn_with_in_any_way():
     assert [*not_drawn_with([(key, f"{key}=1") for key in settings])] == []
     (line,) = not_drawn_with([("adapter.controls", "adapter.controls=1")])
     assert line.startswith("adapter.controls=1: has no effect on task=sample")
+
+
+def test_of_a_stable_diffusion_the_numbers_are_the_published_ones(tmp_path):
+    """tutorial_train.py and docs/train.md of Zhang 2023: sd_locked=False is for a fifth of the rate."""
+    base = f"base={left(tmp_path, SD)}"
+    for choice, rate in (("controlnet_sd", 1e-5), ("controlnet_sd_unlocked", 2e-6)):
+        own = (f"adapter={choice}", base, "data.pictures.path=pictures")
+        (cfg,) = check(["experiment=controlnet_sd15", *own], CONF) or []
+        adapter = cfg["adapter"]
+        assert (adapter["optimizer"]["lr"], adapter["method"]["drop_condition"]) == (rate, 0.5)
+        assert adapter["tuning"]["_target_"].endswith("Unlocked" if "unlocked" in choice else "ControlNet")
+        assert adapter["optimizer"]["warmup"] == 0

@@ -24,6 +24,9 @@ def control_is_of_a_controlnet(cfg: Config) -> Iterator[str]:
         yield f"adapter.control: is null, and {class_of(tuning)} needs it; use adapter=controlnet"
     if not reads and adapter.get("control") is not None:
         yield f"adapter.control: has no effect with {class_of(tuning)}; {_CHOOSE}, or leave it out"
+    start, end = (at(adapter, "control").get(key) for key in ("start", "end"))
+    if isinstance(start, int | float) and isinstance(end, int | float) and not start < end:
+        yield f"adapter.control.start: must be below adapter.control.end={end:g}, got {start:g}"
     if reads and cfg.get("prior") is not None:
         yield f"prior: what the base draws has no hints, which {class_of(tuning)} reads; use prior=none"
 
