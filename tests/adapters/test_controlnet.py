@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from condiff.adapters import control_files
@@ -12,7 +13,7 @@ from condiff.adapters.base import digest_of
 from condiff.adapters.branch import Branch
 from condiff.adapters.control import Even, GuessDiffusers, GuessOriginal
 from condiff.adapters.controlled import Controlled
-from condiff.adapters.controlnet import ControlNet, Unlocked
+from condiff.adapters.controlnet import ControlNet, Unlocked, decoder_changes
 from condiff.adapters.tuning import inside, merged
 from condiff.conditioners.control import WithControl
 from condiff.conditioners.label import ClassLabel
@@ -112,6 +113,18 @@ def test_zero_convolutions_are_one_for_each_skip_and_the_middle_without_weights_
     )
     assert all(not weight.any() for layer in zero for weight in layer.parameters())
     assert all(layer.kernel_size == (1, 1) for layer in zero[:-1])
+
+
+def test_of_stable_diffusion_1_it_is_the_published_one_by_its_sizes():
+    """Zhang 2023, cldm.py: 13 zero convolutions, a network for hints of stride 8, 361 million weights."""
+    with torch.device("meta"):
+        net = Branch.of(UNet2DConditionModel(cross_attention_dim=768), 3, 8).net
+        hint = net.controlnet_cond_embedding
+        assert len(net.controlnet_down_blocks) + 1 == 13
+        convs = [hint.conv_in, *hint.blocks, hint.conv_out]
+        assert [conv.out_channels for conv in convs] == [16, 16, 32, 32, 96, 96, 256, 320]
+        assert hint(torch.zeros(1, 3, 512, 512)).shape == (1, 320, 64, 64)
+    assert sum(weight.numel() for weight in net.parameters()) == 361_279_120
 
 
 def test_gradients_reach_the_zero_convolutions_first_then_the_copy_then_the_hint(base):
@@ -328,3 +341,5 @@ def test_unlocked_the_decoder_learns_too_and_its_changes_are_taken_back(base, tm
     with merged(base, [(tuning.changes(path, base), 1.0)]):
         torch.testing.assert_close(asked(Controlled(base, branch)), asked(whole))
     assert torch.equal(asked(base), before)
+    TUNING.write(whole, path, digest_of(inside(base)), [])
+    assert decoder_changes(path, base) == {}

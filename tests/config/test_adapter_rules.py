@@ -13,6 +13,7 @@ from condiff.config.adapter_rules import (
     base_is_trained_on_its_data,
     finished_adapters_are_named,
     with_scale,
+    with_shares,
 )
 from condiff.config.kinds import wrong_kinds
 from condiff.config.validate import check_object
@@ -20,6 +21,7 @@ from condiff.stages.driver import planned_keys
 from condiff.stages.study import STAGES
 from tests.config.nodes import of
 
+FORMS = "give FILE, FILE:SCALE or FILE:SCALE:START-END"
 STAGED = ["data", "denoiser", "adapter", "samples"]
 STUDY, PLAIN = "experiment=lora_digits", "experiment=cfg_latent"
 CHOOSE = "choose one with adapter=linear, attention or linear_conv"
@@ -173,13 +175,19 @@ def test_pictures_of_an_adapted_run_are_drawn_at_any_scale_and_nothing_else_of_i
 )
 def test_what_follows_a_colon_is_the_scale_of_an_adapter(entry, found):
     assert with_scale(entry) == found
+    assert with_shares(entry) == (entry, None)
+    assert with_shares(f"{entry}:0-.25") == (entry, (0.0, 0.25))
 
 
 @pytest.mark.parametrize(
     ("entries", "line"),
     [
-        (["a:nan"], "adapters[0]: the scale must be finite, got nan; give FILE or FILE:SCALE"),
-        (["a", ":0.5"], "adapters[1]: must be FILE or FILE:SCALE, got ':0.5'"),
+        (["a:nan"], f"adapters[0]: the scale must be finite, got nan; {FORMS}"),
+        (["a", ":0.5"], f"adapters[1]: must be {FORMS[5:]}, got ':0.5'"),
+        (
+            ["a:1:0.6-0.2"],
+            f"adapters[0]: START-END must be shares of the way, 0 to 1, got 0.6-0.2; {FORMS}",
+        ),
     ],
 )
 def test_what_names_no_adapter_is_refused(entries, line):

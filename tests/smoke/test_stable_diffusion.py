@@ -187,6 +187,20 @@ def test_two_controlnets_draw_what_the_whole_pipeline_draws_with_both(made, cont
     assert (images - other).abs().max() > 1e-3
 
 
+def test_each_controlnet_has_its_own_part_of_the_way(made, controls):
+    """Theirs counts steps begun, ours how far they are: the second begins with the third step in both."""
+    (pipeline, folder, inputs), (nets, hints, (_, named)) = made, controls
+    both = f"adapters=[{folder / 'a'}:0.7:0-0.5,{folder / 'b'}:0.4:0.5-1]"
+    cfg = asked(folder, "n=2", "text=[two small things,a red circle on white]", both, named)
+    with adapted(cfg, inputs, load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])) as own:
+        images = drawn(cfg, inputs, own, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
+    told = {"image": [*hints], "controlnet_conditioning_scale": [0.7, 0.4]}
+    parts = {"control_guidance_start": [0.0, 0.4], "control_guidance_end": [0.5, 1.0]}
+    expected = with_control(pipeline, nets, **told, **parts)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
+    assert (images - with_control(pipeline, nets, **told)).abs().max() > 1e-3
+
+
 def test_hints_are_one_for_all_or_one_for_each(made, controls):
     (_, folder, inputs), (_, _, (both, named)) = made, controls
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])

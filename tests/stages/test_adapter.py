@@ -231,13 +231,18 @@ def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inpu
     with adapted(config(), {**inputs, "adapter": whole}, own):
         wanted = weights(inputs)
     cfg = {**config(), "adapters": [f"{path}:2", f"{tmp_path / 'run'}:-1", f"{whole.path / FILE}:-1"]}
-    assert [(place.name, scale) for place, scale in finished(cfg)][:2] == [(path.name, 2.0), (FILE, -1.0)]
+    assert [(named.path.name, named.scale) for named in finished(cfg)][:2] == [(path.name, 2.0), (FILE, -1.0)]
     adapters_are_there(cfg)
     with adapted(cfg, {**inputs, "adapter": whole}, own):
         for name, value in weights(inputs).items():
             torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
     assert of_samples(cfg, tmp_path) != of_samples({"adapters": [str(path)]}, tmp_path)
     assert of_samples({"adapters": None}, tmp_path) is None
+    with (
+        pytest.raises(ConfigError, match=r"adapters\[0\]: START-END has no effect on a LoRA; leave it out"),
+        adapted({**config(), "adapters": [f"{path}:2:0-0.5"]}, {**inputs, "adapter": whole}, own),
+    ):
+        pass
 
 
 def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_path):

@@ -97,6 +97,11 @@ def test_a_controlnet_is_counted_beside_the_base_that_it_passes_through():
     assert own["flop"] > 1.3 * base["flop"]
 
 
+def test_a_controlnet_for_pictures_without_hints_is_refused():
+    with pytest.raises(ConfigError, match=r"adapter\.tuning: ControlNet needs a hint beside each picture"):
+        counted(study("experiment=cfg_latent", "adapter=controlnet"), INFO)
+
+
 def test_sampling_counts_the_calls_of_every_network():
     plain = counted(study("experiment=cfg_latent", "guidance=none"), INFO)
     free = counted(study("experiment=cfg_latent"), INFO)

@@ -10,7 +10,7 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.parameterization import X0
 from condiff.diffusion.process import CosineVP
 from condiff.networks.unet import CrossAttentionUNet
-from condiff.stages.tunings import begun, built_tuning, controlled
+from condiff.stages.tunings import begun, built_control, built_tuning, controlled
 
 NODE = {"_target_": "condiff.adapters.controlnet.ControlNet"}
 
@@ -38,3 +38,13 @@ def test_a_controlnet_fits_the_hints_of_the_data_and_at_scale_0_it_is_the_base_i
     assert some[0].network.weights == [0.5] * branch.num
     assert some[1].network.weights[0] < some[1].network.weights[-1] == 1
     assert not torch.allclose(some[0](x, m, cond).x0, plain)
+
+
+def test_a_control_with_shares_of_its_own_is_used_in_these_and_else_as_its_study_says():
+    node = {"_target_": "condiff.adapters.control.GuessOriginal", "start": 0.1, "end": 0.9}
+    cfg = {"adapter": {"control": node}}
+    own, other = built_control(cfg, (0.0, 0.5)), built_control(cfg)
+    assert (type(own), own.start, own.end) == (GuessOriginal, 0.0, 0.5)
+    assert (other.start, other.end) == (0.1, 0.9)
+    even = built_control({}, (0.2, 0.5))
+    assert (type(even), even.start, even.end) == (Even, 0.2, 0.5)

@@ -45,8 +45,8 @@ def write(
 
 
 def read_decoder(path: Path) -> dict[str, Tensor]:
-    """What of the base was trained with it, by the names of the U-Net."""
-    tensors = read_tensors(path)[0]
+    """What of the base was trained with it, by the names of the U-Net; nothing in others' files."""
+    tensors = {} if path.is_dir() else read_tensors(path)[0]
     return {name.removeprefix(_DECODER): value for name, value in tensors.items() if _is_of_base(name)}
 
 

@@ -66,14 +66,19 @@ class Unlocked(ControlNet):
         control_files.write(path, cast(Branch, network.branch), base, [*trigger], decoder)
 
     def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
-        names = {id(weight): name for name, weight in network.named_parameters()}
-        own, learned = _decoder(network), control_files.read_decoder(path)
-        if own.keys() != learned.keys():
-            raise ValueError(f"{path}: its decoder is not that of its base; give the one it was trained on")
-        return {
-            names[id(weight)]: learned[name].float() - weight.detach().float().cpu()
-            for name, weight in own.items()
-        }
+        return decoder_changes(path, network)
+
+
+def decoder_changes(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    """What a training that did not lock the decoder has added to it; nothing where it was locked."""
+    names = {id(weight): name for name, weight in network.named_parameters()}
+    own, learned = _decoder(network), control_files.read_decoder(path)
+    if learned and own.keys() != learned.keys():
+        raise ValueError(f"{path}: its decoder is not that of its base; give the one it was trained on")
+    return {
+        names[id(own[name])]: weight.float() - own[name].detach().float().cpu()
+        for name, weight in learned.items()
+    }
 
 
 def _decoder(network: nn.Module) -> dict[str, nn.Parameter]:

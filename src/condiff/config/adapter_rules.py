@@ -1,6 +1,7 @@
 """What an adapter asks of the study around it."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +9,9 @@ from condiff.config.nodes import Config, argument, at, attribute, class_of, word
 from condiff.config.text_rules import reads_text
 
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
+
+_SHARES = re.compile(r"(.*):(\d*\.?\d+)-(\d*\.?\d+)")  # FILE:SCALE:START-END
+_FORMS = "FILE, FILE:SCALE or FILE:SCALE:START-END"
 
 # Parts that a study may not have: their name in a sentence, a key that each has, and how to have one.
 _PARTS = {"adapter": ("an adapter", "tuning", _CHOOSE), "prior": ("a prior", "sampler", "use prior=drawn")}
@@ -38,6 +42,17 @@ def with_scale(entry: str) -> tuple[str, float]:
     return (place, scale) if colon else (entry, scale)
 
 
+def with_shares(entry: str) -> tuple[str, tuple[float, float] | None]:
+    """FILE:SCALE and the shares of the way in FILE:SCALE:START-END, if any; ValueError of others."""
+    found = _SHARES.fullmatch(entry)
+    if found is None:
+        return entry, None
+    start, end = float(found[2]), float(found[3])
+    if not 0 <= start < end <= 1:
+        raise ValueError(f"START-END must be shares of the way, 0 to 1, got {start:g}-{end:g}")
+    return found[1], (start, end)
+
+
 def finished_adapters_are_named(cfg: Config) -> Iterator[str]:
     """Those that samples are drawn with, each at a scale."""
     given = words(cfg.get("adapters"))
@@ -45,12 +60,12 @@ def finished_adapters_are_named(cfg: Config) -> Iterator[str]:
         yield f"adapters: has no effect here, where nothing is sampled; leave it out, got {given}"
     for place, entry in enumerate(given):
         try:
-            named = with_scale(entry)[0].strip()
+            named = with_scale(with_shares(entry)[0])[0].strip()
         except ValueError as error:
-            yield f"adapters[{place}]: {error}; give FILE or FILE:SCALE"
+            yield f"adapters[{place}]: {error}; give {_FORMS}"
         else:
             if not named:
-                yield f"adapters[{place}]: must be FILE or FILE:SCALE, got {entry!r}"
+                yield f"adapters[{place}]: must be {_FORMS}, got {entry!r}"
 
 
 def adapter_is_used(cfg: Config) -> Iterator[str]:

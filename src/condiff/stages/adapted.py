@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from condiff.adapters.base import Base
 from condiff.adapters.control_files import is_control
 from condiff.adapters.control_files import read as read_control
-from condiff.adapters.controlnet import encoder_of
+from condiff.adapters.controlnet import decoder_changes, encoder_of
 from condiff.adapters.formats import has_text, load
 from condiff.adapters.low_rank import added, base_of
 from condiff.adapters.tuning import merged, part_of
@@ -35,23 +35,26 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
         made, scale = (inputs["denoiser"], inputs["data"], inputs.get("texts")), cfg["adapter"]["scale"]
         changes, branch = _trained(inputs[ADAPTER], *made)
         used += [(changes, scale)] if scale else []
-        beside += [] if branch is None else [(branch, scale)]
+        beside += [] if branch is None else [(branch, scale, None)]
     try:
         if files := [*finished(cfg)]:
-            base = base_for([path for path, _ in files if not is_control(path)], trained)
-            for path, scale in files:
+            base = base_for([own.path for own in files if not is_control(own.path)], trained)
+            for path, scale, shares, key in files:
                 if is_control(path):
-                    own = base.digests[part_of(network)]
-                    beside.append((read_control(path, encoder_of(network), own), scale))
+                    digest = base.digests[part_of(network)]
+                    beside.append((read_control(path, encoder_of(network), digest), scale, shares))
+                    used.append(({part_of(network): decoder_changes(path, network)}, scale))
+                elif shares is not None:
+                    raise ConfigError(f"{key}: START-END has no effect on a LoRA; leave it out")
                 else:
                     used.append((_changes(path, base, trained), scale))
     except ValueError as error:
         raise ArtifactError(f"adapters: {error}") from error
     count = _hints_for(cfg, len(beside))
     with _merged(trained, used):
-        for number, (branch, scale) in enumerate(beside):
+        for number, (branch, scale, shares) in enumerate(beside):
             place = number % count, count
-            trained = controlled(trained, branch, built_control(cfg), scale, place)
+            trained = controlled(trained, branch, built_control(cfg, shares), scale, place)
         yield trained
 
 

@@ -32,6 +32,7 @@ from condiff.methods.settings import Training
 from condiff.reports.checked import CHECKED
 from condiff.stages.asked import built_guidance
 from condiff.stages.denoiser import build_conditioner
+from condiff.stages.given import hints_are_there
 from condiff.stages.networks import makers
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
@@ -65,6 +66,7 @@ def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
     if classifier is not None:
         found["classifier"] = _cost(classifier, lambda: classifier(x, m), _training(cfg, "classifier"))
     if "adapter" in stages:
+        hints_are_there(cfg, info)
         hint = torch.empty(1, info.control, info.size, info.size, device=META) if info.control else None
         network, heard = _adapted(cfg, info, shape, makes["denoiser"]), replace(cond, control=hint)
         calls = {"adapter": (network, lambda: network(x, m, heard)), **_text(cfg, conditioner)}

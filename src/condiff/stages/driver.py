@@ -29,7 +29,7 @@ from condiff.stages.cache import Cache
 from condiff.stages.drawn import drawn_report, leave
 from condiff.stages.environment import commit
 from condiff.stages.failures import Failures
-from condiff.stages.given import first_stage_fits
+from condiff.stages.given import first_stage_fits, hints_are_there
 from condiff.stages.left import leave_of_tasks
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
@@ -199,12 +199,8 @@ def fits(cfg: Config, info: DataInfo) -> None:
             f"conditioner: {class_of(cfg['conditioner'])} needs pictures that were made from others, and data"
             f" is {class_of(cfg['data'])}; use data=edits, or conditioner=label"
         )
-    tuning = cfg["adapter"]["tuning"] if "adapter" in cfg["stages"] else {}
-    if attribute(tuning, "needs_control") and not info.control:
-        raise ConfigError(
-            f"adapter.tuning: {class_of(tuning)} needs a hint beside each picture, and data is"
-            f" {class_of(cfg['data'])}, which has none; use data=circles, or adapter=linear_conv"
-        )
+    if "adapter" in cfg["stages"]:
+        hints_are_there(cfg, info)
     first_stage_fits(cfg, info)
     unknown = [*classes_are_known(cfg, info.num_classes)]
     if unknown:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from condiff.adapters.base import digest_of
 from condiff.adapters.control_files import export as export_control
-from condiff.adapters.control_files import is_control
+from condiff.adapters.control_files import is_control, read_decoder
 from condiff.adapters.control_files import read as read_control
 from condiff.adapters.controlnet import encoder_of
 from condiff.adapters.formats import export, load
@@ -32,6 +32,12 @@ def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
     network, file = trained[0].network, made[ADAPTER].path / FILE
     if is_control(file):
         export_control(read_control(file, encoder_of(network), digest_of(inside(network))), out / CONTROL)
+        if read_decoder(file):
+            log.warning(
+                "controlnet: its base's decoder was trained with it, which its folder has no place for; only"
+                " adapters=[%s] draws with both",
+                given,
+            )
         return
     base = base_for([file], trained)
     try:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from condiff.config.adapter_rules import with_scale
+from condiff.config.adapter_rules import with_scale, with_shares
 from condiff.errors import ConfigError, DataError
 from condiff.stages.outside import content
 from condiff.stages.run_folders import artifacts_of
@@ -13,19 +14,31 @@ ADAPTER, FILE = "adapter", "adapter.safetensors"  # a stage, and what it leaves
 _KEY = "adapters"
 
 
-def finished(cfg: Config) -> Iterator[tuple[Path, float]]:
-    """Where each adapter lies, and its scale; ConfigError where a run has none."""
+class Finished(NamedTuple):
+    """Where an adapter lies, its scale, and the shares of the way in which it is used, if it has its own."""
+
+    path: Path
+    scale: float
+    shares: tuple[float, float] | None
+    key: str  # where the config names it
+
+
+def finished(cfg: Config) -> Iterator[Finished]:
+    """Each that is named; ConfigError where a run has none."""
     for place, entry in enumerate(cfg[_KEY] or []):
-        named, scale = with_scale(entry)
-        yield _file(named, f"{_KEY}[{place}]"), scale
+        at_scale, shares = with_shares(entry)
+        named, scale = with_scale(at_scale)
+        key = f"{_KEY}[{place}]"
+        yield Finished(_file(named, key), scale, shares, key)
 
 
 def adapters_are_there(cfg: Config) -> None:
     """ConfigError with a line for each that is named and not there."""
     gone = [
-        f"{_KEY}[{k}]: {path} does not exist; give a file of an adapter, a folder of peft, or a finished run"
-        for k, (path, _) in enumerate(finished(cfg))
-        if not path.exists()
+        f"{own.key}: {own.path} does not exist; give a file of an adapter, a folder of peft, or a finished"
+        " run"
+        for own in finished(cfg)
+        if not own.path.exists()
     ]
     if gone:
         raise ConfigError(*gone)
@@ -33,7 +46,7 @@ def adapters_are_there(cfg: Config) -> None:
 
 def of_samples(cfg: Config, cache: Path) -> str | None:
     """The content of the adapters and the hints that samples are drawn with; None without any."""
-    return content([*(str(path) for path, _ in finished(cfg)), *hints_named(cfg)], cache)
+    return content([*(str(own.path) for own in finished(cfg)), *hints_named(cfg)], cache)
 
 
 def hints_named(cfg: Config) -> list[str]:

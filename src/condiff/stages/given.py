@@ -10,7 +10,7 @@ from condiff.autoencoders.published import fetched, found
 from condiff.config.given_rules import PLACES
 from condiff.config.kinds import objects
 from condiff.config.network_rules import size_can_be_halved
-from condiff.config.nodes import argument, at, attribute
+from condiff.config.nodes import argument, at, attribute, class_of
 from condiff.config.schedulers import other_than
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError
@@ -52,6 +52,16 @@ def encoders_are_there(cfg: Config) -> None:
     missing = _lacking_encoders(cfg)
     if missing:
         raise ConfigError(*missing)
+
+
+def hints_are_there(cfg: Config, info: DataInfo) -> None:
+    """ConfigError where the adapter reads hints and the data has none."""
+    tuning = cfg["adapter"]["tuning"]
+    if attribute(tuning, "needs_control") and not info.control:
+        raise ConfigError(
+            f"adapter.tuning: {class_of(tuning)} needs a hint beside each picture, and data is"
+            f" {class_of(cfg['data'])}, which has none; use data=circles, or adapter=linear_conv"
+        )
 
 
 def first_stage_fits(cfg: Config, info: DataInfo) -> None:

@@ -52,10 +52,16 @@ def controlled(
     return _with(denoiser, network).eval(), hears, shape
 
 
-def built_control(cfg: Config) -> Control:
-    """How what stands beside a denoiser is used: as its study says, or evenly."""
+def built_control(cfg: Config, shares: tuple[float, float] | None = None) -> Control:
+    """How what stands beside a denoiser is used: as its study says, or evenly.
+
+    shares: from which of the way on and up to which, where that is its own.
+    """
     node = (cfg.get("adapter") or {}).get("control")
-    return Even() if node is None else build(node, "adapter.control")
+    if node is None:
+        return Even(*(shares or ()))
+    own = {} if shares is None else dict(zip(("start", "end"), shares, strict=True))
+    return build({**node, **own}, "adapter.control")
 
 
 def _with(denoiser: NetworkDenoiser, network: nn.Module) -> NetworkDenoiser:
