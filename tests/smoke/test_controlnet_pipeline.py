@@ -85,7 +85,7 @@ def test_the_exported_folder_draws_in_diffusers_what_the_study_has_drawn(folder,
     assert (own - plain).abs().max() > 0.02  # of 1: it is trained
 
 
-def test_of_a_run_that_did_not_lock_the_decoder_this_is_drawn_with_too(folder, tmp_path, caplog):
+def test_of_a_run_that_did_not_lock_the_decoder_this_is_drawn_with_too(folder, tmp_path, capsys):
     cfg, made, stored = ran(folder, "unlocked", "adapter=controlnet_sd_unlocked")
     file = made.pop("adapter").path / FILE
     assert any(name.startswith("decoder.up_blocks") for name in load_file(file))
@@ -97,7 +97,7 @@ def test_of_a_run_that_did_not_lock_the_decoder_this_is_drawn_with_too(folder, t
         locked = drawn(cfg, made, own, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
     assert (locked - images).abs().max() > 0.02  # of 1
     leave_adapter("RUN", {**made, "adapter": artifact("adapter", file.parent)}, tmp_path)
-    assert "only adapters=[RUN] draws with both" in caplog.text
+    assert "only adapters=[RUN] draws with both" in capsys.readouterr().err
 
 
 def without_decoder(file, folder):
