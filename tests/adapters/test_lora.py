@@ -25,8 +25,14 @@ TUNINGS = {
     "linear and conv": LowRank(["linear", "conv"], rank=3, alpha=1.5, init="gaussian"),
     "rsLoRA": LowRank(["linear", "conv"], rank=4, alpha=3, root_scale=True),
     "DoRA": LowRank(["linear", "conv"], rank=2, dora=True),
+    "orthogonal": LowRank(["linear"], rank=2, alpha=4, init="orthogonal"),
+    "OLoRA": LowRank(["linear"], rank=2, alpha=4, init="olora"),
+    "PiSSA": LowRank(["linear"], rank=3, root_scale=True, init="pissa"),
+    "PiSSA and DoRA": LowRank(["linear"], rank=2, dora=True, init="pissa"),
     "full": Whole(),
 }
+# of matrices that are not zero at the start, or of lengths that are computed
+ROUNDED = ("DoRA", "orthogonal", "OLoRA", "PiSSA", "PiSSA and DoRA")
 
 
 def randomized(network: nn.Module) -> nn.Module:
@@ -82,7 +88,7 @@ def apart(one, other):
     return float((one - other).abs().max() / other.abs().max())
 
 
-@pytest.mark.parametrize("name", [name for name in TUNINGS if name != "DoRA"])
+@pytest.mark.parametrize("name", [name for name in TUNINGS if name not in ROUNDED])
 def test_a_training_starts_at_the_base_to_the_bit(base, name):
     begun = copy.deepcopy(base)
     TUNINGS[name].begin(begun)
@@ -90,10 +96,44 @@ def test_a_training_starts_at_the_base_to_the_bit(base, name):
     assert torch.equal(answer(begun), answer(base))
 
 
-def test_dora_starts_at_the_base_but_for_rounding(base):
+@pytest.mark.parametrize("name", ROUNDED)
+def test_other_beginnings_are_the_base_but_for_rounding(base, name):
     begun = copy.deepcopy(base)
-    TUNINGS["DoRA"].begin(begun)
+    TUNINGS[name].begin(begun)
     assert apart(answer(begun), answer(base)) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "rank"), [("orthogonal", 2), ("OLoRA", 4), ("PiSSA", 6)])
+def test_a_file_of_any_beginning_adds_nothing_before_a_step_was_taken(base, name, rank, tmp_path):
+    """What is taken from the base at first is taken off again, in matrices of twice the rank."""
+    begun, path = copy.deepcopy(base), tmp_path / "a.safetensors"
+    TUNINGS[name].begin(begun)
+    TUNINGS[name].write(begun, path, digest_of(inside(base)), [])
+    found = TUNINGS[name].changes(path, base)
+    assert max(float(change.abs().max()) for change in found.values()) < 1e-5
+    assert parsed(read_tensors(path)[1][KEY], "the file")["rank"] == [rank]
+
+
+def test_pissa_begins_with_the_largest_singular_values(base):
+    begun = copy.deepcopy(base)
+    TUNINGS["PiSSA"].begin(begun)
+    name = "time_embedding.linear_1"
+    theirs, own = inside(begun).get_submodule(name), inside(base).get_submodule(name)
+    left, all_ = (torch.linalg.svdvals(layer.weight.detach()) for layer in (theirs.base_layer, own))
+    torch.testing.assert_close(left[: len(all_) - 3], all_[3:], atol=1e-5, rtol=1e-4)
+    assert float(left[len(all_) - 3 :].max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"kinds": ["linear", "conv"], "init": "pissa"}, r"init: pissa is for kinds \[linear\] alone; use"),
+        ({"kinds": ["linear"], "rank": 3, "init": "orthogonal"}, "orthogonal needs an even rank, got 3"),
+    ],
+)
+def test_a_beginning_that_peft_does_not_have_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        LowRank(**options)
 
 
 @pytest.mark.parametrize("name", TUNINGS)
@@ -115,7 +155,7 @@ def test_after_a_merge_the_base_is_what_it_was_to_the_bit(base, name, tmp_path):
         assert all(torch.equal(before[key], value) for key, value in base.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["linear and conv", "rsLoRA", "DoRA"])
+@pytest.mark.parametrize("name", ["linear and conv", "rsLoRA", "DoRA", "orthogonal"])
 def test_peft_merges_to_the_same_weights_and_back(base, name, tmp_path):
     found, theirs = changes(base, TUNINGS[name], tmp_path / "a.safetensors"), trained(base, TUNINGS[name])
     layers = {key: module for key, module in theirs.named_modules() if hasattr(module, "merge")}
@@ -172,14 +212,12 @@ def test_changes_are_added_in_float32_and_rounded_once():
 
 @pytest.mark.parametrize("name", TUNINGS)
 def test_only_what_is_written_is_trained(base, name, tmp_path):
-    own = trained(base, TUNINGS[name])
+    own, begun = trained(base, TUNINGS[name]), copy.deepcopy(base)
+    torch.manual_seed(1)
+    TUNINGS[name].begin(begun)
+    start = begun.state_dict()
     asking = {key for key, weight in own.named_parameters() if weight.requires_grad}
-    moved = {
-        key
-        for key, weight in own.named_parameters()
-        if (start := base.state_dict().get(key.replace(".base_layer", ""))) is None
-        or not torch.equal(weight, start)
-    }
+    moved = {key for key, weight in own.named_parameters() if not torch.equal(weight, start[key])}
     assert asking == moved
     assert name == "full" or all(".lora_" in key for key in asking)
 

@@ -15,10 +15,9 @@ from condiff.adapters.tuning import Tuning, inside, part_of
 from condiff.ranges import Count, Positive, Probability, checked
 
 _DIMS = {"linear": 2, "conv": 4}  # of a weight
-_INITS = {
-    "kaiming": True,
-    "gaussian": "gaussian",
-}  # peft's; its others know no convolutions
+_Init = Literal["kaiming", "gaussian", "orthogonal", "olora", "pissa"]
+_LINEAR = ("orthogonal", "olora", "pissa")  # peft has these for linear layers alone
+_FROM_BASE = ("olora", "pissa")  # begin with a share of the weights, which are lowered by it
 
 
 class LowRank(Tuning):
@@ -28,7 +27,10 @@ class LowRank(Tuning):
     root_scale: the scale is alpha / sqrt(rank) (Kalajdzievski 2023: rsLoRA).
     dora: the length of each row of the weight is trained apart from its direction (Liu 2024: DoRA).
     dropout: the share of a layer's inputs that the matrices are not shown in training.
-    init: of the first matrix; the second one is zero, so that training starts at the base.
+    init: of the first matrix, kaiming or gaussian, and the second one is zero; or orthogonal, of two whose
+        product is zero; or a share of the weights, from their QR (Büyükakyüz 2024: olora) or their largest
+        singular values (Meng 2024: pissa; both from memory). Training starts at the base with each of them,
+        and what is written is the difference to it, for a share of the weights of twice the rank.
     frozen: what the base is kept and computed in while the matrices, in float32, are trained.
     """
 
@@ -44,19 +46,25 @@ class LowRank(Tuning):
         root_scale: bool = False,
         dora: bool = False,
         dropout: Probability = 0.0,
-        init: Literal["kaiming", "gaussian"] = "kaiming",
+        init: _Init = "kaiming",
         frozen: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         if not kinds:
             raise ValueError("LowRank.kinds: must name at least one of linear, conv, got []")
         if names is not None and not names:
             raise ValueError("LowRank.names: must have at least one end of a name, got []; null takes all")
+        if init in _LINEAR and "conv" in kinds:
+            raise ValueError(f"LowRank.init: {init} is for kinds [linear] alone; use kaiming or gaussian")
+        if init == "orthogonal" and rank % 2:
+            raise ValueError(f"LowRank.init: orthogonal needs an even rank, got {rank}")
         self.kinds, self.names, self.rank, self.alpha = kinds, names, rank, alpha
         self.root_scale, self.dora, self.dropout, self.init = root_scale, dora, dropout, init
         self.frozen = frozen
 
     def begin(self, network: nn.Module) -> nn.Module:
         from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415  an extra, not asked for in sampling
+
+        from condiff.adapters.in_peft import remember  # noqa: PLC0415  peft
 
         network.requires_grad_(False)
         own = inside(network)
@@ -68,9 +76,11 @@ class LowRank(Tuning):
             use_rslora=self.root_scale,
             use_dora=self.dora,
             lora_dropout=self.dropout,
-            init_lora_weights=_INITS[self.init],  # pyright: ignore[reportArgumentType]
+            init_lora_weights=self.init if self.init != "kaiming" else True,
         )
         inject_adapter_in_model(config, own)
+        if self.init in _FROM_BASE:
+            remember(own)
         if self.frozen == "bfloat16":
             halve(network)
         return network
