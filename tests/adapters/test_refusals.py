@@ -61,6 +61,11 @@ def without(end, only=""):
     }
 
 
+def of_an_embedding(tensors):
+    """Its two matrices are transposed against those of a layer, so that none of them is guessed at."""
+    return {**tensors, "text_encoder.embeddings.token_embedding.lora_embedding_A": torch.ones(2, bases.WORDS)}
+
+
 @pytest.mark.parametrize(
     ("format_", "change", "said"),
     [
@@ -73,6 +78,7 @@ def without(end, only=""):
         ("kohya", without("lora_up.weight"), r"18 of 18 layers lack a half, \S+ has only alpha, down"),
         ("kohya", without("alpha", "to_q"), r"8 of 18 layers have no alpha, \S+to_q"),
         ("kohya", renamed("lora_up", "hada_w1_a"), r"18 of 54 keys are no part of a LoRA, \S+hada_w1_a"),
+        ("diffusers", of_an_embedding, r"1 of 37 keys are no part of a LoRA, \S+lora_embedding_A"),
     ],
 )
 def test_what_is_not_whole_or_not_of_the_base_is_refused_with_counts(

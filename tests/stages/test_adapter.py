@@ -17,6 +17,7 @@ from condiff.data.prepare import prepare
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, ConfigError
 from condiff.interrupts import Interrupted, Interrupts
+from condiff.methods.adaptation import Adaptation
 from condiff.stages import adapter, rehearsal
 from condiff.stages.adapted import adapted
 from condiff.stages.adapter import TRAINS
@@ -46,6 +47,8 @@ BASE = {
     "method": of("methods.diffusion", "Diffusion", drop_condition=0.1),
 }
 LOW_RANK = of("adapters.low_rank", "LowRank", kinds=["linear", "conv"], rank=2, dropout=0.1)
+
+PISSA = of("adapters.low_rank", "LowRank", kinds=["linear"], rank=2, init="pissa")
 
 
 def config(tuning=None, scale=1.0):
@@ -124,23 +127,28 @@ def test_what_is_trained_is_told_once_with_counts(inputs, tmp_path, caplog):
     assert "4 to_q" in line
 
 
-def test_interrupted_it_ends_bit_for_bit_the_same_and_checkpoints_hold_no_base(inputs, whole, tmp_path):
+@pytest.mark.parametrize("tuning", [LOW_RANK, PISSA], ids=["low rank", "pissa"])
+def test_interrupted_it_ends_bit_for_bit_the_same_and_checkpoints_hold_no_base(
+    inputs, whole, tmp_path, tuning
+):
+    """Also where the matrices begin with a share of the base, which is then less by it."""
+    wanted = whole if tuning is LOW_RANK else trained(inputs, tmp_path / "once", config(tuning))
     interrupts = Interrupts()
 
     def log(_, step, __):
         interrupts.pending = 15 if step == 3 else None
 
-    cfg = config()
+    cfg = config(tuning)
     cfg["adapter"]["trainer"] = {**cfg["adapter"]["trainer"], "log_every": 1}
     with pytest.raises(Interrupted):
         trained(inputs, tmp_path / "run", cfg, interrupts=interrupts, log=log)
     (checkpoint,) = (tmp_path / "run" / "checkpoints").glob("*.safetensors")
     size = sum(value.numel() for value in weights(inputs).values())
-    trains = sum(json.loads((whole.path / TRAINS).read_text()).values())
+    trains = sum(json.loads((wanted.path / TRAINS).read_text()).values())
     held = sum(value.numel() for value in load_file(checkpoint).values() if value.is_floating_point())
     assert 4 * trains <= held < 4 * trains + 0.2 * size  # itself, two moments and its average
     made = trained(inputs, tmp_path / "run", cfg)
-    once, again = (load_file(place.path / FILE) for place in (whole, made))
+    once, again = (load_file(place.path / FILE) for place in (wanted, made))
     assert once.keys() == again.keys()
     assert all(torch.equal(once[name], again[name]) for name in once)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / LOG).read_text().splitlines()]
@@ -167,7 +175,9 @@ def test_a_base_that_is_held_in_parts_is_adapted_as_ever(inputs, whole, tmp_path
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-@pytest.mark.parametrize("tuning", [LOW_RANK, of("adapters.whole", "Whole")], ids=["low rank", "whole"])
+@pytest.mark.parametrize(
+    "tuning", [LOW_RANK, PISSA, of("adapters.whole", "Whole")], ids=["low rank", "pissa", "whole"]
+)
 def test_at_scale_0_it_is_the_base_and_after_any_scale_it_is_again(inputs, whole, tmp_path, tuning):
     made = whole if tuning is LOW_RANK else trained(inputs, tmp_path / "run", config(tuning))
     before, own = weights(inputs), load_denoiser(inputs["denoiser"], inputs["data"])
@@ -200,6 +210,14 @@ def test_an_adapter_of_another_base_is_refused_by_its_file(inputs, whole, tmp_pa
         adapted(config(), {**foreign, "adapter": whole}, own),
     ):
         pass
+
+
+def test_a_part_of_the_base_that_asks_for_a_gradient_ends_it_before_a_step(inputs, tmp_path, monkeypatch):
+    """What the optimizer steps, what is clipped and what asks for a gradient are one set."""
+    every = Adaptation.trainable
+    monkeypatch.setattr(Adaptation, "trainable", lambda method: every(method)[:-1])
+    with pytest.raises(AssertionError, match="a part of the base would be trained"):
+        trained(inputs, tmp_path / "run")
 
 
 def test_names_of_no_layer_are_refused_before_and_when_it_is_trained(inputs, tmp_path):
