@@ -154,9 +154,10 @@ def test_a_recipe_names_what_is_not_the_papers():
     assert differences({"recipe": None}) is None
 
 
-def test_without_data_their_size_and_classes_must_be_said(tmp_path):
+@pytest.mark.parametrize("data", ["image_folder", "shards"])
+def test_without_data_their_size_and_classes_must_be_said(data, tmp_path):
     with pytest.raises(ConfigError) as told:
-        check(study("experiment=cfg_latent", "data=image_folder", "data.size=32"), {}, Runtime(), tmp_path)
+        check(study("experiment=cfg_latent", f"data={data}", "data.size=32"), {}, Runtime(), tmp_path)
     assert told.value.lines == ("data.num_classes: is null; give it, or data.path, to count",)
 
 

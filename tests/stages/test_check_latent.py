@@ -7,8 +7,7 @@ from choices import CONF
 
 from condiff.config.compose import check as composed
 from condiff.config.nodes import class_of
-from condiff.data.source import DataInfo
-from condiff.stages.check import counted, differences
+from condiff.stages.check import _info, counted, differences
 from condiff.stages.study import STAGES
 
 NAMES = [stage.name for stage in STAGES]
@@ -26,7 +25,8 @@ RECIPES: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_recipes_of_denoisers_in_latents_are_the_papers(name):
     *stated, betas, shape, millions, products = RECIPES[name]
-    (cfg,) = composed([f"experiment={name}", "task=check"], CONF, NAMES) or [{}]
+    labels = [] if name.startswith("sd/") else ["data.num_classes=1000"]
+    (cfg,) = composed([f"experiment={name}", "task=check", *labels], CONF, NAMES) or [{}]
     recipe = differences(cfg)
     assert recipe is not None
     assert recipe["changed"] == []
@@ -39,7 +39,8 @@ def test_the_recipes_of_denoisers_in_latents_are_the_papers(name):
     assert (trainer["ema_decay"], class_of(process)) == (0.9999, "ScaledLinear")
     assert (process["beta_start"], process["beta_end"], process["num_steps"]) == (*betas, 1000)
     classes = 0 if name.startswith("sd/") else 1000
-    info = DataInfo(classes, [], 3, cfg["data"]["size"], 0, 0, False, "", [])
+    info = _info(cfg)  # the command of its header names no shards
+    assert (info.channels, info.size, info.num_classes) == (3, cfg["data"]["size"], classes)
     found = counted({**cfg, "check": ["autoencoder", "latents", "denoiser"]}, info)
     own, nulls = found["networks"]["denoiser"], 1 if cfg["method"]["drop_condition"] else 0
     tokens = (classes + nulls) * cfg["network"]["token_width"] if classes else 0

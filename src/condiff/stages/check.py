@@ -96,7 +96,7 @@ def differences(cfg: Config) -> dict[str, Any] | None:
 def _info(cfg: Config) -> DataInfo:
     """Of the data if they are there, else of what the config says of them."""
     node = cfg["data"]
-    if node.get("path", "") != "???":
+    if _are_named(node):
         source = build(node, "data")
         source.check()
         return source.info()
@@ -108,6 +108,11 @@ def _info(cfg: Config) -> DataInfo:
     classes = node.get("num_classes") or 0
     names = [str(k) for k in range(classes)]
     return DataInfo(classes, names, 3, node["size"], 0, 0, False, "pictures that are not there", [])
+
+
+def _are_named(data: Config) -> bool:
+    """Whether it is said where the pictures lie, or they are drawn or in a package."""
+    return data.get("path", "") not in ("???", None) or data.get("urls") is not None
 
 
 def _autoencoder(cfg: Config, shape: list[int]) -> tuple[list[int], dict[str, Any]]:
