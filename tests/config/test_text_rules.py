@@ -45,6 +45,12 @@ def test_text_needs_a_network_that_attends_to_it():
     assert any(line.startswith("network: UNet cannot attend to text") for line in lines)
 
 
+@pytest.mark.parametrize("data", ["image_folder", "shards", "emoji"])
+def test_other_captions_may_take_the_place_of_those_of_shapes(data):
+    where = [] if data == "emoji" else ["data.path=/my/pictures"]
+    assert told(*TEXT, f"data={data}", *where, "metrics=efficientnet_lite0") == ()
+
+
 EXCLUSIVE = ("conditioner=label_and_text", "conditioner.dropout=exclusive", "method.drop_condition=0.4")
 BOTH = ("conditioner=label_and_text",)
 WRONG = [
@@ -55,6 +61,10 @@ WRONG = [
         "guidance.negative: has no effect at guidance.scale=1, the plain conditional model; use guidance.",
     ),
     ((*TEXT, "guidance.negative=3"), "guidance.negative: must be "),
+    (
+        (*TEXT, "guidance.negativ=a"),
+        "guidance.negativ: no such argument of ClassifierFree; did you mean 'negative'?",
+    ),
     ((*TEXT, "guidance.negative=[]"), "guidance.negative: must name at least one, got []; null leads away"),
     (
         (*TEXT, "guidance=negative", "guidance.label=1"),

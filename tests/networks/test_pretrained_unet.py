@@ -68,6 +68,16 @@ def test_one_that_attends_answers_as_diffusers_does_at_whole_steps(inside, tmp_p
 
 
 @torch.no_grad()
+def test_tokens_that_do_not_count_change_nothing(tmp_path):
+    saved(tmp_path, attending())
+    network, mask = filled(tmp_path), torch.tensor([[True] * 3 + [False] * 2, [True] * 5])
+    other = torch.where(mask[:, :, None], TOKENS, 7.0)
+    first, second = (network(X, M, Condition(tokens=t, token_mask=mask)) for t in (TOKENS, other))
+    torch.testing.assert_close(first, second)
+    assert (first - network(X, M, Condition(tokens=other))).abs().max() > 1e-4
+
+
+@torch.no_grad()
 def test_one_without_a_condition_answers_as_diffusers_does_with_the_names_of_old_files(tmp_path):
     theirs = saved(tmp_path, plain())
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

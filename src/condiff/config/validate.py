@@ -14,7 +14,8 @@ from condiff.config.signatures import Signature, TargetError, signature_of
 from condiff.config.values import MisfitError, fit, is_plain
 from condiff.errors import ConfigError
 
-_NEGATIVE = "guidance.negative"  # what samples are led away from in words, whichever the guidance
+_GUIDANCE, _WORDS = "guidance", "negative"
+_NEGATIVE = f"{_GUIDANCE}.{_WORDS}"  # what samples are led away from in words, whichever the guidance
 CHECK = "check"  # the stage that counts what the stages of a study would take
 
 
@@ -129,7 +130,8 @@ class _Check:
         if key == "_partial_":
             return self.value(value, bool, below)
         if key not in known:
-            self.mistakes.append(f"{below}: no such argument of {signature.name}{nearest(key, known)}")
+            names = [*known, _WORDS] if path == _GUIDANCE else [*known]
+            self.mistakes.append(f"{below}: no such argument of {signature.name}{nearest(key, names)}")
             return value
         return self.value(value, known[key].annotation, below)
 
