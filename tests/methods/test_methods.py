@@ -69,9 +69,11 @@ def test_more_cannot_be_dropped_than_one_draw_has_room_for():
 
 def test_the_condition_is_dropped_for_the_given_share_of_samples():
     method = diffusion(drop=0.1, batch_size=4000)
-    method.loss(batch(4000), Draws(0, 0, 4000, slice(None)))
+    told = method.loss(batch(4000), Draws(0, 0, 4000, slice(None)))
     share = (method.denoiser.network.label == 3).float().mean()
     assert share == pytest.approx(0.1, abs=0.015)
+    assert method.shares == ("dropped_label",)
+    assert told["dropped_label"] == share  # the rate that is logged is that of what the network was told
 
 
 def test_what_is_dropped_changes_from_step_to_step_for_one_and_the_same_sample():
