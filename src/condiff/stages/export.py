@@ -93,7 +93,7 @@ def unsaid(cfg: Config, made: Mapping[str, Artifact]) -> Iterator[str]:
     if load_autoencoder(made["autoencoder"], made["data"]).exportable() is None:
         yield (
             f"its first stage, {class_of(at(cfg, 'autoencoder', 'network'))}, is no AutoencoderKL of"
-            " diffusers for pictures of these channels; use autoencoder=kl, kl_f8 or pretrained"
+            " diffusers for pictures of these channels; use autoencoder=kl_f8, kl_f4 or pretrained"
         )
 
 
