@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from diffusers.models.autoencoders.vae import VectorQuantizer as Theirs
 from torch.nn.functional import mse_loss
 
 from condiff.autoencoders import codebook as codebooks
@@ -112,6 +113,23 @@ def test_the_gradient_of_a_learned_code_is_twice_its_mean_distance_from_its_late
     torch.testing.assert_close(codebook.vectors.grad, expected, rtol=1e-12, atol=1e-15)
     _, chosen = by_hand(latents, codebook.vectors.detach())
     assert float(found.loss.detach()) == pytest.approx(1.3 * float(mse_loss(latents, chosen)), rel=1e-12)
+
+
+@pytest.mark.parametrize(("legacy", "commitment", "weight"), [(False, 0.25, 1.0), (True, 4.0, 0.25)])
+def test_losses_and_gradients_are_those_of_diffusers(legacy, commitment, weight):
+    """As papers have it, and as latent diffusion's code, whose beta of 0.25 stands at the other part."""
+    ours = filled(LearnedCodebook, normal(7, 3, seed=1))
+    theirs = Theirs(7, 3, beta=0.25, legacy=legacy).double()
+    theirs.embedding.weight.data.copy_(ours.vectors.detach())
+    inputs = [normal(2, 3, 4, 4).requires_grad_() for _ in "ab"]
+    found = VectorQuantizer(ours, commitment)(inputs[0])
+    latents, loss, (_, _, codes) = theirs(inputs[1])
+    torch.testing.assert_close(weight * found.loss, loss, rtol=1e-12, atol=0)
+    assert found.codes.flatten().equal(codes)
+    (weight * found.loss + found.latents.square().sum()).backward()
+    (loss + latents.square().sum()).backward()
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(ours.vectors.grad, theirs.embedding.weight.grad, rtol=1e-10, atol=1e-12)
 
 
 def test_an_averaged_codebook_has_no_gradient_and_no_loss_of_its_own():

@@ -210,6 +210,30 @@ def test_codes_that_nobody_chooses_are_restarted_until_their_time_is_over(kind, 
     assert max(restarted) > 6
 
 
+def test_the_moments_of_a_learned_code_end_with_it(digits, tmp_path):
+    method = first_stage("vq_learned", adversary(weight=0.0), 0.3, steps=3)
+    trained(method, digits, tmp_path / "without")
+    (optimizer,) = method.trainer.optimizers
+    moments = optimizer.state[method.codebook.vectors]
+    for value in moments.values():
+        value.fill_(1)
+    method.forget(torch.tensor([3, 5]))
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert (moments[name] == 0).all(1).nonzero().flatten().tolist() == [3, 5]
+        assert moments[name].sum() == 2 * 14
+    assert moments["step"] == 1
+
+
+def test_restarted_codes_are_those_that_are_forgotten(digits, tmp_path):
+    method, seen = first_stage("vq_learned", adversary(weight=0.0), 1.0, steps=1), []
+    method.forget = lambda codes: seen.append(codes.tolist())
+    method.codebook.usage[5:] = 0  # and in the one step none of these is near anything
+    with torch.no_grad():
+        method.codebook.vectors[5:] = 100.0
+    trained(method, digits, tmp_path / "run")
+    assert seen == [[*range(5, 16)]]
+
+
 def test_a_step_moves_averaged_codes_by_what_the_batch_chose(digits, tmp_path):
     """By the reference: N <- (N + n) / 2 and m <- (m + sum z) / 2, with e = m / N (van den Oord 2017)."""
     method = first_stage("vq_averaged", adversary(weight=0.0), steps=1)

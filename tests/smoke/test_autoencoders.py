@@ -106,6 +106,33 @@ def test_what_an_autoencoder_keeps_of_held_out_pictures_is_measured(run, kind):
     assert Image.open(folder / "samples.png").width > 100
 
 
+@pytest.mark.parametrize("kind", ["kl_f4", "vq_f4"])
+def test_those_of_latent_diffusion_learn_with_all_that_is_theirs(cache, tmp_path, kind):
+    """Diffusers' layers of a few channels, trained as their yaml has it but for its size, start and rate."""
+    register()
+    words = (
+        *(word for word in TINY if not word.startswith(("autoencoder", "+autoencoder"))),
+        *("experiment=autoencoder_kl", f"autoencoder={kind}", "metrics=reconstructed_features"),
+        *("stages=[data,autoencoder]", f"runtime.cache={cache}"),
+        *("autoencoder.network.widths=[32,32,32]", "autoencoder.network.blocks=1"),
+        *("autoencoder.trainer.steps=8", "autoencoder.trainer.batch_size=8", "autoencoder.optimizer.lr=2e-3"),
+        *("+autoencoder.trainer.log_every=1", "autoencoder.method.adversary.start=6"),
+        *("autoencoder.method.adversary.width=16", "autoencoder.method.adversary.halvings=1"),
+    )
+    (cfg,) = check([*words], ROOT / "conf", [stage.name for stage in STAGES])
+    run_study(cfg, tmp_path, Interrupts())
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    own = {row["step"]: row for row in rows if row["stage"] == "autoencoder"}
+    assert own[8]["psnr"] > own[1]["psnr"] + 1
+    assert ["adaptive_weight" in own[step] for step in (6, 7, 8)] == [False, True, True]
+    torch.manual_seed(0)
+    begun = build(cfg["autoencoder"]["network"], "autoencoder.network", channels=1)
+    learned = load_file(of_stage(tmp_path, "autoencoder", "weights.safetensors"))
+    names = {name for name, parameter in begun.named_parameters() if parameter.requires_grad}
+    still = {name for name in names if np.array_equal(learned[name], begun.state_dict()[name].numpy())}
+    assert still == set()
+
+
 def test_a_perceptual_distance_is_chosen_by_name_and_trained_by(run):
     plain, seen = (
         load_file(of_stage(run("autoencoder_kl", choice), "autoencoder", "weights.safetensors"))

@@ -7,8 +7,9 @@ import torch
 from choices import CONF
 from PIL import Image
 
-from condiff.autoencoders.compact import CompactKL
-from condiff.autoencoders.space import draw
+from condiff.autoencoders.codebook import AveragedCodebook
+from condiff.autoencoders.compact import CompactKL, CompactVQ
+from condiff.autoencoders.space import draw, mode
 from condiff.callbacks.ranks import Alone
 from condiff.conditioners.label import ClassLabel
 from condiff.config.compose import check
@@ -30,17 +31,35 @@ from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.driver import planned_keys
 from condiff.stages.latents import drawn_once, encode, load_space
 from condiff.stages.ranks import share_of
+from condiff.stages.samples import _coder
 from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.weights import save_weights
 
 N = 40
-NETWORK = {"_target_": "condiff.autoencoders.compact.CompactKL", "width": 16, "latent_channels": 2}
+COMPACT = "condiff.autoencoders.compact.Compact"
+NETWORK = {"_target_": f"{COMPACT}KL", "width": 16, "latent_channels": 2}
+CODEBOOK = {"_target_": "condiff.autoencoders.codebook.AveragedCodebook", "num_codes": 8, "length": 2}
+NETWORKS = {
+    "kl": (NETWORK, lambda: CompactKL(3, 2, width=16)),
+    "vq": (
+        NETWORK | {"_target_": f"{COMPACT}VQ", "codebook": CODEBOOK},
+        lambda: CompactVQ(3, AveragedCodebook(8, 2), 2, width=16),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
+    return encoded(tmp_path_factory.mktemp("kl"), *NETWORKS["kl"])
+
+
+@pytest.fixture(scope="module", params=["kl", "vq"])
+def either(request, made, tmp_path_factory):
+    return made if request.param == "kl" else encoded(tmp_path_factory.mktemp("vq"), *NETWORKS["vq"])
+
+
+def encoded(root, network, make):
     """Pictures that say by their colour which they are, in classes that say it, too; and their latents."""
-    root = tmp_path_factory.mktemp("made")
     (root / "pictures").mkdir()
     described = []
     for k in range(N):
@@ -51,10 +70,10 @@ def made(tmp_path_factory):
     (root / "pictures/metadata.jsonl").write_text("\n".join(map(json.dumps, described)))
     (root / "data").mkdir()
     prepare(ImageFolder(str(root / "pictures"), mirror=True, held_out=0.1), root / "data")
-    manifest = {"config": {"seed": 0, "autoencoder": {"network": NETWORK}}}
+    manifest = {"config": {"seed": 0, "autoencoder": {"network": network}}}
     (root / "autoencoder").mkdir()
     torch.manual_seed(0)
-    save_weights(root / "autoencoder/weights.safetensors", CompactKL(3, 2, width=16).state_dict())
+    save_weights(root / "autoencoder/weights.safetensors", make().state_dict())
     (root / "latents").mkdir()
     inputs = {name: Artifact(name, root / name, manifest) for name in ("data", "autoencoder")}
     encode({}, inputs, Runtime(accelerator="cpu"), root / "latents")
@@ -78,6 +97,7 @@ def test_whatever_their_order_latents_keep_the_key_and_the_label_of_their_pictur
     red = ((own["image"][:, 0, 0, -1] + 1) * 127.5 / 6).round().long()
     assert torch.equal(red % 4, batch["label"])
     assert batch["text"] == own["text"] == [f"picture {k}" for k in red.tolist()]
+    assert torch.equal(batch["framing"], own["framing"])
     with torch.no_grad():
         torch.testing.assert_close(batch["moments"], autoencoder.encode(own["image"]), rtol=1e-4, atol=1e-5)
         turned = autoencoder.encode(own["image"].flip(-1))
@@ -95,6 +115,21 @@ def test_what_was_measured_is_of_all_latents_as_they_are_drawn(made):
     normal = space.normalise(torch.cat(drawn))
     torch.testing.assert_close(normal.std((0, 2, 3)), torch.ones(2), rtol=1e-4, atol=0)
     torch.testing.assert_close(space.restore(normal), torch.cat(drawn), rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_normalised_is_decoded_as_what_was_encoded(either):
+    """Where samples are decoded, too: by a network of unit latents the pictures come back."""
+    root, autoencoder, space = either
+    latents = mode(next(ShardDataset(root / "latents", "train").chunks(N))["moments"])
+    kind = "vq" if autoencoder.codes() else "kl"
+    manifest = {"config": {"seed": 0, "autoencoder": {"network": NETWORKS[kind][0]}}}
+    inputs = {name: Artifact(name, root / name, manifest) for name in ("data", "autoencoder", "latents")}
+    _, decode, downsampling = _coder(inputs, torch.device("cpu"))
+    with torch.no_grad():
+        expected, found = autoencoder.decode(latents), decode(space.normalise(latents))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert (decode(latents) - expected).abs().max() > 1e-2
+    assert downsampling == 4
 
 
 def test_a_latent_is_drawn_anew_each_time_it_is_read(made):
@@ -123,8 +158,8 @@ def test_a_half_is_mirrored_by_draws_of_its_own_wherever_the_batch_is_shared():
     assert not torch.equal(turned, other)
 
 
-def test_a_step_on_cached_latents_is_the_step_on_pictures_that_are_encoded_then(made):
-    root, autoencoder, space = made
+def test_a_step_on_cached_latents_is_the_step_on_pictures_that_are_encoded_then(either):
+    root, autoencoder, space = either
 
     class Uncached(Diffusion):
         def loss(self, batch, draws):

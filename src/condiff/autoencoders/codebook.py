@@ -98,15 +98,17 @@ class Codebook(nn.Module, ABC):
         return self.usage < below * self.usage.mean()
 
     @torch.no_grad()
-    def restart(self, dead: Tensor, offers: Tensor) -> None:
+    def restart(self, dead: Tensor, offers: Tensor) -> Tensor:
         """Dead codes, [K] bool, become latents of the batch (Dhariwal 2020, Jukebox, section 3.1).
 
         offers: of the global batch, [n, 1 + C], as ``earliest`` gives them. Where they are fewer than the
             dead, the first are restarted. A restarted code counts as used as often as the mean one.
+        The indices of the restarted.
         """
         places = dead.nonzero().flatten()[: len(offers)]
         self.vectors[places] = offers[: len(places), 1:].to(self.vectors)
         self.usage[places] = self.usage.mean()
+        return places
 
 
 class LearnedCodebook(Codebook):

@@ -84,7 +84,15 @@ class AutoencoderVQ(FirstStage):
             dead = codebook.dead(self.restart)
             if num := int(dead.sum()):
                 found = torch.cat([offers(latents, draws, num) for latents, _, draws in self.coded])
-                codebook.restart(dead, earliest(self.parts.joined(earliest(found, num)), num))
+                first = earliest(self.parts.joined(earliest(found, num)), num)
+                self.forget(codebook.restart(dead, first))
         self.scalars["codes_restarted"] = torch.tensor(float(num))
         self.scalars |= {"codes_used": used(assigned.counts), "perplexity": perplexity(assigned.counts)}
         super().stepped(step)
+
+    def forget(self, codes: Tensor) -> None:
+        """What the optimizer remembers of the gradients of restarted codes is of those they replace."""
+        (optimizer,) = self.trainer.optimizers
+        for name, value in optimizer.state.get(self.codebook.vectors, {}).items():
+            if name != "step":
+                value[codes] = 0
