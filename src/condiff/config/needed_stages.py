@@ -8,6 +8,10 @@ from condiff.config.signatures import TargetError, signature_of
 from condiff.config.text_rules import reads_text
 
 _MEASURING = ("metrics", "evaluation", "statistics")
+# For pictures without labels.
+WITHOUT_LABELS = (
+    "use metrics=efficientnet_lite0, or metrics=reconstructed_features in a study of an autoencoder"
+)
 JUDGED = ("judge", "extractor")  # what a metric looks through: its own, or the study's judge
 
 

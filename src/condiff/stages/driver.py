@@ -13,7 +13,7 @@ import yaml
 
 from condiff.config.build import build
 from condiff.config.kinds import objects
-from condiff.config.needed_stages import JUDGED
+from condiff.config.needed_stages import JUDGED, WITHOUT_LABELS
 from condiff.config.nodes import attribute, class_of
 from condiff.config.origins import draws
 from condiff.config.text_rules import classes_are_known, reads_label, reads_text
@@ -186,8 +186,10 @@ def fits(cfg: Config, info: DataInfo) -> None:
             f" {class_of(cfg['data'])}, which has none; use data=shapes, a folder with metadata.jsonl, or"
             " conditioner=label"
         )
-    if not info.num_classes and ("judge" in cfg["stages"] or reads_label(cfg)):
+    if not info.num_classes and "denoiser" in cfg["stages"] and reads_label(cfg):
         raise DataError(f"data: has no labels, which this study needs; {info.source}")
+    if not info.num_classes and "judge" in cfg["stages"]:
+        raise DataError(f"data: has no labels, which the judge needs; {info.source}; {WITHOUT_LABELS}")
     if info.num_held_out < 2:
         raise DataError(
             f"data: {info.num_held_out} held-out pictures are too few to compare with; hold out at least 2"

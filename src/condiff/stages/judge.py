@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from condiff.config.build import build
+from condiff.config.needed_stages import WITHOUT_LABELS
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError
@@ -49,10 +50,7 @@ def load_judge(judge: Artifact, data: Artifact) -> Judge:
 
 def _built(judge_cfg: Config, info: DataInfo) -> Judge:
     if not info.num_classes:
-        raise ConfigError(
-            "judge: needs labelled data, and this data has no labels; use metrics=efficientnet_lite0, or"
-            " metrics=reconstructed_features in a study of an autoencoder"
-        )
+        raise ConfigError(f"judge: needs labelled data, and this data has no labels; {WITHOUT_LABELS}")
     torch.manual_seed(SEED)
     return build(
         judge_cfg["network"],
