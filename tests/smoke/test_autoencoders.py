@@ -106,7 +106,7 @@ def test_what_an_autoencoder_keeps_of_held_out_pictures_is_measured(run, kind):
     assert Image.open(folder / "samples.png").width > 100
 
 
-@pytest.mark.parametrize("kind", ["kl_f4", "vq_f4"])
+@pytest.mark.parametrize("kind", [pytest.param("kl_f4", marks=pytest.mark.slow), "vq_f4"])
 def test_those_of_latent_diffusion_learn_with_all_that_is_theirs(cache, tmp_path, kind):
     """Diffusers' layers of a few channels, trained as their yaml has it but for its size, start and rate."""
     register()

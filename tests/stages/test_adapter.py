@@ -127,7 +127,9 @@ def test_what_is_trained_is_told_once_with_counts(inputs, tmp_path, caplog):
     assert "4 to_q" in line
 
 
-@pytest.mark.parametrize("tuning", [LOW_RANK, PISSA], ids=["low rank", "pissa"])
+@pytest.mark.parametrize(
+    "tuning", [LOW_RANK, pytest.param(PISSA, marks=pytest.mark.slow)], ids=["low rank", "pissa"]
+)
 def test_interrupted_it_ends_bit_for_bit_the_same_and_checkpoints_hold_no_base(
     inputs, whole, tmp_path, tuning
 ):

@@ -58,7 +58,8 @@ class LowRank(Tuning):
         if init == "orthogonal" and rank % 2:
             raise ValueError(f"LowRank.init: orthogonal needs an even rank, got {rank}")
         self.kinds, self.names, self.rank, self.alpha = kinds, names, rank, alpha
-        self.root_scale, self.dora, self.dropout, self.init = root_scale, dora, dropout, init
+        self.root_scale, self.dora, self.dropout = root_scale, dora, dropout
+        self.init: _Init = init
         self.frozen = frozen
 
     def begin(self, network: nn.Module) -> nn.Module:
