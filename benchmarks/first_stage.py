@@ -26,7 +26,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as run.py
 
 import torch
 from torch import Tensor, nn
-from training_overhead import Turns, network
+from training_overhead import OURS, Turns
+from training_sizes import SIZES
 
 from condiff.autoencoders.adversarial import adaptive_weight, hinge, hinge_of_generator
 from condiff.autoencoders.codebook import AveragedCodebook, offers
@@ -58,6 +59,7 @@ from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.training import fit
 from condiff.stages.weights import save_weights
 
+BARE = "bare loop"
 BATCH, CODES, WIDTH, HALVINGS = 50, 1024, 16, 2  # of conf/autoencoder/kl.yaml and vq.yaml
 DENOISER_BATCH = 64  # of conf/trainer/short.yaml
 
@@ -132,12 +134,12 @@ def first_stages(data: ShardDataset, rounds: int, steps: int, folder: Path) -> l
     print(f"{'step of':<28}{'ours':>10}{'bare loop':>12}{'bare / ours':>14}")
     for is_vq in (False, True):
         for is_judged in (False, True):
-            turns = Turns(steps, bare_first_stage(is_vq, is_judged, images))
+            turns = Turns(steps, {BARE: bare_first_stage(is_vq, is_judged, images)})
             out = folder / f"{is_vq}{is_judged}"
             out.mkdir()
             method = ours(is_vq, is_judged, rounds * steps, steps)
             fit("autoencoder", method, data, Runtime(accelerator="cpu", log=turns), out)
-            pairs = [*zip(turns.ours, turns.bare, strict=True)][1:]
+            pairs = [*zip(turns.seconds[OURS], turns.seconds[BARE], strict=True)][1:]
             ratios.append(statistics.median(b / o for o, b in pairs))
             one, two = (1000 * statistics.median(side) / steps for side in zip(*pairs, strict=True))
             name = f"{'VQ' if is_vq else 'KL'}{', adversarial' if is_judged else ''}"
@@ -159,7 +161,7 @@ class Uncached(Diffusion):
 def denoising(kind: type[Diffusion], data: ShardDataset, space: LatentSpace) -> Callable[[int], float]:
     """Seconds that so many steps of a denoiser take; it goes on from epoch to epoch."""
     training = Training(steps=len(data), batch_size=DENOISER_BATCH)
-    denoiser = NetworkDenoiser(network(), CosineVP(), V())
+    denoiser = NetworkDenoiser(SIZES["digits"].network(), CosineVP(), V())
     label, rate = ClassLabel(10, with_null=True), AdamW(lr=2e-3)
     method = kind(denoiser, label, Uniform(), Unit(), rate, training, 0, 0.1, space)
     method.encoder = autoencoder(False).requires_grad_(False).eval()
