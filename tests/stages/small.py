@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from condiff.conditioners.label import ClassLabel
 from condiff.data.digits import Digits
@@ -51,13 +52,23 @@ def method(
     )
 
 
+def digits(folder: Path, key: str = "data") -> Artifact:
+    """Digits of 8 pixels a side in an empty folder, as their stage leaves them."""
+    prepare(Digits(size=8), folder)
+    (folder / "manifest.json").write_text("{}")
+    return Artifact(key, folder, {})
+
+
+def seen(folder: Path) -> dict[str, Tensor]:
+    """What processes have each written of what they saw."""
+    return {key: v for file in sorted(folder.glob("seen*")) for key, v in load_file(file).items()}
+
+
 def judged(folder: Path) -> dict[str, Artifact]:
     """Digits of 8 pixels a side, and a judge who was never trained, as stages leave them."""
     data, judge = folder / "data", folder / "judge"
     for made in (data, judge):
         made.mkdir()
-    prepare(Digits(size=8), data)
-    (data / "manifest.json").write_text("{}")
     network = {"_target_": "condiff.evaluation.judge.Judge", "width": 8, "feature_dim": 6}
     manifest = {"config": {"judge": {"network": network}}}
     (judge / "manifest.json").write_text(json.dumps(manifest))
@@ -66,6 +77,6 @@ def judged(folder: Path) -> dict[str, Artifact]:
     save_file(weights, judge / "weights.safetensors")
     # keys that no other test has: a process remembers the judge and the pictures by them
     return {
-        "data": Artifact(f"data {folder}", data, {}),
+        "data": digits(data, f"data {folder}"),
         "judge": Artifact(f"judge {folder}", judge, manifest),
     }

@@ -6,17 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from condiff.data.digits import Digits
-from condiff.data.prepare import prepare
 from condiff.diffusion.condition import Condition
 from condiff.errors import ConfigError
 from condiff.networks.unet import UNet
 from condiff.stages.ranks_divided import DividedRank
 from condiff.stages.ranks_group import joined
-from condiff.stages.stage import CHECKPOINTS, LOG, Artifact, Runtime
+from condiff.stages.stage import CHECKPOINTS, LOG, Runtime
 from condiff.stages.weights import load_file_into
 from tests.stages.divided_work import WORK, train
-from tests.stages.small import method
+from tests.stages.small import digits, method, seen
 
 STEPS, STOP = 4, 3
 FILES = ("weights.safetensors", "ema.safetensors", "looked.safetensors")
@@ -28,10 +26,7 @@ NEAR = {"rtol": 1e-3, "atol": 1e-4}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare(Digits(size=8), folder)
-    (folder / "manifest.json").write_text("{}")
-    return Artifact("data", folder, {})
+    return digits(tmp_path_factory.mktemp("digits"))
 
 
 def made(data, out, devices, strategy="ddp", asked=("whole",)):
@@ -54,10 +49,6 @@ def parts(data, tmp_path_factory):
 def losses(folder):
     rows = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     return [row["loss"] for row in rows], [row["grad_norm"] for row in rows]
-
-
-def seen(folder):
-    return {key: v for file in sorted(folder.glob("seen*")) for key, v in load_file(file).items()}
 
 
 def after_the_stop(draws):

@@ -11,14 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from condiff.data.digits import Digits
-from condiff.data.prepare import prepare
 from condiff.errors import CondiffError, ConfigError, DivergedError, EnvironmentFault
 from condiff.interrupts import Interrupted
 from condiff.stages import processes, ranks
 from condiff.stages.ranks import check_devices, where
-from condiff.stages.stage import CHECKPOINTS, LOG, Artifact, Runtime, Stage
+from condiff.stages.stage import CHECKPOINTS, LOG, Runtime, Stage
 from tests.stages.rank_work import TRAINING, TRAININGS, failing
+from tests.stages.small import digits, seen
 
 CFG = {"steps": 60, "batch_size": 7}  # a batch of which one rank has three and the other four
 EACH = {
@@ -30,10 +29,7 @@ EACH = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare(Digits(size=8), folder)
-    (folder / "manifest.json").write_text("{}")
-    return Artifact("data", folder, {})
+    return digits(tmp_path_factory.mktemp("digits"))
 
 
 def made(stage: Stage, inputs, out, devices, cfg=CFG, **runtime) -> Path:
@@ -45,10 +41,6 @@ def made(stage: Stage, inputs, out, devices, cfg=CFG, **runtime) -> Path:
 
 def losses(folder):
     return [json.loads(line)["loss"] for line in (folder / LOG).read_text().splitlines()]
-
-
-def seen(folder):
-    return {key: v for file in sorted(folder.glob("seen*")) for key, v in load_file(file).items()}
 
 
 def weights(folder):

@@ -46,7 +46,8 @@ def write(
 
 def read_decoder(path: Path) -> dict[str, Tensor]:
     """What of the base was trained with it, by the names of the U-Net; nothing in others' files."""
-    tensors = {} if path.is_dir() else read_tensors(path)[0]
+    there = not path.is_dir() and any(_is_of_base(name) for name in read_names(path))
+    tensors = read_tensors(path)[0] if there else {}  # of most there is nothing, and these are large
     return {name.removeprefix(_DECODER): value for name, value in tensors.items() if _is_of_base(name)}
 
 

@@ -12,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from condiff.callbacks.ranks import Alone, Ranks
+from condiff.callbacks.trainings import settings_of
 from condiff.divided import whole
 from condiff.errors import DivergedError
 from condiff.files import write_json
@@ -106,11 +107,6 @@ class FiniteSteps(Callback):
         raise DivergedError(
             f"{self.name}: {what}{again}; lower the learning rate of its optimizer{advice}{where}"
         )
-
-
-def settings_of(stage: str) -> str:
-    """Where in the config a training has its settings."""
-    return "trainer" if stage == "denoiser" else f"{stage}.trainer"
 
 
 def _unscale(scaler: GradScaler, optimizer: Optimizer) -> None:

@@ -4,10 +4,10 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 
+from condiff.callbacks.trainings import DIVIDED, settings_of
 from condiff.config.nodes import Config, argument, at, attribute, words
 
 _TRAINED = ("denoiser", "judge", "autoencoder", "weaker", "classifier", "adapter")
-_DIVIDED = ("denoiser", "weaker", "adapter")
 
 
 def compiling_has_a_compiler(cfg: Config) -> Iterator[str]:
@@ -44,9 +44,9 @@ def parts_can_be_held(cfg: Config) -> Iterator[str]:
         return
     if argument(place, "devices") == 1:
         yield "runtime.strategy: fsdp has no effect on one device; use more, runtime.devices=2, or ddp"
-    if not {*_DIVIDED} & {*words(cfg.get("stages"))}:
+    if not {*DIVIDED} & {*words(cfg.get("stages"))}:
         yield "runtime.strategy: fsdp has no effect here, where no denoiser is trained; use ddp"
-    for path in _trainers(cfg, _DIVIDED):
+    for path in _trainers(cfg, DIVIDED):
         settings = at(cfg, *path.split("."))
         if argument(settings, "precision") == "16-mixed":
             yield f"{path}.precision: 16-mixed does not go with runtime.strategy=fsdp; use bf16-mixed"
@@ -62,4 +62,4 @@ def parts_can_be_held(cfg: Config) -> Iterator[str]:
 def _trainers(cfg: Config, trained: Iterable[str] = _TRAINED) -> list[str]:
     """Where the settings of each training of the study are."""
     stages = words(cfg.get("stages"))
-    return ["trainer" if stage == "denoiser" else f"{stage}.trainer" for stage in trained if stage in stages]
+    return [settings_of(stage) for stage in trained if stage in stages]

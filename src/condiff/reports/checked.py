@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from condiff.callbacks.trainings import DIVIDED
 from condiff.reports.tables import PLAIN, Palette, table
 
 CHECKED = "check.json"
-_DIVIDED = ("denoiser", "weaker", "adapter")  # what fsdp has devices hold in parts
 _LETTERS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
@@ -80,7 +80,7 @@ def _training(found: Mapping[str, Any], devices: int, strategy: str, palette: Pa
             short(own["flop_training"], "FLOP"),
             size(own["bytes_states"]),
             size(own["bytes_activations"]),
-            size(on_a_device(own, devices, devices if strategy == "fsdp" and name in _DIVIDED else 1)),
+            size(on_a_device(own, devices, devices if strategy == "fsdp" and name in DIVIDED else 1)),
         ]
         for name, own in found["networks"].items()
     ]

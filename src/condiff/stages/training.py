@@ -19,13 +19,14 @@ from condiff.averages import place
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
-from condiff.callbacks.finite import FiniteSteps, settings_of
+from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.noise_levels import LossByNoise
 from condiff.callbacks.power_averages import PowerAverages
 from condiff.callbacks.ranks import Ranks
 from condiff.callbacks.shares import Shares
 from condiff.callbacks.steps import Progress
 from condiff.callbacks.times import LearnedTimes
+from condiff.callbacks.trainings import settings_of
 from condiff.callbacks.watch import TogetherWhileTraining, WeightsOnTheWay, WhileTraining, as_saved
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
