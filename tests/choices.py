@@ -1,4 +1,4 @@
-"""The choices of conf/."""
+"""The choices of conf/, as they stand in their files."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,6 @@ CONF = Path(__file__).parents[1] / "conf"
 
 
 def choices(group: str) -> dict[str, dict[str, Any]]:
-    """Each choice of a group by its name, with what it takes over from others of the group."""
+    """Each choice of a group by its name, but those put together from others, whose values alone are their own."""
     found = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / group).glob("*.yaml"))}
-
-    def whole(node: dict[str, Any]) -> dict[str, Any]:
-        own = dict(node)
-        for name in own.pop("defaults", []):
-            own = {**whole(found[name]), **own} if name in found else own
-        return own
-
-    return {name: whole(node) for name, node in found.items()}
+    return {name: node for name, node in found.items() if "defaults" not in node}
