@@ -1,6 +1,6 @@
 """Since when a condition is obeyed, told of curves whose jump is known."""
 
-from condiff.stages.obedience import obeyed
+from condiff.stages.obedience import obeyed, since
 
 
 def rows(name, values, floor, ceiling):
@@ -27,3 +27,10 @@ def test_what_is_never_obeyed_is_told_too_and_what_was_not_measured_is_not():
     assert line.startswith("condition not obeyed by step 60: iou 0.20 (shuffled 0.10, real 0.99)")
     assert obeyed([{"step": 3, "loss": 0.2}]) == []
     assert len(obeyed(rows("iou", [0.9], 0.1, 0.99))) == 1
+
+
+def test_the_step_is_a_number_of_each_that_is_obeyed_in_the_end():
+    found = since(rows("iou", [0.1, 0.6, 0.2, 0.7, 0.9], 0.1, 0.99))
+    assert found == {"iou_obeyed_since": 80}
+    assert since(rows("iou", [0.1, 0.8, 0.2], 0.1, 0.99)) == {}
+    assert since([{"step": 3, "loss": 0.2, "logits_real": 0.1}]) == {}

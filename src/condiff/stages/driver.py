@@ -33,12 +33,13 @@ from condiff.stages.given import first_stage_fits, hints_are_there
 from condiff.stages.left import leave_of_tasks
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
+from condiff.stages.obedience import rows_of, since
 from condiff.stages.outside import DATA
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
 from condiff.stages.run_folders import artifacts_of, find_runs
 from condiff.stages.run_log import log_failure, open_log
-from condiff.stages.stage import MADE, Artifact, Runtime
+from condiff.stages.stage import LOG, MADE, Artifact, Runtime
 from condiff.stages.study import Step, plan, run
 from condiff.stages.taken import taken
 
@@ -152,7 +153,8 @@ def _outcome(folder: Path, metrics: Mapping[str, Any], done: Mapping[str, Artifa
     trained = {
         name: item.path for name, item in done.items() if (item.path / "weights.safetensors").is_file()
     }
-    return Outcome(metrics, folder / "samples.png", folder / "report.html", trained)
+    obeyed = since(rows_of(done["adapter"].path / LOG)) if "adapter" in done else {}
+    return Outcome(metrics, folder / "samples.png", folder / "report.html", trained, obeyed)
 
 
 def _job(stages: Sequence[str]) -> str:

@@ -23,15 +23,29 @@ def obeyed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     A condition is obeyed from the first measuring on since which each has been nearer to what real pictures
     reach than to what they reach with the hints of others.
     """
+    return [_line(name, own) for name, own in _measured(rows)]
+
+
+def since(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """NAME_obeyed_since: the step, of each fidelity whose condition is obeyed in the end."""
+    return {
+        f"{name}_obeyed_since": kept[-1]["step"]
+        for name, own in _measured(rows)
+        if (kept := _kept(name, own))
+    }
+
+
+def _measured(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Each fidelity with the rows that have it."""
     names = dict.fromkeys(name.removesuffix(_REAL) for row in rows for name in row if name.endswith(_REAL))
-    return [_line(name, own) for name in names if (own := [row for row in rows if name in row])]
+    return [(name, own) for name in names if (own := [row for row in rows if name in row])]
 
 
 def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     last, (floor, ceiling) = rows[-1], (rows[-1][f"{name}{end}"] for end in (_SHUFFLED, _REAL))
     ends = f"shuffled {floor:.2f}, real {ceiling:.2f}"
     fast = _jump([(row["step"], row[name]) for row in rows], ceiling > floor)
-    kept = [*itertools.takewhile(lambda row: _is_near(row[name], floor, ceiling), reversed(rows))]
+    kept = _kept(name, rows)
     if not kept:
         return f"condition not obeyed by step {last['step']:,}: {name} {last[name]:.2f} ({ends}){fast}"
     first = kept[-1]
@@ -39,6 +53,12 @@ def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
         f"condition obeyed since step {first['step']:,}: {name} {first[name]:.2f}, {last[name]:.2f} in the"
         f" end ({ends}){fast}"
     )
+
+
+def _kept(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last rows in which it is obeyed, the last first."""
+    floor, ceiling = (rows[-1][f"{name}{end}"] for end in (_SHUFFLED, _REAL))
+    return [*itertools.takewhile(lambda row: _is_near(row[name], floor, ceiling), reversed(rows))]
 
 
 def _is_near(value: float, floor: float, ceiling: float) -> bool:

@@ -37,6 +37,7 @@ from condiff.errors import ConfigError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
 from condiff.stages.compiled import COMPILE
+from condiff.stages.obedience import rows_of, since
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 from condiff.stages.weights import kept_weights, save_weights
@@ -72,8 +73,9 @@ def fit(
     """Train to the end, going on where an earlier attempt in ``out`` stopped.
 
     The averaged weights are drawn from by the rank that leads, and measured by all ranks together, ``every``
-    so many steps (``runtime.watch.every`` unless it is given) and at the end. Leaves ``weights.safetensors``,
-    with a moving average also ``ema.safetensors``, ``log.jsonl``, ``model.json`` and what was drawn.
+    so many steps (``runtime.watch.every`` unless it is given) and at the end; a last row has the step since
+    which its hints are obeyed, if they are. Leaves ``weights.safetensors``, with a moving average also
+    ``ema.safetensors``, ``log.jsonl``, ``model.json`` and what was drawn.
     """
     settings = method.training_settings
     ranks = runtime.ranks
@@ -131,6 +133,8 @@ def fit(
     ranks.pause()
     _leave(method, ema, out, ranks)
     if ranks.leads:
+        if obeyed := since(rows_of(out / LOG)):
+            rows.add(settings.steps, obeyed)
         runtime.ended(name)
 
 

@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from condiff.data.dataset import ShardDataset
 from condiff.errors import EnvironmentFault
 from condiff.stages.loggers.logger import Loggers
 from condiff.stages.loggers.wandb_runs import Wandb, flat, study_id
+from condiff.stages.stage import Runtime
+from condiff.stages.training import fit
+from tests.stages import small
 from tests.stages.loggers.conftest import lines, records, run_of
 
 
@@ -122,3 +126,36 @@ def test_a_folder_that_cannot_be_written_to_costs_a_line(settings, told, trainin
 def test_required_without_a_login_ends_before_anything_is_trained(settings, told):
     with pytest.raises(EnvironmentFault, match=r"logger\.required: wandb has no login; wandb login"):
         Loggers([Wandb({**settings, "required": True})]).start(told)
+
+
+def test_the_curve_of_a_fidelity_and_the_step_since_which_it_is_obeyed_are_there(
+    settings, told, training, outcome, tmp_path
+):
+    curve = {2: 0.2, 4: 0.8, 6: 0.9}
+    looks, wandb = iter(curve.values()), Wandb(settings)
+    wandb.start(told)
+    runtime = Runtime(
+        accelerator="cpu",
+        began=lambda *_: wandb.begin(training),
+        log=lambda _, step, values: wandb.scalars(step, values),
+        ended=lambda _: wandb.end(),
+    )
+    data = ShardDataset(small.digits(tmp_path / "data").path, "train")
+    (tmp_path / "out").mkdir()
+
+    def measure(_):
+        return {"iou": next(looks), "iou_real": 1.0, "iou_shuffled": 0.1}
+
+    fit("adapter", small.method(6), data, runtime, tmp_path / "out", measure, every=2)
+    wandb.result(replace(outcome, since={"iou_obeyed_since": 4.0}))
+    wandb.finish(0)
+    folder = run_of(told.folder, "denoiser-k1")
+    items = [(int(row["step"]["num"]), row["item"]) for row in records(folder, "history")]
+    assert {step: item["iou"] for step, item in items if "iou" in item} == curve
+    assert [(step, item["iou_obeyed_since"]) for step, item in items if "iou_obeyed_since" in item] == [
+        (6, 4)
+    ]
+    summary = {k: v for part in records(folder, "summary") for k, v in part["update"].items()}
+    assert summary["iou_obeyed_since"] == {"min": 4, "last": 4}
+    study = run_of(told.folder, study_id(told, None))
+    assert any(part["update"].get("iou_obeyed_since") == 4 for part in records(study, "summary"))

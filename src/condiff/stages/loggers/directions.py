@@ -7,6 +7,7 @@ Direction = Literal["min", "max"]
 
 # Words of a name, told apart by underscores and slashes; the first that is found decides.
 _WORDS: tuple[tuple[Direction, str], ...] = (
+    ("min", r"since"),  # the step from which on a condition is obeyed
     (
         "max",
         r"accuracy|psnr|ssim|precision|recall|density|coverage|vendi|diversity|score|is|f1|iou|use|overlap",

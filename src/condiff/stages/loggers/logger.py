@@ -42,6 +42,7 @@ class Outcome:
     samples: Path
     report: Path
     trained: Mapping[str, Path] = field(default_factory=dict)  # folders, by stage
+    since: Mapping[str, float] = field(default_factory=dict)  # the step from which on hints are obeyed
 
 
 class Logger(Protocol):

@@ -77,7 +77,7 @@ class Wandb:
         with self._lost_where():
             trainings = {stage: training_id(stage, path.name) for stage, path in outcome.trained.items()}
             self.study.config.update({"trainings": trainings})
-            self.study.summary.update(flat(outcome.metrics))
+            self.study.summary.update({**flat(outcome.metrics), **outcome.since})
             if outcome.samples.is_file():
                 self.study.log({"samples": image(str(outcome.samples))})
             if self.settings["artifacts"]:
