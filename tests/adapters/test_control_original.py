@@ -3,11 +3,12 @@
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from condiff.adapters import control_files
-from condiff.adapters.branch import Branch
+from condiff.adapters.branch import Branch, thirds, whole
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,59 @@ def test_it_is_read_back_and_answers_the_same(unet, branch, tmp_path, prefix):
     args = torch.rand(1, 3, 64, 64), (torch.randn(1, 4, 8, 8), torch.tensor([7.0]), torch.randn(1, 2, 12)), {}
     for one, other in zip(found(*args), branch(*args), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def grey(unet):
+    """Of hints of one channel."""
+    own = Branch.of(unet, 1, 8)
+    with torch.no_grad():
+        for weight in own.parameters():
+            weight.normal_()
+    return own.eval().requires_grad_(False)
+
+
+ARGS = (torch.randn(1, 4, 8, 8), torch.tensor([7.0]), torch.randn(1, 2, 12)), {}
+
+
+def test_one_of_grey_hints_is_exported_for_hints_in_colours(unet, grey, tmp_path):
+    control_files.export(grey, tmp_path)
+    net, hint = ControlNetModel.from_pretrained(tmp_path).eval(), torch.rand(1, 1, 64, 64)
+    assert net.config["conditioning_channels"] == 3
+    x, t, tokens = ARGS[0]
+    theirs = net(x, t, tokens, controlnet_cond=hint.expand(-1, 3, -1, -1))
+    own = grey(hint, *ARGS)
+    torch.testing.assert_close(
+        theirs.mid_block_res_sample, own[-1], rtol=1e-4, atol=1e-4 * own[-1].abs().max()
+    )
+
+
+@pytest.mark.parametrize("place", ["", control_files.ORIGINAL])
+def test_read_back_for_grey_hints_it_is_the_same_bit_for_bit(unet, grey, tmp_path, place):
+    control_files.export(grey, tmp_path)
+    found = control_files.read(tmp_path / place, unet, "any", channels=1)
+    assert found.net.config["conditioning_channels"] == 1
+    state = grey.net.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in found.net.state_dict().items())
+    coloured = control_files.read(tmp_path / place, unet, "any", channels=3)
+    assert coloured.net.config["conditioning_channels"] == 3
+
+
+def test_one_that_tells_colours_apart_is_left_as_it_is(unet, branch, tmp_path):
+    control_files.export(branch, tmp_path)
+    found = control_files.read(tmp_path, unet, "any", channels=1).net.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in branch.net.state_dict().items())
+
+
+def test_thirds_add_up_to_what_they_were_made_of():
+    """For a share of all that a float32 has behind its point; where channels differ there are no thirds."""
+    every = torch.arange(2**23, 2**24, 61, dtype=torch.int32).float().view(-1, 1, 1, 1)
+    parts = thirds(every)
+    assert torch.equal(whole(parts), every)
+    torch.testing.assert_close(parts, (every / 3).expand(-1, 3, -1, -1), rtol=4e-7, atol=0)
+    assert whole(torch.ones(2, 3, 1, 1)).unique() == 3
+    assert whole(parts[:8] * torch.tensor([1, 1, 1.01]).view(3, 1, 1)) is None
+    assert whole(every[:8]) is None
 
 
 def test_a_file_of_one_that_sees_patches_is_read_back(unet, tmp_path):

@@ -66,7 +66,8 @@ def artifact(key, place):
 
 
 def test_the_exported_folder_draws_in_diffusers_what_the_study_has_drawn(folder, tmp_path):
-    _, made, stored = ran(folder, "locked")
+    """From hints as others have them, pictures in colours."""
+    cfg, made, stored = ran(folder, "locked")
     found = json.loads((folder / "locked" / "metrics.json").read_text())
     assert found["edge_f1_real"]["value"] == 1
     leave_adapter("run", made, tmp_path)
@@ -75,7 +76,7 @@ def test_the_exported_folder_draws_in_diffusers_what_the_study_has_drawn(folder,
     parts = tiny.opened(folder / "model").components
     pipeline = StableDiffusionControlNetPipeline(**parts, controlnet=net)
     pipeline.set_progress_bar_config(disable=True)
-    hints = stored["control"].float() / 255
+    hints = [Image.fromarray(hint.numpy()).convert("RGB") for (hint,) in stored["control"]]
     told = {"num_inference_steps": STEPS, "guidance_scale": SCALE, "output_type": "pt"}
     noise = SampleNoise(0, range(NUM)).normal(4, 8, 8)
     theirs = pipeline(captions_of(stored), image=hints, latents=noise, **told).images
@@ -83,6 +84,11 @@ def test_the_exported_folder_draws_in_diffusers_what_the_study_has_drawn(folder,
     torch.testing.assert_close(own, theirs, rtol=0, atol=0.6 / 255)
     plain = tiny.opened(folder / "model")(captions_of(stored), latents=noise, **told).images
     assert (own - plain).abs().max() > 0.02  # of 1: it is trained
+    trained, named = load_denoiser(made["denoiser"], made["data"], made["texts"]), [str(tmp_path / CONTROL)]
+    alone = {name: part for name, part in made.items() if name != "adapter"}
+    with adapted({**cfg, "adapters": named}, alone, trained) as back:
+        again = drawn(cfg, made, back, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
+    torch.testing.assert_close(again, own, rtol=0, atol=0.6 / 255)
 
 
 def test_of_a_run_that_did_not_lock_the_decoder_this_is_drawn_with_too(folder, tmp_path, capsys):

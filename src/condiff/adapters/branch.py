@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn.functional import pixel_unshuffle
 
 # Of the network for a hint, at its own size and after each halving (Zhang 2023, sec. 3.2, as in cldm.py).
 _WIDTHS = (16, 32, 96, 256)
+_FIRST = "controlnet_cond_embedding.conv_in.weight"
 
 
 class Branch(nn.Module):
@@ -48,6 +50,26 @@ class Branch(nn.Module):
         options = {"conditioning_embedding_out_channels": (*widths,), "conditioning_channels": channels}
         return cls(ControlNetModel.from_unet(unet, **options))
 
+    def in_colours(self) -> "Branch":
+        """The same for the three equal channels of a grey hint in colours; itself where it sees others."""
+        if self.net.config["conditioning_channels"] != 1:
+            return self
+        return self._seeing(3, thirds(self.net.state_dict()[_FIRST]))
+
+    def in_grey(self) -> "Branch":
+        """What ``in_colours`` was made of, bit for bit; itself where it tells the colours apart."""
+        weight = whole(self.net.state_dict()[_FIRST])
+        return self if weight is None else self._seeing(1, weight)
+
+    def _seeing(self, channels: int, weight: Tensor) -> "Branch":
+        """A copy for hints of so many channels, with this weight of its first convolution."""
+        net = cast(
+            ControlNetModel,
+            ControlNetModel.from_config({**self.net.config, "conditioning_channels": channels}),
+        )
+        net.load_state_dict({**self.net.state_dict(), _FIRST: weight}, strict=True)
+        return Branch(net.train(self.training))
+
     @property
     def num(self) -> int:
         """How many tensors it gives."""
@@ -74,6 +96,24 @@ class Branch(nn.Module):
         patch = max(1, hint.shape[-1] // (seen << self.halvings))
         channels = cast(int, self.net.config["conditioning_channels"]) // patch**2
         return pixel_unshuffle(hint.expand(-1, channels, -1, -1), patch)
+
+
+def thirds(weight: Tensor) -> Tensor:
+    """[D, 3, H, W] for three equal channels, of [D, 1, H, W] for one of them.
+
+    The last third is what the other two leave, which no rounding touches: their sum is the weight.
+    """
+    third = weight / 3
+    return torch.cat([third, third, weight - 2 * third], 1)
+
+
+def whole(weight: Tensor) -> Tensor | None:
+    """What ``thirds`` were made of; None of a weight that is no thirds."""
+    if weight.shape[1] != 3:
+        return None
+    one, other, last = weight.split(1, 1)
+    alike = torch.equal(one, other) and torch.allclose(last, one, rtol=1e-6, atol=1e-37)
+    return one + other + last if alike else None
 
 
 @contextmanager

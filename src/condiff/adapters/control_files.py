@@ -52,13 +52,25 @@ def read_decoder(path: Path) -> dict[str, Tensor]:
 
 
 def export(branch: Branch, folder: Path) -> None:
-    """What diffusers' ControlNetModel.from_pretrained reads, and a file in the authors' layout in it."""
-    branch.net.save_pretrained(folder, safe_serialization=True)
-    write_tensors(folder / ORIGINAL, control_original.written(branch), {})
+    """What diffusers' ControlNetModel.from_pretrained reads, and a file in the authors' layout in it.
+
+    Both are for hints in colours, as which others give grey ones.
+    """
+    coloured = branch.in_colours()
+    coloured.net.save_pretrained(folder, safe_serialization=True)
+    write_tensors(folder / ORIGINAL, control_original.written(coloured), {})
 
 
-def read(path: Path, unet: UNet2DConditionModel, digest: str) -> Branch:
-    """Beside a U-Net with this digest; ValueError in one line where it is another's, or not whole."""
+def read(path: Path, unet: UNet2DConditionModel, digest: str, channels: int | None = None) -> Branch:
+    """Beside a U-Net with this digest; ValueError in one line where it is another's, or not whole.
+
+    channels: of the hints, where those are known; of one that was made for grey ones it is that again.
+    """
+    branch = _read(path, unet, digest)
+    return (branch.in_grey() if channels == 1 else branch).eval().requires_grad_(False)
+
+
+def _read(path: Path, unet: UNet2DConditionModel, digest: str) -> Branch:
     if path.is_file() and control_original.is_original(read_names(path)):
         return _of_authors(path, unet)
     config, tensors, base = _of_folder(path) if path.is_dir() else _of_file(path)
@@ -71,12 +83,12 @@ def read(path: Path, unet: UNet2DConditionModel, digest: str) -> Branch:
         said = " ".join(str(error).split())
         raise ValueError(f"{path}: its tensors are not those of its settings ({said})") from error
     _check(path, net, unet)
-    return Branch(net).eval().requires_grad_(False)
+    return Branch(net)
 
 
 def _of_authors(path: Path, unet: UNet2DConditionModel) -> Branch:
     try:
-        return control_original.taken(read_tensors(path)[0], unet).eval().requires_grad_(False)
+        return control_original.taken(read_tensors(path)[0], unet)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -41,8 +41,8 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
             base = base_for([own.path for own in files if not is_control(own.path)], trained)
             for path, scale, shares, key in files:
                 if is_control(path):
-                    digest = base.digests[part_of(network)]
-                    beside.append((read_control(path, encoder_of(network), digest), scale, shares))
+                    own = encoder_of(network), base.digests[part_of(network)], _channels(inputs["data"])
+                    beside.append((read_control(path, *own), scale, shares))
                     used.append(({part_of(network): decoder_changes(path, network)}, scale))
                 elif shares is not None:
                     raise ConfigError(f"{key}: START-END has no effect on a LoRA; leave it out")
@@ -56,6 +56,12 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
             place = number % count, count
             trained = controlled(trained, branch, built_control(cfg, shares), scale, place)
         yield trained
+
+
+def _channels(data: Artifact) -> int:
+    """Of a hint."""
+    info = DataInfo.read(data.path)
+    return info.control or info.channels
 
 
 def _hints_for(cfg: Config, controls: int) -> int:
