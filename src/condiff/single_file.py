@@ -20,10 +20,10 @@ _TABLES = {
     *("posterior_mean_coef1", "posterior_mean_coef2", "scale_factor"),
 }
 _OF_TRAINING = "loss."  # in the file of a first stage alone: what it was trained against
-_PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 _CONVERT = (
     "python -c \"import torch, safetensors.torch as s; w = torch.load('FILE', 'cpu', weights_only=False);"
-    " s.save_file({k: v.contiguous() for k, v in w['state_dict'].items() if torch.is_tensor(v)},"
+    " s.save_file({k: v.contiguous() for k, v in w.get('state_dict', w).items() if torch.is_tensor(v)},"
     " 'NEW.safetensors')\""
 )
 
@@ -35,12 +35,17 @@ def named(weights: str) -> Path | None:
     file = Path(weights).expanduser()
     if not file.is_file():
         return None
-    if file.suffix in _PICKLED:
+    if file.suffix in PICKLED:
         raise ValueError(
             f"{file} is a pickle, which can hold code and is never read; if you trust it, convert it"
-            f" elsewhere, with: {_CONVERT.replace('FILE', file.name)}"
+            f" elsewhere, with: {converting(file)}"
         )
     return file if file.suffix == ".safetensors" else None
+
+
+def converting(file: Path) -> str:
+    """The command that makes a file of safetensors of a pickle."""
+    return _CONVERT.replace("FILE", file.name)
 
 
 def part(file: Path, prefix: str) -> Shapes:
@@ -51,13 +56,18 @@ def part(file: Path, prefix: str) -> Shapes:
     shapes = shapes_of(file)
     if prefix == FIRST_STAGE and "encoder.conv_in.weight" in shapes:
         return {name: shape for name, shape in shapes.items() if not name.startswith(_OF_TRAINING)}
-    foreign = [name for name in shapes if name not in _TABLES and not name.startswith(_PREFIXES)]
+    foreign = [name for name in shapes if not is_of_base(name)]
     if foreign:
         raise ValueError(
             f"{file} has {_some(foreign)}, which no single file of latent diffusion or Stable Diffusion 1"
             " has; give one of those, or a folder of diffusers"
         )
     return {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+
+
+def is_of_base(name: str) -> bool:
+    """Whether a tensor of this name is of any part of a model, or of its schedule."""
+    return name in _TABLES or name.startswith(_PREFIXES)
 
 
 def prefix_in(file: Path, prefix: str) -> str:

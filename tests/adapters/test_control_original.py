@@ -7,7 +7,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from condiff.adapters import control_files
+from condiff.adapters import control_files, control_original
 from condiff.adapters.branch import Branch, thirds, whole
 
 
@@ -128,3 +128,31 @@ def test_a_file_of_another_network_is_told_in_one_line(unet, branch, tmp_path):
     save_file(tensors, tmp_path / "part.safetensors")
     with pytest.raises(ValueError, match=r"part\.safetensors: is no copy of the base's encoder, zero"):
         control_files.read(tmp_path / "part.safetensors", unet, "any")
+
+
+def test_of_a_file_with_a_whole_base_the_controlnet_is_read_and_nothing_else(unet, branch, tmp_path):
+    control_files.export(branch, tmp_path)
+    tensors, path = load_file(tmp_path / control_files.ORIGINAL), tmp_path / "control_sd15.safetensors"
+    diverged = torch.full((2,), float("nan"))  # of what is not read nothing is said
+    parts = ("model.diffusion_model.out.2.bias", "first_stage_model.decoder.conv_in.bias", "betas")
+    save_file({**tensors, **{name: diverged.clone() for name in parts}}, path)
+    assert control_files.is_control(path)
+    assert control_files.read_decoder(path) == {}
+    found = control_files.read(path, unet, "any").net.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in branch.net.state_dict().items())
+    save_file({**tensors, "lora.up": diverged.zero_()}, path)
+    with pytest.raises(ValueError, match=r"is no copy of the base's encoder, lora\.up for one"):
+        control_files.read(path, unet, "any")
+
+
+def test_a_pickle_is_told_with_the_command_that_converts_it(unet, branch, tmp_path, monkeypatch):
+    state = control_original.written(branch)
+    torch.save(state, tmp_path / "control_sd15.pth")
+    with pytest.raises(ValueError, match=r"only \*.safetensors is read") as told:
+        control_files.read(tmp_path / "control_sd15.pth", unet, "any")
+    command = str(told.value).partition("with: python -c ")[2]
+    assert "\n" not in command
+    monkeypatch.chdir(tmp_path)
+    exec(command.strip('"'), {})  # noqa: S102
+    found = control_files.read(tmp_path / "NEW.safetensors", unet, "any").net.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in branch.net.state_dict().items())

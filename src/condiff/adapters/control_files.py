@@ -13,6 +13,7 @@ from condiff.adapters import control_original
 from condiff.adapters.branch import Branch
 from condiff.adapters.tensor_files import read_header, read_names, read_tensors, write_tensors
 from condiff.files import read_json
+from condiff.single_file import is_of_base
 
 _CONFIG, _BASE, _TRIGGER = "condiff_controlnet", "condiff_base", "condiff_trigger"  # in the header
 _DECODER = "decoder."  # before what of the base was trained, too
@@ -87,8 +88,10 @@ def _read(path: Path, unet: UNet2DConditionModel, digest: str) -> Branch:
 
 
 def _of_authors(path: Path, unet: UNet2DConditionModel) -> Branch:
+    """Of a file that holds a whole base as well, such as control_sd15_canny, the ControlNet alone."""
+    own = [name for name in read_names(path) if not is_of_base(name)]
     try:
-        return control_original.taken(read_tensors(path)[0], unet)
+        return control_original.taken(read_tensors(path, own)[0], unet)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -1,6 +1,6 @@
 """Files of safetensors with a header of words, the only files of adapters that are opened."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -9,16 +9,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from condiff.files import written_whole
+from condiff.single_file import PICKLED, converting
 
 _SUFFIX = ".safetensors"
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Its tensors and its header; ValueError in one line where it is no such file or holds no numbers."""
+def read_tensors(
+    path: Path, names: Collection[str] | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Its tensors, all or those of ``names``, and its header.
+
+    ValueError in one line where it is no such file or holds no numbers.
+    """
     _refuse_others(path)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
             header = dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path}: damaged ({error}); copy it again") from error
@@ -62,9 +68,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 def _refuse_others(path: Path) -> None:
     if path.suffix != _SUFFIX:
+        how = f", with: {converting(path)}" if path.suffix in PICKLED else ""
         raise ValueError(
             f"{path}: only *{_SUFFIX} is read, since other files of weights can hold code; ask its author for"
-            f" one, or convert it yourself if you trust it"
+            f" one, or convert it yourself if you trust it{how}"
         )
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
