@@ -71,6 +71,8 @@ def test_a_step_has_its_edge_and_a_square_its_mean_colour():
     assert (squares[:4, :4] == squares[0, 0]).all()
     with pytest.raises(DataError, match=r"data\.detector\.factor: must divide the size 8, got 3"):
         LowRes(3)(Example("one", picture))
+    with pytest.raises(DataError, match=r"must divide the size 6, got 4"):
+        LowRes(4)(Example("flat", picture[:, :6]))
 
 
 def test_an_edge_of_canny_is_one_pixel_wide_and_a_weak_one_needs_a_strong_one():

@@ -97,10 +97,9 @@ class LowRes(Detector):
         self.factor = factor
 
     def __call__(self, example: Example) -> np.ndarray:
-        if example.image.shape[0] % self.factor:
-            raise DataError(
-                f"data.detector.factor: must divide the size {example.image.shape[0]}, got {self.factor}"
-            )
+        wrong = [side for side in example.image.shape[:2] if side % self.factor]
+        if wrong:
+            raise DataError(f"data.detector.factor: must divide the size {wrong[0]}, got {self.factor}")
         return np.rint(coarse(example.image, self.factor)).astype(np.uint8)
 
     def channels(self, of_picture: int) -> int:
