@@ -10,6 +10,7 @@ from condiff.evaluation.fidelity import Fidelity
 from condiff.evaluation.paired import edge_f1, iou, similarity
 from condiff.ranges import Count, Fraction, Natural, NonNegative, checked
 from condiff.scenes.hints import canny, coarse, edges, grey, thing
+from condiff.scenes.thinning import thickness, thinned
 
 
 class _Lines(Fidelity):
@@ -94,6 +95,39 @@ class StrokeFidelity(_Lines):
 
     def seen(self, images: Tensor) -> Tensor:
         return _each(images, lambda picture: grey(picture) < 0.5)
+
+
+class SkeletonFidelity(_Lines):
+    """F1 of the lines in what is brighter than half of a sample, thinned (Zhang 1984), and of its hint.
+
+    tolerance: pixels that they may be apart.
+    """
+
+    @checked
+    def __init__(self, tolerance: Natural = 1) -> None:
+        self.tolerance = tolerance
+        self.what = f"F1 of the thinned strokes and the hint's lines, {tolerance} px apart at most"
+        super().__init__()
+
+    def seen(self, images: Tensor) -> Tensor:
+        return _each(images, lambda picture: thinned(grey(picture) > 0.5))
+
+
+class ThicknessError(Fidelity):
+    """How far strokes are from being as thick as those of the real picture, in pixels: no line shows it."""
+
+    what = "distance of ink per pixel of the thinned strokes from the real picture's, in pixels"
+    higher_is_better = False
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return ("samples", "targets")
+
+    def seen(self, images: Tensor) -> Tensor:
+        return _each(images, lambda picture: np.array(thickness(grey(picture))))
+
+    def agreement(self, found: Tensor, asked: Tensor) -> Tensor:
+        return (found - asked).abs()
 
 
 class GreyFidelity(Fidelity):
