@@ -137,7 +137,8 @@ class _Preflight:
 
     def _unswept(self, settings: list[Setting]) -> list[Setting]:
         self.mistakes += [
-            f"{s.text}: several values are a sweep, which needs -m; a list is written {s.key}=[...]"
+            f"{s.text}: several values are a sweep, which needs -m; a list is written {s.key}=[...],"
+            f" and one value with commas \"{s.key}='...'\""
             for s in settings
             if s.is_sweep
         ]
