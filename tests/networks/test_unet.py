@@ -46,12 +46,14 @@ def test_tokens_and_labels_are_both_attended_to_and_masked_tokens_are_not():
     x, tokens = torch.randn(1, 4, 8, 8), torch.randn(1, 3, 8)
     mask = torch.tensor([[True, True, False]])
 
-    def answer(last):
-        changed = torch.cat([tokens[:, :2], tokens[:, 2:] + last], dim=1)
-        return net(x, m, Condition(label=torch.tensor([1]), tokens=changed, token_mask=mask))
+    def answer(last=0.0, first=0.0, label=1):
+        changed = tokens + torch.tensor([first, 0.0, last])[:, None]
+        return net(x, m, Condition(label=torch.tensor([label]), tokens=changed, token_mask=mask))
 
     with torch.no_grad():
-        assert torch.allclose(answer(0.0), answer(5.0), atol=1e-6)
+        torch.testing.assert_close(answer(last=5.0), answer(), atol=1e-6, rtol=0)
+        assert not torch.allclose(answer(first=5.0), answer(), atol=1e-4)
+        assert not torch.allclose(answer(label=2), answer(), atol=1e-4)
 
 
 @pytest.mark.parametrize(("text_map", "knows"), [(0, False), (2, True)])
