@@ -9,15 +9,20 @@ import pytest
 import tiny_pipelines
 import tiny_stable_diffusion
 import torch
+from choices import CONF
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from safetensors.torch import load_file
 
 from condiff.adapters.whole import is_whole
+from condiff.config.compose import check, register
 from condiff.data.captions import captions_of
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages import adapter
+from condiff.stages.driver import run_study
+from condiff.stages.exported_adapter import PLACES
 from condiff.stages.finished_adapters import FILE, text_beside
 from condiff.stages.stage import Runtime
-from tests.smoke.adapting import made_by, ours, theirs
+from tests.smoke.adapting import NAMES, made_by, ours, theirs
 
 AVERAGED = "adapter.trainer.ema_decay=0.5"
 # How each is made, and what adapts it.
@@ -73,6 +78,35 @@ def test_a_pipeline_with_those_weights_draws_what_the_study_has_drawn(made):
     halves = ours(made, captions, [f"{file}:0.5", f"{file}:0.5"])
     torch.testing.assert_close(halves, after, rtol=0, atol=1e-3)
     torch.testing.assert_close(ours(made, captions), before, rtol=0, atol=1e-4)
+
+
+def test_its_export_is_a_pipeline_that_draws_what_the_study_has_drawn(made):
+    """With the files of its LoRA, if it has one; what was not trained is the base's, byte for byte."""
+    folder = exported(made)
+    pipeline = DiffusionPipeline.from_pretrained(folder / "pipeline")
+    assert type(pipeline) is type(made.pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    has_file = not is_whole(made.inputs["adapter"].path / FILE)
+    assert has_file == (folder / "adapter").exists()
+    if has_file:
+        pipeline.load_lora_weights(folder / "adapter" / PLACES["diffusers"])
+    captions, own = drawn_by(made)
+    torch.testing.assert_close(own, theirs(pipeline, captions), rtol=0, atol=0.6 / 255)
+    torch.testing.assert_close(theirs(filled(made), captions), theirs(pipeline, captions), rtol=0, atol=1e-4)
+    base, whole = made.folder / "model", folder / "pipeline"
+    files = [file.relative_to(base) for file in base.rglob("*") if (whole / file.relative_to(base)).is_file()]
+    same = {str(file) for file in files if (whole / file).read_bytes() == (base / file).read_bytes()}
+    assert {"model_index.json", "unet/config.json", "vae/diffusion_pytorch_model.safetensors"} <= same
+    assert ("unet/diffusion_pytorch_model.safetensors" in same) == has_file
+    assert "text_encoder/model.safetensors" not in same
+
+
+def exported(made):
+    register()
+    words = ("task=export", f"from={made.folder / 'run'}", "logger.wandb=off")
+    (cfg,) = check([*words, f"runtime.cache={made.folder / 'cache'}"], CONF, NAMES) or []
+    run_study(cfg, made.folder / "exported", Interrupts())
+    return made.folder / "exported"
 
 
 def test_interrupted_it_ends_bit_for_bit_the_same(made, tmp_path):
