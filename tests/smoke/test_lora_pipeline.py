@@ -22,13 +22,22 @@ from tests.smoke.adapting import NUM, made_by, ours, theirs
 
 # with a prior, text encoders, and pictures of two shapes
 DREAMBOOTH = (
-    *("experiment=dreambooth_sdxl", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
+    *("experiment=dreambooth", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
     *("prior.num=4", "prior.sampler.steps=2", "data.buckets=8"),
 )
 ALL = {"diffusers", "kohya", "peft"}
 # How each is made, what adapts it, the formats that its adapter has names in, and the parts that it changes.
 KINDS = {
-    "sd": (tiny_stable_diffusion.saved, ("experiment=lora_sd15",), ALL, {"unet"}),
+    "sd": (tiny_stable_diffusion.saved, ("experiment=lora_style",), ALL, {"unet"}),
+    "sd2": (
+        tiny_pipelines.saved_2,
+        (
+            *("experiment=lora_style", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
+            "adapter.tuning.names=[to_q,to_k,to_v,to_out.0,proj_in,proj_out]",
+        ),
+        ALL,
+        {"unet", "text_encoder"},
+    ),
     "xl": (
         tiny_pipelines.saved_xl,
         DREAMBOOTH,
@@ -44,7 +53,10 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+KEPT = [kind for kind in KINDS if kind != "sd2"]
+
+
+@pytest.fixture(scope="module", params=[*KEPT, pytest.param("sd2", marks=pytest.mark.slow)])
 def kind(request, tmp_path_factory):
     """What a study leaves of a pipeline, the formats it is exported in, and the parts that it changes."""
     save, study, formats, parts = KINDS[request.param]
