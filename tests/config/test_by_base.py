@@ -38,6 +38,20 @@ def test_what_the_command_line_says_comes_first(tmp_path):
     assert cfg["sampler"]["grid"]["_target_"].endswith("Leading")
 
 
+def test_what_is_said_of_a_part_does_not_hold_of_another_choice_of_it(tmp_path):
+    base = f"base={left(tmp_path, SD)}"
+    full = "adapter=stable_diffusion_full_with_text"
+    assert (
+        checked("experiment=dreambooth", base, NAMES["dreambooth"], full)["adapter"]["trainer"]["steps"]
+        == 800
+    )
+    plain = checked("experiment=lora_style", base, NAMES["lora_style"], "guidance=none")
+    assert "scale" not in plain["guidance"]
+    with_prior = checked("experiment=dreambooth", base, NAMES["dreambooth"], "sampler=dpmpp_2m")
+    assert with_prior["prior"]["sampler"]["grid"]["_target_"].endswith("Leading")
+    assert with_prior["sampler"]["_target_"].endswith("DPMSolverPP2M")
+
+
 def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
     cfg = checked("experiment=cfg_latent")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(cfg))

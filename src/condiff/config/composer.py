@@ -73,10 +73,9 @@ class Composer:
             self.mistakes += error.lines
             return None
         settings = [*more, *settings]
-        base = self._base(_groups(settings))
-        if base is None:
+        cfg = copy.deepcopy(self._base(_groups(settings)))
+        if cfg is None:
             return None
-        cfg = copy.deepcopy(base)
         with open_dict(cfg):
             cfg.pop(BY_BASE, None)
         try:
@@ -152,9 +151,9 @@ class Composer:
                 f"{BASE}: {name} is a {kind}, which this study has no settings for, only for"
                 f" {', '.join(listed)}; give one of them"
             )
-        said = {setting.parsed.get_key_element() for setting in settings}
+        said = {setting.place for setting in settings}
         own = read_settings([*listed[kind]], self.loader, self.mistakes, set())
-        return [setting for setting in own if setting.parsed.get_key_element() not in said]
+        return [setting for setting in own if said.isdisjoint((setting.place, setting.part))]
 
     @staticmethod
     def _name_of_base(settings: list[Setting], cfg: DictConfig) -> Any:

@@ -18,10 +18,8 @@ from condiff.files import read_json
 from condiff.hub import is_name
 
 FROM, BASE = "from", "base"
-BY_BASE, RUN = (
-    "by_base",
-    "run",
-)  # what a study says for each kind of base: a run, or the class of a pipeline
+# What a study says for each kind of base, a run or a pipeline by its class.
+BY_BASE, RUN = "by_base", "run"
 SCALE, CONTROL = "adapter.scale", "adapter.control"
 NEGATIVE = "negative"  # of a guidance, and a word of the task by itself
 CONFIG, STAGES, OVERRIDES, LEDGER = "config.yaml", "stages.json", "overrides.json", "sweep.json"
@@ -54,10 +52,8 @@ _HEARD = (
 )
 # Of a base, the parts of its config that say what it is, and its stages that an adapter's study takes.
 _OF_BASE = ("conditioner", "process", "objective", "network", "method", "optimizer", "trainer", "autoencoder")
-_SIZES = (
-    "data.size",
-    "data.pictures.size",
-)  # of pictures, which are as large as the base's where they are null
+# Of pictures, which are as large as the base's where these are null.
+_SIZES = ("data.size", "data.pictures.size")
 TAKEN_OF_BASE = {"autoencoder": "autoencoder", "base_latents": "latents", _DENOISER: _DENOISER}
 _BESIDE = ("task", "name", "question", "runtime", "logger")
 NO_COUNT = "has no effect here, only with task=sample; leave it out, or use num_samples"
