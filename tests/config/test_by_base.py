@@ -52,6 +52,15 @@ def test_what_is_said_of_a_part_does_not_hold_of_another_choice_of_it(tmp_path):
     assert with_prior["sampler"]["_target_"].endswith("DPMSolverPP2M")
 
 
+@pytest.mark.parametrize("name", ["dreambooth", "dreambooth_sdxl"])
+def test_a_subject_is_learned_with_its_prior_or_without(name, tmp_path):
+    words = (f"experiment={name}", f"base={left(tmp_path, XL)}", "data.path=pictures")
+    prior = checked(*words)["prior"]
+    assert (prior["num"], prior["text"], prior["guidance"]["scale"]) == (100, "a photo of a dog", 5.0)
+    assert prior["sampler"]["_target_"].endswith("DDIM")
+    assert {"prior", "prior_latents"}.isdisjoint(checked(*words, "prior=none")["stages"])
+
+
 def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
     cfg = checked("experiment=cfg_latent")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(cfg))
