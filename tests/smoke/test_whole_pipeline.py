@@ -109,6 +109,7 @@ def exported(made):
     return made.folder / "exported"
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_bit_for_bit_the_same(made, tmp_path):
     cfg, interrupts = made.inputs["adapter"].manifest["config"], Interrupts()
     own = {**cfg["adapter"], "trainer": {**cfg["adapter"]["trainer"], "log_every": 1}}
