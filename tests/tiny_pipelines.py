@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and 3 of a few thousand weights, made offline: every part that the real ones have."""
+"""Stable Diffusion 2, XL and 3 of a few thousand weights, made offline, with every part of the real ones."""
 
 import torch
 from autoencoders.models import randomized
@@ -8,6 +8,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -15,6 +16,48 @@ from tiny_stable_diffusion import LENGTH, clip_tokenizer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 T5_LENGTH = 256  # of SD3's pipeline, unless it is told another
+
+
+def saved_2(folder, seed=0):
+    """As Stable Diffusion 2.1 is saved: linear projections, heads by the block, v from a DDIM scheduler.
+
+    Its OpenCLIP comes without the last layer, so that what it gives are the states before that one.
+    """
+    torch.manual_seed(seed)
+    tokenizer = clip_tokenizer(folder / "bpe", pad="!")
+    parts = {
+        "unet": UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(16, 32),
+            norm_num_groups=8,
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            attention_head_dim=(2, 4),
+            cross_attention_dim=24,
+            use_linear_projection=True,
+            upcast_attention=True,
+        ),
+        "vae": first_stage(scaling_factor=0.4),
+        "text_encoder": text(CLIPTextModel, tokenizer, 24, act="gelu"),
+    }
+    scheduler = DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        steps_offset=1,
+        clip_sample=False,
+        prediction_type="v_prediction",
+    )
+    pipeline = StableDiffusionPipeline(
+        **{name: randomized(part).eval() for name, part in parts.items()},
+        tokenizer=tokenizer,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    return reopened(pipeline, folder, safety_checker=None)
 
 
 def saved_xl(folder, seed=0):

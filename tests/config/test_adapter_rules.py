@@ -203,13 +203,17 @@ def test_adapters_are_named_on_the_command_line(runs):
 
 def test_text_encoders_are_trained_where_a_pipeline_has_them_and_their_file_has_room():
     low, whole = of("adapters.low_rank", "LowRank"), of("adapters.whole", "Whole")
+    control = of("adapters.controlnet", "ControlNet")
     clip = {"encoder": of("conditioners.encoders", "ClipText")}
     study = {"stages": STAGED, "conditioner": clip, "adapter": {"tuning": low, "text": low, "text_rate": 0.5}}
     assert [*adapter_is_used(study)] == []
+    for tuning in (low, whole):
+        assert [*adapter_is_used({**study, "adapter": {"tuning": tuning, "text": whole}})] == []
     for changes, line in (
         ({"conditioner": of("conditioners.label", "ClassLabel")}, "adapter.text: ClassLabel is not trained"),
-        ({"adapter": {"tuning": whole, "text": low}}, "adapter.tuning: must be a LowRank where text enc"),
-        ({"adapter": {"tuning": low, "text": whole}}, "adapter.text: must be a LowRank where text encoders"),
+        ({"adapter": {"tuning": whole, "text": low}}, "adapter.text: must be a Whole beside a Whole, got"),
+        ({"adapter": {"tuning": control, "text": whole}}, "adapter.tuning: must be a LowRank or a Whole"),
+        ({"adapter": {"tuning": low, "text": control}}, "adapter.text: must be a LowRank or a Whole"),
         ({"adapter": {"tuning": low, "text_rate": 0.5}}, "adapter.text_rate: has no effect without adapter"),
         (
             {"adapter": {"tuning": low, "text": {**low, "frozen": "bfloat16"}}},

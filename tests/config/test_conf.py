@@ -23,6 +23,7 @@ STUDIES = [
 RECIPES = [name for name in STUDIES if "/" in name]
 GIVEN = {"stable_diffusion": ["autoencoder.network.weights=model"]}
 BASES = {"controlnet_sd15": SD, "lora_sd15": SD, "lora_sd3": SD3, "dreambooth_sdxl": XL}
+BASES |= {"controlnet": SD, "lora_style": SD3, "dreambooth": XL}
 OF_A_RUN = "task=sample"  # composes with a finished run alone: test_origins.py
 CHOICES = [f"{path.parent}={path.name}" for path in FILES if path.parent.name != "experiment"]
 CHOICES.remove(OF_A_RUN)

@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 def ran(folder, name, *overrides):
     """The config of a study, what it leaves, by stage, and the samples that it has drawn."""
     given = (f"base={folder / 'model'}", f"data.pictures.path={folder / 'pictures'}")
-    words = ("experiment=controlnet_sd15", *SMALL, *given, f"runtime.cache={folder / 'cache'}")
+    words = ("experiment=controlnet", *SMALL, *given, f"runtime.cache={folder / 'cache'}")
     (cfg,) = check([*words, *overrides], CONF, NAMES) or []
     run_study(cfg, folder / name, Interrupts())
     stages = json.loads((folder / name / "stages.json").read_text())

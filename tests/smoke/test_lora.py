@@ -81,3 +81,15 @@ def test_a_finished_run_on_latents_is_adapted_in_its_own_space(ran, tmp_path):
     assert own["latents"]["key"] != theirs["latents"]["key"]
     assert drawn.shape == (20, 1, 16, 16)
     assert "The adapter through training" in (tmp_path / "own" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_study_of_any_base_adapts_a_run_with_convolutions_too(ran, tmp_path):
+    ran("base", *TINY, *LATENT)
+    words = [word for word in TINY_ADAPTER[1:] if not word.startswith("judge.")]
+    data = ("data=digits", "data.size=16", "data.held_out_per_class=20")
+    own, drawn = ran("style", "experiment=lora_style", *words, *data, f"base={tmp_path / 'base'}")
+    assert {own[stage]["status"] for stage in ("denoiser", "autoencoder", "base_latents")} == {"cached"}
+    names = read_names(Path(own["adapter"]["path"]) / FILE)
+    assert any("conv_in.lora_A" in name for name in names)
+    assert drawn.shape == (20, 1, 16, 16)

@@ -34,7 +34,8 @@ class LowRank(Tuning):
     frozen: what the base is kept and computed in while the matrices, in float32, are trained.
     """
 
-    by_parts: ClassVar[bool] = True  # one file can hold what it trains of several networks
+    with_text: ClassVar[bool] = True
+    by_parts: ClassVar[bool] = True
 
     @checked
     def __init__(

@@ -14,6 +14,8 @@ class Tuning(ABC):
     """A way to change a network, or to add to it; its file says by how much, and for which base."""
 
     needs_control: ClassVar[bool] = False  # whether it reads a hint that comes with each picture
+    with_text: ClassVar[bool] = False  # whether it can train encoders of text, and be beside one that does
+    by_parts: ClassVar[bool] = False  # whether one file holds what it trains of several networks
 
     @abstractmethod
     def begin(self, network: nn.Module) -> nn.Module:

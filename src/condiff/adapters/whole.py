@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from condiff.adapters.base import digest_of
-from condiff.adapters.tensor_files import read_tensors, write_tensors
+from condiff.adapters.tensor_files import read_header, read_tensors, write_tensors
 from condiff.adapters.tuning import Tuning, inside
 
 _BASE = "condiff_base"  # in the header
@@ -14,6 +15,8 @@ _BASE = "condiff_base"  # in the header
 
 class Whole(Tuning):
     """Every parameter is trained; a scale between 0 and 1 lies between the two networks (Wortsman 2022)."""
+
+    with_text: ClassVar[bool] = True
 
     def begin(self, network: nn.Module) -> nn.Module:
         return network.requires_grad_(True)
@@ -32,3 +35,8 @@ class Whole(Tuning):
         if header.get(_BASE) != digest_of(inside(network)):
             raise ValueError(f"{path}: was trained on another base; give the one that it was trained on")
         return {name: tensors[name].float() - weight for name, weight in own.items()}
+
+
+def is_whole(path: Path) -> bool:
+    """Whether it is a file of a network that was trained so, by its header."""
+    return path.is_file() and path.suffix == ".safetensors" and _BASE in read_header(path)

@@ -102,10 +102,19 @@ def _text_is_trained_where_it_can_be(cfg: Config) -> Iterator[str]:
         )
     if argument(at(own, "text"), "frozen") not in (None, "float32"):
         yield "adapter.text.frozen: must be float32, which a text encoder is kept in; leave it out"
-    for key in ("tuning", "text"):
-        node = at(own, key)
-        if "_target_" in node and not attribute(node, "by_parts"):
-            yield f"adapter.{key}: must be a LowRank where text encoders are trained, got {class_of(node)}"
+    nodes = {key: at(own, key) for key in ("tuning", "text") if "_target_" in at(own, key)}
+    for key, node in nodes.items():
+        if not attribute(node, "with_text"):
+            yield (
+                f"adapter.{key}: must be a LowRank or a Whole where text encoders are trained, got"
+                f" {class_of(node)}"
+            )
+            return
+    if [attribute(node, "by_parts") for node in nodes.values()] == [False, True]:
+        yield (
+            f"adapter.text: must be a Whole beside a Whole, got {class_of(nodes['text'])}; use"
+            " adapter=stable_diffusion_full_with_text"
+        )
 
 
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:

@@ -45,6 +45,16 @@ class Setting:
         return self.parsed.key_or_group
 
     @property
+    def place(self) -> str:
+        """What no other setting sets as well: the key, with the package of a choice that has one."""
+        return self.parsed.get_key_element()
+
+    @property
+    def part(self) -> str:
+        """The group whose choice has that place: prior, of sampler@prior.sampler=...."""
+        return self.place.rpartition("@")[2].partition(".")[0]
+
+    @property
     def is_sweep(self) -> bool:
         return self.parsed.is_sweep_override()
 

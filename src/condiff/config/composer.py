@@ -7,6 +7,7 @@ one, so that each wrong one is known by itself.
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hydra import version
@@ -17,23 +18,27 @@ from hydra.core.override_parser.types import OverrideType
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from condiff.config.command_line import Flags, Setting
+from condiff.config.command_line import Flags, Setting, read_settings
 from condiff.config.origins import (
     BASE,
+    BY_BASE,
     FROM,
     NO_COUNT,
+    RUN,
     Origin,
     adapting,
     continued,
     draws,
+    like_base,
     not_adapted,
     not_drawn_with,
     origin_of,
     stages_of_base,
 )
+from condiff.config.pipelines import kind_of
 from condiff.config.plugins import hydra_misuse
 from condiff.config.repository import GuardedRepository
 from condiff.config.schema import REQUIRED
@@ -61,10 +66,18 @@ class Composer:
 
     def compose(self, settings: list[Setting]) -> DictConfig | None:
         """The config of some settings, ``hydra`` node included; None where its files do not compose."""
-        base = self._base(tuple(setting.text for setting in settings if setting.is_group))
-        if base is None:
+        base = self._base(_groups(settings))
+        try:
+            more = [] if base is None else self._by_base(settings, base)
+        except ConfigError as error:
+            self.mistakes += error.lines
             return None
-        cfg = copy.deepcopy(base)
+        settings = [*more, *settings]
+        cfg = copy.deepcopy(self._base(_groups(settings)))
+        if cfg is None:
+            return None
+        with open_dict(cfg):
+            cfg.pop(BY_BASE, None)
         try:
             self._go_on_from(settings, cfg)
             more = self._adapt(settings, cfg)
@@ -127,10 +140,30 @@ class Composer:
             OmegaConf.update(cfg, key, value)
         return self.plain(cfg)
 
+    def _by_base(self, settings: list[Setting], cfg: DictConfig) -> list[Setting]:
+        """What a study says for a base of its kind, but where the command line says something else."""
+        listed, name = OmegaConf.select(cfg, BY_BASE), self._name_of_base(settings, cfg)
+        if listed is None or not isinstance(name, str) or not name.strip():
+            return []
+        kind = kind_of(Path(name).expanduser()) or RUN
+        if kind not in listed:
+            raise ConfigError(
+                f"{BASE}: {name} is a {kind}, which this study has no settings for, only for"
+                f" {', '.join(listed)}; give one of them"
+            )
+        said = {setting.place for setting in settings}
+        own = read_settings([*listed[kind]], self.loader, self.mistakes, set())
+        return [setting for setting in own if said.isdisjoint((setting.place, setting.part))]
+
+    @staticmethod
+    def _name_of_base(settings: list[Setting], cfg: DictConfig) -> Any:
+        given = next((setting for setting in settings if setting.key == BASE), None)
+        return given.values()[0] if given is not None else OmegaConf.select(cfg, BASE)
+
     def _adapt(self, settings: list[Setting], cfg: DictConfig) -> list[str]:
         """Under the settings, what an adapter stands on is as it was, where that is there; its stages."""
         given = next((setting for setting in settings if setting.key == BASE), None)
-        name = given.values()[0] if given is not None else OmegaConf.select(cfg, BASE)
+        name = self._name_of_base(settings, cfg)
         if not isinstance(name, str):
             return []  # null, or what has its own line
         unheard = [*not_adapted([(setting.key, setting.text) for setting in settings])]
@@ -145,6 +178,9 @@ class Composer:
             raise
         for key, value in adapting(config).items():
             OmegaConf.update(cfg, key, value, merge=False)
+        for key, value in like_base(config).items():
+            if _names(cfg, key) and OmegaConf.select(cfg, key) is None:
+                OmegaConf.update(cfg, key, value, merge=False)
         return stages_of_base(config, origin.study is None)
 
     def plain(self, cfg: DictConfig) -> dict[str, Any]:
@@ -224,6 +260,10 @@ class Composer:
             return [self._value(node, place, f"{path}[{place}]", depth) for place in range(len(node))]
         found = {str(key): self._value(node, key, f"{path}.{key}", depth) for key in node}
         return {key: value for key, value in found.items() if value is not _UNRESOLVED}
+
+
+def _groups(settings: list[Setting]) -> tuple[str, ...]:
+    return tuple(setting.text for setting in settings if setting.is_group)
 
 
 _UNRESOLVED = object()

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from condiff.config.nodes import Config, words
+from condiff.config.nodes import Config, at, words
 from condiff.config.pipeline_files import Study
 from condiff.config.pipelines import INDEX, study_of
 from condiff.errors import ConfigError
@@ -18,6 +18,8 @@ from condiff.files import read_json
 from condiff.hub import is_name
 
 FROM, BASE = "from", "base"
+# What a study says for each kind of base, a run or a pipeline by its class.
+BY_BASE, RUN = "by_base", "run"
 SCALE, CONTROL = "adapter.scale", "adapter.control"
 NEGATIVE = "negative"  # of a guidance, and a word of the task by itself
 CONFIG, STAGES, OVERRIDES, LEDGER = "config.yaml", "stages.json", "overrides.json", "sweep.json"
@@ -50,6 +52,8 @@ _HEARD = (
 )
 # Of a base, the parts of its config that say what it is, and its stages that an adapter's study takes.
 _OF_BASE = ("conditioner", "process", "objective", "network", "method", "optimizer", "trainer", "autoencoder")
+# Of pictures, which are as large as the base's where these are null.
+_SIZES = ("data.size", "data.pictures.size")
 TAKEN_OF_BASE = {"autoencoder": "autoencoder", "base_latents": "latents", _DENOISER: _DENOISER}
 _BESIDE = ("task", "name", "question", "runtime", "logger")
 NO_COUNT = "has no effect here, only with task=sample; leave it out, or use num_samples"
@@ -116,6 +120,12 @@ def adapting(config: Config) -> dict[str, Any]:
             f"{BASE}: is a run with an adapter of its own; give the run that its denoiser is of, without one"
         )
     return {**{key: config.get(key) for key in _OF_BASE}, "base_data": None}
+
+
+def like_base(config: Config) -> dict[str, Any]:
+    """What a study that adapts the denoiser of that one has of it where it says null."""
+    size = at(config, "data").get("size")
+    return {} if size is None else dict.fromkeys(_SIZES, size)
 
 
 def stages_of_base(config: Config, is_run: bool) -> list[str]:

@@ -36,6 +36,14 @@ def study_of(given: Path) -> Study | None:
     return kind.study(folder, index)
 
 
+def kind_of(given: Path) -> str | None:
+    """The class of the pipeline in a folder, or of that name in the hub's cache; None where there is none."""
+    folder = _folder(given)
+    if folder is None or not (folder / INDEX).is_file():
+        return None
+    return str(read_config(folder / INDEX).get("_class_name"))
+
+
 def _folder(given: Path) -> Path | None:
     """Of the hub's only what is in its cache: nothing is fetched that was not asked for as a model."""
     if given.is_dir():

@@ -13,11 +13,12 @@ from condiff.adapters.control_files import read as read_control
 from condiff.adapters.controlnet import decoder_changes, encoder_of
 from condiff.adapters.formats import has_text, load
 from condiff.adapters.low_rank import added, base_of
-from condiff.adapters.tuning import merged, part_of
+from condiff.adapters.tuning import inside, merged, part_of
+from condiff.adapters.whole import Whole, is_whole
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.denoiser import Trained, load_denoiser
-from condiff.stages.finished_adapters import ADAPTER, FILE, finished, hints_named
+from condiff.stages.finished_adapters import ADAPTER, FILE, finished, hints_named, text_beside
 from condiff.stages.stage import KEPT, Artifact, Config
 from condiff.stages.tunings import built_control, built_tuning, controlled
 
@@ -98,11 +99,44 @@ def _merged(trained: Trained, used: Sequence[tuple[Changes, float]]) -> Iterator
 
 
 def _changes(path: Path, base: Base, trained: Trained) -> Changes:
+    if is_whole(path):
+        return whole_changes(path, trained)
     adapter, network = load(path, base), trained[0].network
     found = {part_of(network): added(adapter, network)}
     if has_text(path):
         found |= {part: added(adapter, own, part) for part, own in encoders(trained).items()}
-    return {part: changes for part, changes in found.items() if changes}
+    return {**{part: changes for part, changes in found.items() if changes}, **_of_text(path, trained)}
+
+
+def whole_changes(path: Path, trained: Trained) -> Changes:
+    """Of the networks all of which was trained with an adapter, a denoiser or encoders of its text."""
+    network = trained[0].network
+    own = {part_of(network): Whole().changes(path, network)} if is_whole(path) else {}
+    return {**own, **_of_text(path, trained)}
+
+
+@contextmanager
+def with_whole(
+    cfg: Config, inputs: Mapping[str, Artifact], trained: Trained
+) -> Iterator[dict[str, nn.Module]]:
+    """The networks all of which the study has trained, at its scale, by part; after it as they were."""
+    try:
+        changes = whole_changes(inputs[ADAPTER].path / FILE, trained)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from error
+    parts = {part_of(trained[0].network): inside(trained[0].network), **encoders(trained)}
+    with _merged(trained, [(changes, cfg["adapter"]["scale"])]):
+        yield {part: parts[part] for part in changes}
+
+
+def _of_text(path: Path, trained: Trained) -> Changes:
+    """Of the encoders alone; nothing where none were trained as a whole."""
+    beside, found = text_beside(path), {}
+    changes = {} if beside is None else Whole().changes(beside, nn.ModuleDict(encoders(trained)))
+    for name, change in changes.items():
+        part, _, own = name.partition(".")
+        found.setdefault(part, {})[own] = change
+    return found
 
 
 @lru_cache(KEPT)
@@ -117,6 +151,7 @@ def _trained(
     try:
         if not is_control(path) and has_text(path):
             return _changes(path, base_for([path], trained), trained), None
-        return {part_of(network): tuning.changes(path, network)}, tuning.beside(path, network)
+        changes = {part_of(network): tuning.changes(path, network)}
+        return {**changes, **_of_text(path, trained)}, tuning.beside(path, network)
     except ValueError as error:
         raise ArtifactError(str(error)) from error

@@ -12,7 +12,7 @@ from torch import nn
 
 from condiff.adapters.base import digest_of
 from condiff.adapters.low_rank import write
-from condiff.adapters.tuning import inside, part_of
+from condiff.adapters.tuning import Tuning, inside, part_of
 from condiff.conditioners.live import LiveText
 from condiff.conditioners.text import Text
 from condiff.config.build import build
@@ -25,7 +25,7 @@ from condiff.files import write_json
 from condiff.methods.adaptation import Adaptation, WithText
 from condiff.stages.adapted import encoders
 from condiff.stages.denoiser import Trained, built_method, read_denoiser
-from condiff.stages.finished_adapters import ADAPTER, FILE
+from condiff.stages.finished_adapters import ADAPTER, FILE, text_of
 from condiff.stages.obedience import obeyed, rows_of
 from condiff.stages.stage import LOG, Artifact, Config, Runtime
 from condiff.stages.training import Look, Seen, fit
@@ -47,7 +47,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     network = trained[0].network
     tuning.take_up(network, averaged_weights(inputs["denoiser"].path))
     if own.get("text") is not None:
-        _train_with_text(cfg, trained, inputs, runtime, out, base)
+        _train_with_text(cfg, trained, inputs, runtime, out, tuning, base)
         return
     if ranks.leads:
         write_json(out / TRAINS, sizes(network))
@@ -69,16 +69,18 @@ def _train_with_text(
     inputs: Mapping[str, Artifact],
     runtime: Runtime,
     out: Path,
+    tuning: Tuning,
     base: str,
 ) -> None:
-    """The same with the encoders of its text; one file holds what is trained of all of them."""
+    """The same with the encoders of its text; these have a file of their own where all of them is trained."""
     own, (denoiser, conditioner, shape), ranks = cfg["adapter"], trained, runtime.ranks
+    networks, of_text = nn.ModuleDict(encoders(trained)), cast(Tuning, build(own["text"], "adapter.text"))
     parts = {part_of(denoiser.network): inside(denoiser.network), **encoders(trained)}
-    digests = {part_of(denoiser.network): base}
-    for part, encoder in encoders(trained).items():
-        digests[part] = digest_of(encoder)
-        begin(build(own["text"], "adapter.text"), encoder, cfg["seed"], "adapter.text")
-    live = LiveText(cast(Text, conditioner), nn.ModuleDict(encoders(trained)))
+    digests = {part_of(denoiser.network): base, **{part: digest_of(net) for part, net in networks.items()}}
+    digest = digest_of(networks)
+    for encoder in networks.values():
+        begin(of_text, encoder, cfg["seed"], "adapter.text")
+    live = LiveText(cast(Text, conditioner), networks)
     method = _method(cfg, (denoiser, live, shape), inputs)
     method.train_text(live.networks, own["text_rate"], live.text.encoder.leaves_some)
     if ranks.leads:
@@ -95,7 +97,11 @@ def _train_with_text(
     fit(ADAPTER, _checked(method), _data(inputs), runtime, out, measure, drawing)
     if ranks.leads:
         _take_averaged(method.trained, out)
-        write(parts, out / FILE, digests, own["trigger"])
+        if of_text.by_parts:
+            write(parts, out / FILE, digests, own["trigger"])
+        else:
+            tuning.write(denoiser.network, out / FILE, base, own["trigger"])
+            of_text.write(networks, text_of(out / FILE), digest, own["trigger"])
 
 
 def _of_both(look: Callable[[Trained], Look[Seen]], trained: Trained) -> Look[Seen]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +15,11 @@ from condiff.autoencoders.exported import exported
 from condiff.config.nodes import argument, at, attribute, class_of
 from condiff.config.schedulers import BETAS, TARGETS, scheduler_of
 from condiff.errors import ConfigError
+from condiff.stages.adapted import with_whole
 from condiff.stages.autoencoder import load_autoencoder
-from condiff.stages.denoiser import load_denoiser
+from condiff.stages.denoiser import Trained, load_denoiser
 from condiff.stages.exported_adapter import leave_adapter
+from condiff.stages.exported_pipeline import is_trained_whole, leave_pipeline
 from condiff.stages.finished_adapters import ADAPTER
 from condiff.stages.latents import load_space
 from condiff.stages.run_folders import EXPORTED_ADAPTER, PIPELINE, artifacts_of, read_run
@@ -31,39 +34,47 @@ _GUIDED = ("ClassifierFree", "NoGuidance")  # as a pipeline guides
 def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """``pipeline``, of the weights that the run samples with; ConfigError with a line for what has no words
     in diffusers. ``adapter``, of a run that has trained one, for which the pipeline is the base.
+
+    A network all of which the run has trained is no adapter but in the pipeline, with all else of the base.
     """
     given = cfg["from"]
     run, made = read_run(Path(given).expanduser()), artifacts_of(given, "from")
     wrong = [*unsaid(run.config, made)]
-    if ADAPTER in made:
-        leave_adapter(given, made, out / EXPORTED_ADAPTER)
-        base = run.config.get("base")
-        if base is not None and is_given(at(run.config, "network")):
-            log.info("no pipeline beside it: that is its base, %s", base)
-            return
-        if wrong:  # the adapter is what the run was for
-            log.info("no pipeline beside it: %s", wrong[0])
-            return
-    if wrong:
+    is_whole, is_of_others = is_trained_whole(made), is_given(at(run.config, "network"))
+    is_changed_copy, base = is_whole and is_of_others, run.config.get("base")
+    has_adapter = ADAPTER in made and leave_adapter(given, made, out / EXPORTED_ADAPTER)
+    why = [f"that is its base, {base}"] if base is not None and is_of_others else wrong
+    if has_adapter and why and not is_changed_copy:  # the adapter is what the run was for
+        log.info("no pipeline beside it: %s", why[0])
+        return
+    if wrong and not is_changed_copy:
         raise ConfigError(*(f"from: {given} cannot be exported: {line}" for line in wrong))
     chosen = run.config.get("checkpoint"), run.config.get("average")
-    denoiser, conditioner, _ = load_denoiser(made["denoiser"], made["data"], made.get("texts"), *chosen)
-    network, encoder = cast(Any, denoiser.network), cast(Any, conditioner).encoder
+    trained = load_denoiser(made["denoiser"], made["data"], made.get("texts"), *chosen)
+    if is_changed_copy:
+        leave_pipeline(run.config, made, trained, out / PIPELINE)
+        return
+    with with_whole(run.config, made, trained) if is_whole else nullcontext():
+        _leave_own(made, trained, run.config, out / PIPELINE)
+    for line in otherwise(run.config):
+        log.warning("%s", line)
+    log.info("as in the run: %s", as_in_the_run(run.config))
+
+
+def _leave_own(made: Mapping[str, Artifact], trained: Trained, cfg: Config, out: Path) -> None:
+    network, encoder = cast(Any, trained[0].network), cast(Any, trained[1]).encoder
     encoder.tokenizer.model_max_length = encoder.length
     pipeline = StableDiffusionPipeline(
         vae=_first_stage(made),
         text_encoder=encoder.network,
         tokenizer=encoder.tokenizer,
         unet=network.net,
-        scheduler=cast(Any, scheduler(run.config)),
+        scheduler=cast(Any, scheduler(cfg)),
         safety_checker=cast(Any, None),
         feature_extractor=cast(Any, None),
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(out / PIPELINE)
-    for line in otherwise(run.config):
-        log.warning("%s", line)
-    log.info("as in the run: %s", as_in_the_run(run.config))
+    pipeline.save_pretrained(out)
 
 
 def unsaid(cfg: Config, made: Mapping[str, Artifact]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from condiff.adapters.control_files import read as read_control
 from condiff.adapters.controlnet import encoder_of
 from condiff.adapters.formats import export, load
 from condiff.adapters.tuning import inside
+from condiff.adapters.whole import is_whole
 from condiff.errors import ConfigError
 from condiff.stages.adapted import base_for
 from condiff.stages.denoiser import load_denoiser
@@ -23,8 +24,8 @@ CONTROL = "controlnet"  # a folder of diffusers
 PLACES = {"diffusers": "diffusers.safetensors", "kohya": "kohya.safetensors", "peft": "peft"}
 
 
-def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
-    """Files in ``out``; ConfigError where the run has no LoRA nor a ControlNet. given: the run.
+def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> bool:
+    """Files in ``out``; whether there are any, as of a denoiser that was trained as a whole. given: the run.
 
     A format that has no names for a base's layers, as kohya's for SD3, is left out with a line.
     """
@@ -38,7 +39,9 @@ def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
                 " adapters=[%s] draws with both",
                 given,
             )
-        return
+        return True
+    if is_whole(file):
+        return False
     base = base_for([file], trained)
     try:
         adapter = load(file, base)
@@ -49,3 +52,4 @@ def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> None:
             export(adapter, out / place, base, name)
         except ValueError as error:
             log.warning("adapter: is not written as %s has it: %s", name, error)
+    return True

@@ -11,6 +11,7 @@ from condiff.stages.run_folders import artifacts_of
 from condiff.stages.stage import Config
 
 ADAPTER, FILE = "adapter", "adapter.safetensors"  # a stage, and what it leaves
+_TEXT = "text_encoders.safetensors"  # beside the file, of encoders of text that were trained as a whole
 _KEY = "adapters"
 
 
@@ -44,9 +45,21 @@ def adapters_are_there(cfg: Config) -> None:
         raise ConfigError(*gone)
 
 
+def text_of(file: Path) -> Path:
+    """Where an adapter's training leaves the encoders of text that it has trained as a whole."""
+    return file.with_name(_TEXT)
+
+
+def text_beside(file: Path) -> Path | None:
+    """The same, None where it has trained none, and of any other file."""
+    return text_of(file) if file.name == FILE and text_of(file).is_file() else None
+
+
 def of_samples(cfg: Config, cache: Path) -> str | None:
     """The content of the adapters and the hints that samples are drawn with; None without any."""
-    return content([*(str(own.path) for own in finished(cfg)), *hints_named(cfg)], cache)
+    files = [own.path for own in finished(cfg)]
+    beside = [text for file in files if (text := text_beside(file)) is not None]
+    return content([*map(str, [*files, *beside]), *hints_named(cfg)], cache)
 
 
 def hints_named(cfg: Config) -> list[str]:

@@ -1,0 +1,83 @@
+"""One name for studies on bases of any kind: what it chooses for each, but where the command says more."""
+
+import json
+
+import pytest
+import yaml
+from composed import checked, told
+
+from tests.config.pipelines import SD, SD3, XL, left
+
+NAMES = {"lora_style": "data.path=pictures", "dreambooth": "data.path=pictures"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("kind", "scale", "sampler", "size", "layers"),
+    [(SD, 7.5, "DDIM", 512, 4), (XL, 5.0, "DDIM", 1024, 4), (SD3, 7.0, "Euler", 1024, 8)],
+    ids=["sd", "xl", "sd3"],
+)
+def test_a_pipeline_is_adapted_and_drawn_as_its_kind_is(name, kind, scale, sampler, size, layers, tmp_path):
+    cfg = checked(f"experiment={name}", f"base={left(tmp_path, kind)}", NAMES[name])
+    assert cfg["name"] == name
+    assert "by_base" not in cfg
+    assert (cfg["guidance"]["scale"], cfg["data"]["size"]) == (scale, size)
+    assert cfg["sampler"]["_target_"].endswith(sampler)
+    assert len(cfg["adapter"]["tuning"]["names"]) == layers
+    if name == "dreambooth":
+        assert cfg["prior"]["sampler"] == cfg["sampler"]
+        assert cfg["adapter"]["trainer"]["steps"] == 500
+
+
+def test_what_the_command_line_says_comes_first(tmp_path):
+    base = f"base={left(tmp_path, SD)}"
+    words = ("adapter=attention", "guidance.scale=3", "data.size=256", "sampler.steps=7")
+    cfg = checked("experiment=lora_style", base, NAMES["lora_style"], *words)
+    assert (cfg["guidance"]["scale"], cfg["data"]["size"], cfg["sampler"]["steps"]) == (3.0, 256, 7)
+    assert cfg["adapter"]["tuning"]["rank"] == 8
+    assert cfg["sampler"]["grid"]["_target_"].endswith("Leading")
+
+
+def test_what_is_said_of_a_part_does_not_hold_of_another_choice_of_it(tmp_path):
+    base = f"base={left(tmp_path, SD)}"
+    full = "adapter=stable_diffusion_full_with_text"
+    assert (
+        checked("experiment=dreambooth", base, NAMES["dreambooth"], full)["adapter"]["trainer"]["steps"]
+        == 800
+    )
+    plain = checked("experiment=lora_style", base, NAMES["lora_style"], "guidance=none")
+    assert "scale" not in plain["guidance"]
+    with_prior = checked("experiment=dreambooth", base, NAMES["dreambooth"], "sampler=dpmpp_2m")
+    assert with_prior["prior"]["sampler"]["grid"]["_target_"].endswith("Leading")
+    assert with_prior["sampler"]["_target_"].endswith("DPMSolverPP2M")
+
+
+@pytest.mark.parametrize("name", ["dreambooth", "dreambooth_sdxl"])
+def test_a_subject_is_learned_with_its_prior_or_without(name, tmp_path):
+    words = (f"experiment={name}", f"base={left(tmp_path, XL)}", "data.path=pictures")
+    prior = checked(*words)["prior"]
+    assert (prior["num"], prior["text"], prior["guidance"]["scale"]) == (100, "a photo of a dog", 5.0)
+    assert prior["sampler"]["_target_"].endswith("DDIM")
+    assert {"prior", "prior_latents"}.isdisjoint(checked(*words, "prior=none")["stages"])
+
+
+def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
+    cfg = checked("experiment=cfg_latent")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(cfg))
+    made = {stage: {"key": f"key{stage}", "path": f"/gone/{stage}"} for stage in cfg["stages"]}
+    (tmp_path / "stages.json").write_text(json.dumps(made))
+    own = checked("experiment=lora_style", f"base={tmp_path}", "data=image_folder", "data.path=pictures")
+    assert own["adapter"]["tuning"]["kinds"] == ["linear", "conv"]
+    assert own["network"] == cfg["network"]
+    assert own["data"]["size"] == cfg["data"]["size"] == 32
+
+
+def test_a_kind_that_a_study_has_nothing_for_is_told_with_those_it_has(tmp_path):
+    base = left(tmp_path, SD3)
+    (line,) = told("experiment=controlnet", f"base={base}", "data.pictures.path=pictures")
+    assert line == (
+        f"base: {base} is a StableDiffusion3Pipeline, which this study has no settings for, only for run,"
+        " StableDiffusionPipeline; give one of them"
+    )
+    (line,) = told("experiment=lora_style", "data.path=pictures")
+    assert line.startswith("base: names nothing; give the folder that a run of a study has left")
