@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,8 +65,8 @@ class Fetched(Place):
 
     @contextmanager
     def held(self, address: str) -> Iterator[Path]:
-        name = digest([address, self._said.stamp(address)])[:32]
-        with self.cache.held(name, lambda to: self._fill(address, to)) as path:
+        stamp = self._said.stamp(address)
+        with self.cache.held(digest([address, stamp])[:32], partial(self._fill, address), stamp[0]) as path:
             yield path
 
     def name(self, address: str) -> str:
