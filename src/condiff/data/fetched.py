@@ -60,6 +60,15 @@ class Fetched(Place):
     def stamps(self) -> dict[str, Any]:
         return {url: self._said.stamp(url) for url in self.urls}
 
+    def can_hold(self, most: int) -> None:
+        """DataError unless so many of the largest shards fit into the cache together."""
+        sizes = sorted((stamp[0] or 0 for stamp in self.stamps().values()), reverse=True)[:most]
+        if sum(sizes) > self.cache.limit:
+            raise DataError(
+                f"data.fetch.cache_gib: must hold {len(sizes)} shards while they are streamed, here of up to"
+                f" {sum(sizes) / _GIB:.3g} GiB, got {self.cache.limit / _GIB:.3g}"
+            )
+
     def indexed(self) -> dict[str, str]:
         return {url: shard.sha256 for url, shard in self._said.listed.items()}
 
