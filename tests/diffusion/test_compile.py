@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from choices import choices
+from choices import choices, some_by_default
 from torch import Tensor, nn
 from toys import labelled, mixture
 
@@ -92,7 +92,7 @@ def guided(name: str, network: nn.Module) -> tuple[Sampler, Denoiser]:
     return built("ancestral" if getattr(rule, "asks", None) == "pull" else "ddim"), rule(models)
 
 
-@pytest.mark.parametrize("name", GUIDANCES)
+@pytest.mark.parametrize("name", some_by_default(GUIDANCES, "cfg", "pag", "classifier", "chain"))
 def test_every_guided_denoiser_compiles_with_its_step(name):
     picture = torch.zeros(2, 1, 4, 4)
     cond = Condition(label=COND.label, concat=picture, null=Condition(label=COND.label + 1, concat=picture))

@@ -14,6 +14,7 @@ MEANS = (
 )
 
 
+@pytest.mark.slow
 def test_two_processes_with_odd_counts_report_what_one_does(tmp_path):
     alone, each = processes.found_by(0, 1)
     assert {name: len(values) for name, values in each.items()} == dict.fromkeys(MEANS, 51)

@@ -30,7 +30,7 @@ def disturbed(image, blur, noise, rng):
     return np.clip(image + (noise * rng.standard_normal(image.shape) if noise else 0), 0, 255)
 
 
-@pytest.mark.parametrize(("size", "count"), [(32, 600), (64, 150)])
+@pytest.mark.parametrize(("size", "count"), [(32, 600), pytest.param(64, 150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("blur", "noise", "least"),
     [(0.0, 0, 0.99), (0.7, 8, 0.99), (0.0, 24, 0.99), (0.9, 16, 0.96)],  # pixels of 32 x 32; of 255

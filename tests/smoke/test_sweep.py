@@ -196,6 +196,7 @@ def test_a_search_draws_its_trials_from_one_training_and_goes_on_where_it_was(se
     assert "\nbest\n" in out
 
 
+@pytest.mark.slow
 def test_a_search_with_more_trials_goes_on_one_point_at_a_time_and_runs_none_again(search, monkeypatch):
     _, folder = search("hydra.sweeper.num_trials=2", "seed=20")
     first, handed = jobs(folder), []

@@ -48,6 +48,7 @@ def test_a_secret_in_an_override_is_in_no_file_of_the_sweep(sweep, capsys):
     assert all("***" in " ".join(job["overrides"]) for job in jobs(folder))
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_sweep_may_have_any_name(sweep, tmp_path):
     where = f"hydra.sweep.dir={quoted(ODD)}"
     for words in ((), ("hydra/launcher=processes",)):
@@ -119,6 +120,7 @@ def test_a_sweep_that_cannot_begin_is_one_line_before_anything_is_made(tmp_path,
     assert not list((tmp_path / "cwd").iterdir())
 
 
+@pytest.mark.slow
 def test_a_job_elsewhere_that_has_too_few_devices_fails_and_its_log_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     elsewhere = ("hydra/launcher=slurm", "hydra.launcher.cluster=local", "hydra.launcher.gpus=0")

@@ -56,7 +56,8 @@ def test_jobs_in_processes_train_once_and_one_that_is_killed_ends_alone(tmp_path
 ENDS = [
     (signal.SIGINT, 130, "waiting"),
     pytest.param(signal.SIGTERM, 143, "waiting", marks=pytest.mark.slow),  # by the same way as SIGINT
-    (signal.SIGKILL, -9, "running"),  # nobody was left to write it; the next attempt knows by the lock
+    # nobody was left to write it; the next attempt knows by the lock
+    pytest.param(signal.SIGKILL, -9, "running", marks=pytest.mark.slow),
 ]
 
 
@@ -106,6 +107,7 @@ LAUNCHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit", pytest.param("ray", marks=pytest.mark.ray)])
 def test_a_job_that_is_killed_says_so_whoever_has_started_it(tmp_path, launcher):
     argv = tiny(tmp_path, "guidance.scale=1,2", "trainer.steps=300", *LAUNCHED[launcher])
@@ -131,6 +133,7 @@ def test_ray_runs_the_jobs_and_each_says_how_it_went(tmp_path):
     assert {job["code"] for job in found if job["status"] == "failed"} == {5}
 
 
+@pytest.mark.slow
 def test_a_stage_that_kills_who_makes_it_is_given_up_after_the_second_job(tmp_path):
     here = tmp_path / "cwd" / "here"
     argv = tiny(tmp_path, "guidance.scale=1,2,3", "trainer.steps=2000", "hydra/launcher=processes")

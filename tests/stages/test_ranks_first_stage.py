@@ -53,6 +53,7 @@ def test_two_processes_learn_what_one_does(kind, tmp_path):
             assert two[name] == pytest.approx(one[name], rel=2e-3, abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_two_processes_leave_the_latents_that_one_leaves(tmp_path):
     """The same shards byte for byte, and so the same keys, labels and moments together."""
     data = tmp_path / "data"

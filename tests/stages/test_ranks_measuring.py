@@ -147,6 +147,7 @@ def watched(num, devices, inputs, out):
     return {name: value for name, value in measured[-1].items() if name not in ("stage", "step")}, expected
 
 
+@pytest.mark.slow
 def test_two_processes_draw_and_measure_an_odd_number_of_samples_while_they_train(inputs, tmp_path):
     found, expected = watched(5, 2, inputs, tmp_path / "out")
     assert found.keys() == expected.keys()
