@@ -5,6 +5,7 @@ import pickle
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -234,6 +235,26 @@ def test_shards_are_fetched_ahead_and_not_too_far():
         while Counting.begun < number + AHEAD - 1 and time.monotonic() < ends:
             time.sleep(0.001)
         assert Counting.begun == number + AHEAD - 1
+
+
+def test_what_is_not_being_fetched_yet_is_left_when_nobody_waits_any_more():
+    going, begun, others = threading.Event(), [], threading.enumerate()
+
+    class Slow:
+        @contextmanager
+        def held(self):
+            begun.append(self)
+            yield going.wait()
+
+    def stop() -> None:
+        raise DataError("enough")
+
+    with pytest.raises(DataError, match="enough"):
+        next(ahead([range(20)], lambda item: [Slow() for _ in item], stop))  # pyright: ignore[reportArgumentType]
+    going.set()
+    for thread in {*threading.enumerate()} - {*others}:
+        thread.join(SECONDS * 100)
+    assert len(begun) <= AHEAD
 
 
 @pytest.mark.parametrize("trouble", ["stall", "500"])

@@ -4,8 +4,9 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from itertools import islice
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from condiff.data.shards import Shard
@@ -52,6 +53,9 @@ def ahead(
             for shard in [shard for shard in shards if not uses[shard]]:
                 del uses[shard], coming[shard]
     finally:
+        with suppress(Empty):  # nobody waits for them any more
+            while True:
+                tasks.get_nowait()
         for _ in range(AHEAD):
             tasks.put(None)
 
