@@ -124,7 +124,8 @@ def prepared(urls: str, cache: Callable[[], str], num: int) -> Epoch:
 
 def streamed(urls: str, folder: Path, workers: int) -> Epoch:
     """Ours, from shards that come as it goes on."""
-    prepare(ShardFiles(urls=urls, fetch=Fetch(str(folder / "first")), stream="exact", held_out=0.0), folder / "set")
+    source = ShardFiles(urls=urls, fetch=Fetch(str(folder / "first")), stream="exact", held_out=0.0)
+    prepare(source, folder / "set")
 
     def epoch() -> int:
         with tempfile.TemporaryDirectory(dir=folder) as cache:

@@ -74,7 +74,10 @@ def whole(prepared, tmp_path_factory):
 
 @pytest.fixture
 def late(server, prepared, tmp_path):
-    """A shard that is first needed in the middle of the training, and the number of steps before."""
+    """A shard that is first needed in the middle of the training, and how many steps are taken without it.
+
+    The batch of a step is asked for before the step before it is taken.
+    """
     data = data_of(prepared, tmp_path / "late", 20.0)
     rows = Batches(data.sizes, BATCH, 0, orders=data.orders)
     first: dict[str, int] = {}
@@ -82,7 +85,7 @@ def late(server, prepared, tmp_path):
         for shard in data.needs(rows.batch(step)):
             first.setdefault(shard.path.name or shard.name, step)
     name, step = next(item for item in first.items() if 3 <= item[1] < STEPS)
-    yield name.rpartition("/")[2], step
+    yield name.rpartition("/")[2], step - 1
     server.troubles.clear()
 
 
@@ -91,8 +94,8 @@ def test_a_dead_server_loses_no_step_and_the_same_command_goes_on(server, prepar
     server.troubles[name] = ["500"] * 1000
     start = time.monotonic()
     with pytest.raises(DataError, match=rf"{name}: .* tries in data.fetch.patience"):
-        trained(data_of(prepared, tmp_path / "cache", 3 * SECONDS), tmp_path / "run")
-    assert time.monotonic() - start < 10
+        trained(data_of(prepared, tmp_path / "cache", 10 * SECONDS), tmp_path / "run")
+    assert time.monotonic() - start < 60
     (saved,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert saved.name == f"step={step:08d}.safetensors"
     server.troubles.clear()
@@ -117,6 +120,6 @@ def test_a_training_that_waits_for_a_shard_can_be_stopped(server, prepared, late
     threading.Thread(target=arrive, daemon=True).start()
     start = time.monotonic()
     with pytest.raises(Interrupted):
-        trained(data_of(prepared, tmp_path / "cache", 600.0), tmp_path / "run", interrupts)
-    assert time.monotonic() - start < 20
+        trained(data_of(prepared, tmp_path / "cache", 300.0), tmp_path / "run", interrupts)
+    assert time.monotonic() - start < 150
     assert (tmp_path / "run" / "checkpoints" / f"step={step:08d}.safetensors").is_file()

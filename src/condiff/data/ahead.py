@@ -4,7 +4,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -26,52 +26,66 @@ def ahead(
     while there is nothing but to wait, and may end it by raising.
     """
     rest, queue = iter(items), deque[tuple[A, set[Shard]]]()
-    uses, coming, fresh = Counter[Shard](), dict[Shard, Future[None]](), set[Shard]()
-    tasks: SimpleQueue[tuple[Future[None], Shard] | None] = SimpleQueue()
-    for _ in range(AHEAD):  # they end with the program, however long a server is silent
-        threading.Thread(target=_bring, args=(tasks,), daemon=True).start()
-    try:
+    with closing(_Coming()) as coming:
         while True:
-            while len(queue) < _MOST and (not queue or len(fresh) < AHEAD):
+            while len(queue) < _MOST and (not queue or len(coming.fresh) < AHEAD):
                 following = [*islice(rest, 1)]
                 if not following:
                     break
                 queue.append((following[0], set(needs(following[0]))))
-                uses.update(queue[-1][1])
-                for shard in queue[-1][1] - coming.keys():
-                    coming[shard] = Future()
-                    fresh.add(shard)
-                    tasks.put((coming[shard], shard))
+                coming.ask(queue[-1][1])
             if not queue:
                 return
             item, shards = queue.popleft()
-            for shard in shards:
-                _await(coming[shard], meanwhile)
+            coming.wait(shards, meanwhile)
             yield item
-            uses.subtract(shards)
-            fresh -= shards
-            for shard in [shard for shard in shards if not uses[shard]]:
-                del uses[shard], coming[shard]
-    finally:
-        with suppress(Empty):  # nobody waits for them any more
+            coming.leave(shards)
+
+
+class _Coming:
+    """Shards on their way or here, each until all who asked left it; ``fresh`` were left by nobody yet."""
+
+    def __init__(self) -> None:
+        self.fresh, self._uses = set[Shard](), Counter[Shard]()
+        self._found: dict[Shard, Future[None]] = {}
+        self._tasks: SimpleQueue[tuple[Future[None], Shard] | None] = SimpleQueue()
+        for _ in range(AHEAD):  # they end with the program, however long a server is silent
+            threading.Thread(target=_bring, args=(self._tasks,), daemon=True).start()
+
+    def ask(self, shards: set[Shard]) -> None:
+        self._uses.update(shards)
+        for shard in shards - self._found.keys():
+            self._found[shard] = Future()
+            self.fresh.add(shard)
+            self._tasks.put((self._found[shard], shard))
+
+    def wait(self, shards: set[Shard], meanwhile: Callable[[], None]) -> None:
+        for found in [self._found[shard] for shard in shards]:
+            while not found.done():
+                wait([found], _GLANCE)
+                meanwhile()
+            found.result()
+
+    def leave(self, shards: set[Shard]) -> None:
+        self.fresh -= shards
+        self._uses.subtract(shards)
+        for shard in [shard for shard in shards if not self._uses[shard]]:
+            del self._uses[shard], self._found[shard]
+
+    def close(self) -> None:
+        """What nobody fetches yet is not fetched any more."""
+        with suppress(Empty):
             while True:
-                tasks.get_nowait()
+                self._tasks.get_nowait()
         for _ in range(AHEAD):
-            tasks.put(None)
+            self._tasks.put(None)
 
 
 def _bring(tasks: "SimpleQueue[tuple[Future[None], Shard] | None]") -> None:
     while (task := tasks.get()) is not None:
-        future, shard = task
+        found, shard = task
         try:
             with shard.held():
-                future.set_result(None)
+                found.set_result(None)
         except BaseException as error:
-            future.set_exception(error)
-
-
-def _await(future: "Future[None]", meanwhile: Callable[[], None]) -> None:
-    while not future.done():
-        wait([future], _GLANCE)
-        meanwhile()
-    future.result()
+            found.set_exception(error)
