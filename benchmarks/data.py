@@ -6,8 +6,8 @@ The same pictures lie as PNG in class folders, as shards, and as shards behind a
 machine. All loops give batches of 64 float pictures in [-1, 1] with labels, in random order (webdataset's
 from a buffer of 1,000). Ours prepares a set once, from files or URLs, and then reads shards of its own,
 which it holds in memory up to 1 GiB, as it does cached latents (here of 8 x 8 x 8); sets that are larger are
-read from the disk. webdataset asks its server again in every epoch. Turns alternate; the table holds medians
-of samples a second.
+read from the disk. What is streamed comes from the server in every epoch, as with webdataset, here through a
+cache that is empty at first. Turns alternate; the table holds medians of samples a second.
 """
 
 import argparse
@@ -41,6 +41,7 @@ from condiff.data.memo import shared
 from condiff.data.prepare import prepare
 from condiff.data.shard_files import ShardFiles
 from condiff.data.shards import ShardWriter, to_npy
+from condiff.data.streamed import FETCH
 
 BATCH, CLASSES, SHARDS = 64, 10, 8
 Epoch = Callable[[], int]  # how many examples came
@@ -102,8 +103,8 @@ def own(folder: Path, held: int, workers: int) -> Epoch:
     data = ShardDataset(folder, "train", held)
 
     def epoch() -> int:
-        steps = len(data) // BATCH
-        batches = islice(loader(data, Batches(data.sizes, BATCH, 0), workers), steps)
+        rows = Batches(data.sizes, BATCH, 0, orders=data.orders)
+        batches = islice(loader(data, rows, workers), len(data) // BATCH)
         return sum(len(batch["key"]) for batch in batches)
 
     return epoch
@@ -117,6 +118,21 @@ def prepared(urls: str, cache: Callable[[], str], num: int) -> Epoch:
             shared.cache_clear()  # as a new process
             prepare(ShardFiles(urls=urls, fetch=Fetch(cache()), held_out=0.0), Path(out))
         return num
+
+    return epoch
+
+
+def streamed(urls: str, folder: Path, workers: int) -> Epoch:
+    """Ours, from shards that come as it goes on."""
+    source = ShardFiles(urls=urls, fetch=Fetch(str(folder / "first")), stream="exact", held_out=0.0)
+    prepare(source, folder / "set")
+
+    def epoch() -> int:
+        with tempfile.TemporaryDirectory(dir=folder) as cache:
+            before = FETCH.set(Fetch(cache))
+            found = own(folder / "set", 0, workers)()
+            FETCH.reset(before)
+        return found
 
     return epoch
 
@@ -154,6 +170,7 @@ def loops(folder: Path, args: argparse.Namespace, url: str) -> dict[str, Epoch]:
             f"{url}/{names}", lambda: tempfile.mkdtemp(dir=cache), args.num
         ),
         "condiff, prepared from its cache": prepared(f"{url}/{names}", lambda: str(cache / "kept"), args.num),
+        "condiff, streamed from HTTP": streamed(f"{url}/{names}", folder / "streamed", args.workers),
         "webdataset, from HTTP": of_webdataset(f"{url}/{names}", args.workers),
     }
 
@@ -190,6 +207,7 @@ def report(rates: dict[str, list[float]], args: argparse.Namespace) -> None:
         ("condiff, from the disk", "webdataset, from the disk"),
         ("condiff, from the disk", "files and PIL"),
         ("condiff, fetched and prepared", "webdataset, from HTTP"),
+        ("condiff, streamed from HTTP", "webdataset, from HTTP"),
     ):
         print(f"{one} / {two}: {_ratio(rates[one], rates[two]):.2f}")
     ratio = _ratio(rates["condiff, from the disk"], rates["webdataset, from the disk"])

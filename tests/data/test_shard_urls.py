@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from condiff.data.fetched import Fetch, said
 from condiff.data.memo import shared
-from condiff.data.shard_cache import ShardCache
+from condiff.data.shard_cache import _ROOM, ShardCache, _alone, _there
 from condiff.data.shard_files import ShardFiles
 from condiff.data.shards import ShardWriter
 from condiff.errors import CondiffError, ConfigError, DataError
@@ -114,6 +115,11 @@ def source(server: Server, tmp_path: Path, name: str = "x-{000..002}.tar", **set
     return ShardFiles(urls=f"{server.url}/{name}", fetch=Fetch(**fetch))
 
 
+def fetched(tmp_path: Path) -> list[Path]:
+    """Whatever has bytes in the cache."""
+    return [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+
+
 def lines(source: ShardFiles) -> tuple[str, ...]:
     with pytest.raises(CondiffError) as caught:
         source.check()
@@ -155,7 +161,7 @@ def test_what_never_comes_is_told_in_time(server, tmp_path, trouble):
     assert line.startswith(f"data.urls: {server.url}/x-001.tar: ")
     assert "tries in data.fetch.patience=0.375 seconds" in line
     assert time.monotonic() - start < 2
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".fetched"] * 2
+    assert len(fetched(tmp_path)) == 2
 
 
 def test_a_server_that_is_gone_or_no_tar_is_told(server, tmp_path):
@@ -194,7 +200,7 @@ def test_a_small_cache_fetches_again_and_holds_no_more(server, tmp_path, tars):
     there = source(server, tmp_path, cache_gib=1.5 * (tars / "x-000.tar").stat().st_size / 2**30)
     assert values(there) == values(ShardFiles(str(tars)))
     assert server.asked["GET"] > 3
-    assert len([*(tmp_path / "cache").iterdir()]) == 1
+    assert len(fetched(tmp_path)) == 1
 
 
 def test_what_is_read_stays_and_what_was_used_last_goes_last(tmp_path):
@@ -202,7 +208,7 @@ def test_what_is_read_stays_and_what_was_used_last_goes_last(tmp_path):
     cache = ShardCache(tmp_path, limit=20)
 
     def names() -> str:
-        return "".join(sorted(path.stem for path in tmp_path.iterdir()))
+        return "".join(sorted(path.stem for path in tmp_path.iterdir() if path.suffix != ".lock"))
 
     def use(name: str) -> None:
         with cache.held(name, lambda to: to.write_bytes(bytes(8)) and None) as path:
@@ -288,13 +294,26 @@ def test_how_shards_are_fetched_is_in_no_key():
     assert stage.seen(configs[0])["data"]["fetch"] == {"timeout": 1}
 
 
-def test_many_that_fetch_at_once_all_get_what_they_ask_for(tmp_path):
+def test_many_that_fetch_at_once_all_get_what_they_ask_for_in_a_folder_of_limited_size(tmp_path):
     caches = [ShardCache(tmp_path, limit=3) for _ in range(2)]  # of two runs
+    (tmp_path / ".left.fetched.1.tmp").write_bytes(bytes(3))  # by a run that was killed
+    most = []
+
+    def fill(name: str, to: Path) -> None:
+        with _alone(tmp_path / _ROOM):  # or else one that goes and one that comes are both counted
+            most.append(
+                sum({about.st_ino: about.st_size for _, about in _there(tmp_path, "*fetched*")}.values())
+            )
+        with to.open("r+b") as file:  # which has its size
+            file.write(name.encode())
 
     def read(number: int) -> bytes:
         name = str(number % 7)
-        with caches[number % 2].held(name, lambda to: to.write_bytes(name.encode()) and None) as path:
+        with caches[number % 2].held(name, partial(fill, name), 1) as path:
             return path.read_bytes()
 
     with ThreadPoolExecutor(8) as pool:
-        assert [*pool.map(read, range(400))] == [str(number % 7).encode() for number in range(400)]
+        assert [*pool.map(read, range(150))] == [str(number % 7).encode() for number in range(150)]
+    assert max(most) <= 3
+    with pytest.raises(DataError, match=r"data.fetch.cache_gib: must hold a shard"):
+        caches[0].held("8", partial(fill, "8"), 4).__enter__()

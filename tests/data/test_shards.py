@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_no_index(tmp_path, monkeypatch):
     def full(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("condiff.data.shards._Tar.close", full)
+    monkeypatch.setattr("condiff.data.tar_stream.TarStream.close", full)
     with pytest.raises(EnvironmentFault, match="No space left"):
         written(tmp_path)
     assert not list(tmp_path.glob("*index*"))

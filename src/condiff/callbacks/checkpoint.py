@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from condiff.callbacks.ranks import Alone, Ranks
 from condiff.divided import whole
-from condiff.errors import ArtifactError
+from condiff.errors import ArtifactError, DataError
 from condiff.files import written_whole
 from condiff.interrupts import Interrupts
 
@@ -90,6 +90,23 @@ class Checkpoints(Callback):
             self.ranks.largest(0)  # nobody leaves before all is saved
             self.interrupts.pending = int(stopping)
             self.interrupts.stop_here()
+
+    def meanwhile(self, trainer: Trainer) -> None:
+        """Between two steps, while the data of the next one are waited for: an interrupt waits no longer."""
+        self.ranks.alive()
+        if self.interrupts.pending:
+            self._save_alone(trainer)
+            self.interrupts.stop_here()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """What cannot be had of the data takes no step with it: it is told of between two."""
+        if isinstance(exception, DataError):
+            self._save_alone(trainer)
+
+    def _save_alone(self, trainer: Trainer) -> None:
+        """Where no other rank has to take part; all of them had theirs not long ago."""
+        if self.ranks.count == 1 and trainer.global_step:
+            self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         self.ranks.pause()

@@ -7,7 +7,7 @@ workers nor of devices changes what a step sees.
 import hashlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from condiff.data.ahead import ahead
 from condiff.data.dataset import Batch, ShardDataset
-from condiff.data.pairs import Pairs
+from condiff.data.pairs import Pairs, Row
+from condiff.data.shard_order import ShardOrder
 from condiff.errors import CondiffError, EnvironmentFault
-
-Row = tuple[int, int, int]  # step, place in the global batch, index of the example
 
 
 class Batches(Sampler[list[Row]]):
@@ -31,7 +31,8 @@ class Batches(Sampler[list[Row]]):
     that all are seen as often. Place j is of set j % S, the (j // S)-th of the n that are. It stands at
     p = k * n + j // S in the bucket's k-th batch: epoch p // N, entry p % N of that epoch's permutation of
     the N that the set has in the bucket. Nothing is dropped and a batch may be larger than a set. ``places``
-    are those of the global batch that this process takes.
+    are those of the global batch that this process takes; a set with an entry in ``orders`` has this order in
+    place of a permutation.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Batches(Sampler[list[Row]]):
         seed: int,
         start: int = 0,
         places: range | None = None,
+        orders: Sequence[ShardOrder | None] | None = None,
     ) -> None:
         self.places = range(batch_size) if places is None else places
         if min(map(min, sizes)) < 1 or batch_size < len(sizes) or start < 0:
@@ -48,6 +50,7 @@ class Batches(Sampler[list[Row]]):
         if not self.places or min(self.places) < 0 or max(self.places) >= batch_size:
             raise ValueError(f"places must lie in 0..{batch_size - 1}, got {self.places}")
         self.sizes, self.batch_size, self.seed, self.start = sizes, batch_size, seed, start
+        self.orders = orders or [None] * len(sizes)
 
     def __iter__(self) -> Iterator[list[Row]]:
         step = self.start
@@ -77,7 +80,8 @@ class Batches(Sampler[list[Row]]):
         own = self.sizes[which]
         epoch, entry = divmod(k * num + among, own[bucket])
         start = sum(map(sum, self.sizes[:which])) + sum(own[:bucket])
-        return start + permutation(own[bucket], self.seed, epoch)[entry]
+        order = self.orders[which] or permutation
+        return start + int(order(own[bucket], self.seed, epoch)[entry])
 
 
 @lru_cache(maxsize=2)
@@ -95,9 +99,29 @@ def permutation(num_examples: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(num_examples, generator=generator).tolist()
 
 
-def loader(dataset: ShardDataset | Pairs, batches: Batches, num_workers: int = 0) -> DataLoader[Batch]:
-    """Batches in their order; a set held in memory has nothing to decode and takes no workers."""
-    return _Loader(dataset, batches, 0 if dataset.held else num_workers)
+def loader(
+    dataset: ShardDataset | Pairs,
+    batches: Batches,
+    num_workers: int = 0,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> DataLoader[Batch]:
+    """Batches in their order; a set held in memory has nothing to decode and takes no workers.
+
+    The shards of one that is streamed are fetched ahead of them; ``meanwhile`` is called while they are
+    waited for.
+    """
+    sampler = _Ahead(batches, dataset, meanwhile) if dataset.is_streamed else batches
+    return _Loader(dataset, sampler, 0 if dataset.held else num_workers)
+
+
+class _Ahead(Sampler[list[Row]]):
+    """Batches whose shards are here."""
+
+    def __init__(self, batches: Batches, data: ShardDataset | Pairs, meanwhile: Callable[[], None]) -> None:
+        self.batches, self.data, self.meanwhile = batches, data, meanwhile
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        return ahead(self.batches, self.data.needs, self.meanwhile)
 
 
 class _Told(torch.utils.data.Dataset[Any]):
@@ -114,7 +138,7 @@ class _Told(torch.utils.data.Dataset[Any]):
 
 
 class _Loader(DataLoader[Any]):
-    def __init__(self, dataset: ShardDataset | Pairs, batches: Batches, num_workers: int) -> None:
+    def __init__(self, dataset: ShardDataset | Pairs, batches: Sampler[list[Row]], num_workers: int) -> None:
         # Spawned workers inherit no locks; an own generator keeps the global one untouched.
         super().__init__(
             _Told(dataset),

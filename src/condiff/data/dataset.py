@@ -1,7 +1,7 @@
 """Whole batches out of shards."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypedDict
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from condiff.data.pictures import EXTENSIONS, Unreadable, decode
-from condiff.data.shards import CONTROL, FRAMING, Sample, Shards, from_npy
+from condiff.data.pictures import EXTENSIONS, Unreadable
+from condiff.data.shard_order import ShardOrder
+from condiff.data.shards import CONTROL, FRAMING, Sample, Shard, Shards, from_npy
 from condiff.data.source import DESCRIPTION, DataInfo
+from condiff.data.streamed import opened
 from condiff.errors import DataError
 from condiff.progress import track
 
@@ -44,27 +46,41 @@ class ShardDataset(Dataset[Batch]):
 
     def __init__(self, folder: Path, split: str, held_bytes: int = _GIB) -> None:
         self.folder, self.split = folder, split
-        self.shards = Shards.open(folder, split)
+        self.shards = opened(folder, split)
         self.keys, self.runs = self.shards.keys, self.shards.runs
         self.has_text = self.shards.has("txt")
         self._tensors: dict[str, Read] = {}
         image = next((name for name in EXTENSIONS if self.shards.has(name)), None)
         if image:
-            self._tensors["image"] = partial(_pixels, extension=image)
+            self._tensors["image"] = partial(_pixels, self.shards, extension=image)
         if self.shards.has("source.png"):
-            self._tensors["source"] = partial(_pixels, extension="source.png")
+            self._tensors["source"] = partial(_pixels, self.shards, extension="source.png")
         if self._needs(CONTROL):
-            self._tensors["control"] = partial(_pixels, extension=CONTROL)
+            self._tensors["control"] = partial(_pixels, self.shards, extension=CONTROL)
         for member, name in _ARRAYS.items():
             if self.shards.has(member):
                 self._tensors[name] = partial(_array, extension=member)
         firsts = [self.shards.samples[run.start] for run in self.runs if self._tensors]
         self._first = [{name: read(first) for name, read in self._tensors.items()} for first in firsts]
         nbytes = sum(value.nbytes for first in self._first[:1] for value in first.values())
-        self.held = nbytes * len(self) <= held_bytes
+        self.held = nbytes * len(self) <= held_bytes and not self.is_streamed
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether shards come when they are read."""
+        return self.shards.order is not None
+
+    @property
+    def orders(self) -> list[ShardOrder | None]:
+        """Of each of the sets that batches are of: the order that it is to be read in, if not in any."""
+        return [self.shards.order]
+
+    def needs(self, rows: Iterable[tuple[int, int, int]]) -> set[Shard]:
+        """The shards of (step, place, index) rows."""
+        return {self.shards.samples[index].shard for _, _, index in rows}
 
     @property
     def shapes(self) -> list[tuple[int, int] | None]:
@@ -132,8 +148,8 @@ class ShardDataset(Dataset[Batch]):
 
     def _needs(self, extension: str) -> bool:
         """Whether a member is there; DataError where some samples have it and another does not."""
-        lacking = next((sample for sample in self.shards.samples if extension not in sample.members), None)
-        there = any(extension in sample.members for sample in self.shards.samples)
+        lacking = next((sample for sample in self.shards.samples if not sample.has(extension)), None)
+        there = any(sample.has(extension) for sample in self.shards.samples)
         if there and lacking is not None:
             raise DataError(f"{lacking}: has no .{extension}, which others have; each sample needs one")
         return there
@@ -172,10 +188,10 @@ def _parts(run: range, rows: range, size: int) -> list[range]:
     return [range(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
-def _pixels(sample: Sample, extension: str) -> Tensor:
+def _pixels(shards: Shards, sample: Sample, extension: str) -> Tensor:
     """[C, H, W] uint8"""
     try:
-        image = np.array(decode(sample.read(extension)))
+        image = shards.pixels(sample, extension)
     except Unreadable as error:
         raise DataError(f"{sample}: .{extension} {error}") from error
     return torch.from_numpy(image).reshape(*image.shape[:2], -1).permute(2, 0, 1)

@@ -73,12 +73,14 @@ def shown(url: str) -> str:
 
 def _copied(transport: Transport, url: str, to: Path, ends: float) -> tuple[About, str]:
     found = hashlib.sha256()
-    with transport.opened(url) as answer, to.open("wb") as file:
+    to.touch()
+    with transport.opened(url) as answer, to.open("r+b") as file:  # which may have its size already
         while part := answer.read(_CHUNK):
             file.write(part)
             found.update(part)
             if STOPPING or time.monotonic() > ends:
                 raise Passing(f"only {file.tell()} bytes came in time")
+        file.truncate()
         size, count = answer.about.size, file.tell()
     if size is not None and count != size:
         raise Passing(f"{count} of {size} bytes came")

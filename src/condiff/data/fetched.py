@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,13 +60,22 @@ class Fetched(Place):
     def stamps(self) -> dict[str, Any]:
         return {url: self._said.stamp(url) for url in self.urls}
 
+    def can_hold(self, most: int) -> None:
+        """DataError unless so many of the largest shards fit into the cache together."""
+        sizes = sorted((stamp[0] or 0 for stamp in self.stamps().values()), reverse=True)[:most]
+        if sum(sizes) > self.cache.limit:
+            raise DataError(
+                f"data.fetch.cache_gib: must hold {len(sizes)} shards while they are streamed, here of up to"
+                f" {sum(sizes) / _GIB:.3g} GiB, got {self.cache.limit / _GIB:.3g}"
+            )
+
     def indexed(self) -> dict[str, str]:
         return {url: shard.sha256 for url, shard in self._said.listed.items()}
 
     @contextmanager
     def held(self, address: str) -> Iterator[Path]:
-        name = digest([address, self._said.stamp(address)])[:32]
-        with self.cache.held(name, lambda to: self._fill(address, to)) as path:
+        stamp = self._said.stamp(address)
+        with self.cache.held(digest([address, stamp])[:32], partial(self._fill, address), stamp[0]) as path:
             yield path
 
     def name(self, address: str) -> str:

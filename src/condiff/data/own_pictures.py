@@ -75,7 +75,7 @@ class OwnPictures(Source):
     def __init__(self, path: str, wanted: Wanted) -> None:
         self.path, self.wanted = path, wanted
         self._memo = shared(
-            f"{type(self).__name__} 3 {wanted.max_pixels} {Path(path).expanduser().absolute()}"
+            f"{type(self).__name__} 4 {wanted.max_pixels} {Path(path).expanduser().absolute()}"
         )
 
     @abstractmethod
@@ -125,7 +125,7 @@ class OwnPictures(Source):
         return frame.fit(image), frame.framing(image)
 
     @cached_property
-    def _sound(self) -> "_Sound":
+    def _sound(self) -> "Sound":
         return _sound(self._survey(None), self.wanted)
 
     def _decode(self, picture: Picture) -> Image.Image:
@@ -136,7 +136,7 @@ class OwnPictures(Source):
 
 
 @dataclass(frozen=True)
-class _Sound:
+class Sound:
     """A survey without mistakes, and what follows from it."""
 
     pictures: list[Picture]
@@ -150,7 +150,7 @@ class _Sound:
         return nearest(self.frames, picture.height, picture.width)
 
 
-def _sound(survey: Survey, wanted: Wanted) -> _Sound:
+def _sound(survey: Survey, wanted: Wanted) -> Sound:
     pictures = _same_fields([_in_range(picture, wanted.num_classes) for picture in survey.pictures])
     bad = [f"{picture.where}: {picture.fault}" for picture in pictures if picture.fault]
     good = [picture for picture in pictures if not picture.fault]
@@ -166,7 +166,7 @@ def _sound(survey: Survey, wanted: Wanted) -> _Sound:
     )
     whole, held_out = square(size, channels), said | by_share(free, wanted.held_out)
     every = frames(size, wanted.buckets, channels) if wanted.buckets else [whole]
-    return _Sound(good, survey.class_names, whole, every, held_out, bad)
+    return Sound(good, survey.class_names, whole, every, held_out, bad)
 
 
 def _in_range(picture: Picture, num_classes: int | None) -> Picture:

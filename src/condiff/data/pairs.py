@@ -8,6 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from condiff.data.dataset import Batch, ShardDataset
+from condiff.data.shards import Shard
+
+Row = tuple[int, int, int]  # step, place in the global batch, index of the example
 
 
 def is_second(place: Tensor) -> Tensor:
@@ -21,19 +24,29 @@ class Pairs(Dataset[Batch]):
     def __init__(self, first: ShardDataset, second: ShardDataset) -> None:
         self.first, self.second = first, second
         self.sizes = [*first.sizes, *second.sizes]
+        self.orders = [*first.orders, *second.orders]
+        self.is_streamed = first.is_streamed or second.is_streamed
         assert first.shapes == second.shapes, f"a batch has one shape, and {second.folder} has others"
         self.held = first.held and second.held
         self.is_mirrored = first.is_mirrored
 
-    def __getitems__(self, rows: Sequence[tuple[int, int, int]]) -> Batch:
+    def __getitems__(self, rows: Sequence[Row]) -> Batch:
         """The batch of (step, place, index) rows, all of one step."""
-        start = len(self.first)
-        own = [row for row in rows if row[2] < start]
-        other = [(step, place, index - start) for step, place, index in rows if index >= start]
+        own, other = self._parted(rows)
         if not own or not other:
             return (self.first if own else self.second).__getitems__(own or other)
         found = [dict(data.__getitems__(some)) for data, some in ((self.first, own), (self.second, other))]
         return _together(found, [place for _, place, _ in rows])
+
+    def needs(self, rows: Sequence[Row]) -> set[Shard]:
+        own, other = self._parted(rows)
+        return self.first.needs(own) | self.second.needs(other)
+
+    def _parted(self, rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+        """Those of each set, by its own numbers."""
+        start = len(self.first)
+        own = [row for row in rows if row[2] < start]
+        return own, [(step, place, index - start) for step, place, index in rows if index >= start]
 
 
 def _together(found: Sequence[dict[str, Any]], places: Sequence[int]) -> Batch:

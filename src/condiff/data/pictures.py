@@ -4,6 +4,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,6 +20,16 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 class Unreadable(Exception):
     """What is wrong with a picture, and what is allowed."""
+
+
+class Sides(Protocol):
+    """What has the size of a picture."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Frame:
         left, top = (image.width - self.width) // 2, (image.height - self.height) // 2
         return np.asarray(image.crop((left, top, left + self.width, top + self.height)))
 
-    def framing(self, image: Image.Image) -> tuple[int, ...]:
+    def framing(self, image: Sides) -> tuple[int, ...]:
         """Of a picture to be ``fit``: its height and width, top and left of the cut after the resize, and the
         cut's height and width: what SDXL is told of its training pictures (Podell 2023, sec. 2.2).
         """
@@ -51,7 +62,7 @@ class Frame:
         left, top = (width - self.width) // 2, (height - self.height) // 2
         return image.height, image.width, top, left, self.height, self.width
 
-    def _resized(self, image: Image.Image) -> tuple[int, int]:
+    def _resized(self, image: Sides) -> tuple[int, int]:
         scale = max(self.height / image.height, self.width / image.width)
         return round(image.width * scale), round(image.height * scale)
 

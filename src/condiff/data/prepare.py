@@ -9,16 +9,24 @@ from condiff.data.memo import in_order
 from condiff.data.pictures import to_png
 from condiff.data.shards import CONTROL, FRAMING, ShardWriter, to_npy
 from condiff.data.source import SPLITS, DataInfo, Example, Source
+from condiff.data.streamed import write_index
 from condiff.files import written_whole
 from condiff.progress import track
 
 
 def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo:
-    """Write ``train-*.tar``, ``held_out-*.tar``, their indexes, licences if any, and ``data.json``."""
+    """Write ``train-*.tar``, ``held_out-*.tar``, their indexes, licences if any, and ``data.json``.
+
+    Of a source whose training pictures stay where they are only the index is written.
+    """
     source.check(memo_dir)
     info = source.info()
     out.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
+        rows = source.streamed() if split == "train" else None
+        if rows is not None:
+            write_index(out, split, rows)
+            continue
         count = info.num_train if split == "train" else info.num_held_out
         with ShardWriter(out, split) as shards:
             packed = in_order(_packed, track(source.examples(split), count, f"writing {split}"))

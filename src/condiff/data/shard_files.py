@@ -4,24 +4,28 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from condiff.data.ahead import AHEAD
 from condiff.data.download import shown
 from condiff.data.fetched import Fetch, Fetched
 from condiff.data.foreign import index_shard, read_label
 from condiff.data.held_out import safe_key
-from condiff.data.own_pictures import OwnPictures, Picture, Survey, Wanted
+from condiff.data.own_pictures import OwnPictures, Picture, Sound, Survey, Wanted
 from condiff.data.pictures import EXTENSIONS, MAX_PIXELS, Frame, Unreadable, decode
 from condiff.data.places import Local
-from condiff.data.shards import CONTROL, Sample, read_part
+from condiff.data.shard_order import OPEN
+from condiff.data.shards import CONTROL, FRAMING, Sample, read_part
 from condiff.data.source import DataInfo, Example, Split
 from condiff.errors import ConfigError, DataError
 from condiff.files import digest
 from condiff.ranges import Count, Probability, checked
 
+Stream = Literal["exact", "resampled"]
 _SCHEMES = ["https", "http"]
 
 
@@ -32,8 +36,8 @@ class ShardFiles(OwnPictures):
     Labels are read from ``.cls``, captions from ``.txt`` or from ``text`` or ``caption`` of ``.json``, and
     hints, as large as their pictures and fitted alike, from ``.control.png``.
     Shards named ``train-*`` and ``held_out-*`` keep their sides, others are split by key; an index
-    beside the shards (``index-SPLIT.jsonl``) must agree with them. The other arguments are those of
-    ImageFolder.
+    beside the shards (``index-SPLIT.jsonl``) must agree with them. With ``stream`` the training pictures stay
+    behind their URLs and come in that order (``ShardOrder``). The other arguments are those of ImageFolder.
     """
 
     @checked
@@ -43,6 +47,7 @@ class ShardFiles(OwnPictures):
         urls: str | list[str] | None = None,
         schemes: list[str] | None = None,
         fetch: Fetch | None = None,
+        stream: Stream | None = None,
         size: Count | None = None,
         max_size: Count = 64,
         multiple_of: Count = 8,
@@ -58,8 +63,17 @@ class ShardFiles(OwnPictures):
         if (path is None) == (urls is None):
             raise ConfigError("data.path: give it, or data.urls, and not both")
         named = [urls] if isinstance(urls, str) else urls or []
+        if stream:
+            _hold_streamed(path, named, buckets)
         super().__init__(path or " ".join(shown(url) for url in named), wanted)
-        self._place = Fetched(named, schemes or _SCHEMES, fetch or Fetch()) if path is None else Local(path)
+        self.stream, self._schemes = stream, schemes or _SCHEMES
+        self._far = None if path is not None else Fetched(named, self._schemes, fetch or Fetch())
+        self._place = self._far or Local(str(path))
+
+    def check(self, memo_dir: Path | None = None) -> None:
+        super().check(memo_dir)
+        if self.stream and self._far is not None:
+            self._far.can_hold(OPEN + 1 + AHEAD)
 
     def info(self) -> DataInfo:
         return replace(super().info(), control=self._channels)
@@ -68,6 +82,25 @@ class ShardFiles(OwnPictures):
         for example in super().examples(split):
             picture = self._hinted.get(example.key)
             yield example if picture is None else replace(example, control=self._hint(picture, example.image))
+
+    def streamed(self) -> Iterator[dict[str, Any]] | None:
+        return self._rows(self._sound) if self.stream else None
+
+    def _rows(self, sound: Sound) -> Iterator[dict[str, Any]]:
+        frame, stamps = sound.square, self._place.stamps()
+        yield {
+            "streamed": self.stream,
+            "schemes": self._schemes,
+            "frame": [frame.height, frame.width],
+            "channels": frame.channels,
+            "control": self._channels,
+            "max_pixels": self.wanted.max_pixels,
+        }
+        train = [picture for picture in sound.pictures if picture.key not in sound.held_out]
+        for shard, own in groupby(train, _shard_of):
+            yield from (_row(picture, frame) for picture in own)
+            size, sha256 = self._looked[shard]
+            yield {"shard": shard, "size": size, "sha256": sha256, "stamp": stamps[shard]}
 
     def _hint(self, picture: Picture, image: np.ndarray) -> np.ndarray:
         assert picture.hint is not None
@@ -101,6 +134,10 @@ class ShardFiles(OwnPictures):
             broken += [value["broken"]] if "broken" in value else []
             broken += _index_faults(shard, value, expected)
             pictures += [Picture(**found, split=sides.get(shard)) for found in value["pictures"]]
+        self._looked = {
+            shard: (value.get("size", 0), value["sha256"])
+            for shard, value in zip(shards, values, strict=True)
+        }
         contents = [(names[shard], value["sha256"]) for shard, value in zip(shards, values, strict=True)]
         return Survey(pictures, [], broken, digest(contents))
 
@@ -120,7 +157,34 @@ class ShardFiles(OwnPictures):
             except DataError as error:
                 return {"sha256": "", "pictures": [], "broken": error.lines[0]}
             pictures = [_picture(sample, shard, self.wanted.max_pixels) for sample in found.samples]
-            return {"sha256": found.shards[0].sha256, "pictures": pictures}
+            whole = found.shards[0]
+            return {"sha256": whole.sha256, "size": whole.size, "pictures": pictures}
+
+
+def _hold_streamed(path: str | None, urls: list[str], buckets: int | None) -> None:
+    if path is not None or buckets is not None:
+        key = "path" if path is not None else "buckets"
+        raise ConfigError(f"data.stream: goes without data.{key}; squares behind data.urls are streamed")
+    secret = next((url for url in urls if "?" in url), None)
+    if secret is not None:
+        raise ConfigError(
+            f"data.urls: {shown(secret)}: what follows its ? may be a signature, which data.stream would keep"
+            " with the data; give URLs without, or those of a store"
+        )
+
+
+def _shard_of(picture: Picture) -> str:
+    assert picture.at is not None
+    return picture.at[0]
+
+
+def _row(picture: Picture, frame: Frame) -> dict[str, Any]:
+    """Of an index: what preparing would write of it, or where that lies."""
+    assert picture.at is not None
+    hint = {} if picture.hint is None else {CONTROL: picture.hint[1:]}
+    told = {FRAMING: frame.framing(picture)} | ({} if picture.text is None else {"txt": picture.text})
+    members = {"png": picture.at[1:], **hint}
+    return {"key": picture.key, "label": picture.label, "members": members, "told": told}
 
 
 def _picture(sample: Sample, shard: str, max_pixels: int) -> dict[str, Any]:

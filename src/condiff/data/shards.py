@@ -6,24 +6,25 @@ shape of a picture that is no square), after the samples of a shard a line for t
 sha256), and a last line for the split.
 """
 
-import hashlib
 import io
 import json
 import math
 import re
-import tarfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from condiff.data.pictures import EXTENSIONS as PICTURES
+from condiff.data.pictures import decode
+from condiff.data.shard_order import ShardOrder
+from condiff.data.tar_stream import TarStream
 from condiff.errors import DataError
 from condiff.files import file_digest, written_whole
 
@@ -35,6 +36,7 @@ ALLOWED = (
 )
 MAX_MEMBER = 64 * 2**20  # bytes
 _NPY_START = 10  # bytes before the header of a .npy of version 1.0, whose length the last two are
+INDEX = "index-{}.jsonl"  # of a split
 _SHARD_BYTES = 256 * 2**20
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -47,6 +49,10 @@ class Shard:
     size: int
     sha256: str
     name: str = ""  # what it is called in messages, if not by its path
+
+    def held(self) -> AbstractContextManager[Path]:
+        """Its file while it is read."""
+        return nullcontext(self.path)
 
     def __str__(self) -> str:
         return self.name or str(self.path)
@@ -61,12 +67,19 @@ class Sample:
     shard: Shard
     members: dict[str, tuple[int, int]]
     shape: tuple[int, int] | None = None  # height and width of a picture that is no square
+    told: Mapping[str, bytes] | None = None  # members that the index itself holds
+
+    def has(self, extension: str) -> bool:
+        return extension in self.members or extension in (self.told or ())
 
     def read(self, extension: str) -> bytes:
+        if self.told and extension in self.told:
+            return self.told[extension]
         if extension not in self.members:
             raise DataError(f"{self}: has no .{extension}; its members are {', '.join(self.members)}")
         offset, size = self.members[extension]
-        return read_part(self.shard.path, offset, size, f"{self}.{extension}")
+        with self.shard.held() as path:
+            return read_part(path, offset, size, f"{self}.{extension}")
 
     def __str__(self) -> str:
         return f"{self.shard}:{self.key}"
@@ -75,13 +88,15 @@ class Sample:
 class Shards:
     """The samples of a split, by number."""
 
+    order: ShardOrder | None = None  # that of a training, where not any will do
+
     def __init__(self, shards: list[Shard], samples: list[Sample]) -> None:
         self.shards, self.samples = shards, samples
 
     @classmethod
     def open(cls, folder: Path, split: str) -> "Shards":
         """By the index in ``folder``; every shard must be there with its size (``verify``: its content)."""
-        path = folder / f"index-{split}.jsonl"
+        path = folder / INDEX.format(split)
         found = cls.listed(path, str(path))
         lines = [line for shard in found.shards if (line := _size_fault(shard))]
         if lines:
@@ -89,10 +104,10 @@ class Shards:
         return found
 
     @classmethod
-    def listed(cls, path: Path, shown: str) -> "Shards":
-        """By an index, ``shown`` in messages; its shards are not looked at."""
+    def listed(cls, path: Path, shown: str, shard: Callable[..., Shard] | None = None) -> "Shards":
+        """By an index, ``shown`` in messages; its shards, by ``shard`` or beside it, are not looked at."""
         try:
-            return _parse(path)
+            return _parse(path, shard or partial(_shard, path.parent))
         except OSError as error:
             raise DataError(f"{shown}: cannot be read ({error.strerror}); prepare the data again") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -124,10 +139,14 @@ class Shards:
 
     def has(self, extension: str) -> bool:
         """Whether every sample has this member."""
-        return bool(self.samples) and all(extension in sample.members for sample in self.samples)
+        return bool(self.samples) and all(sample.has(extension) for sample in self.samples)
 
     def read(self, index: int, extension: str) -> bytes:
         return self.samples[index].read(extension)
+
+    def pixels(self, sample: Sample, extension: str) -> np.ndarray:
+        """A picture of a sample, [H, W] or [H, W, 3] uint8; Unreadable if it is none."""
+        return np.array(decode(sample.read(extension)))
 
 
 class ShardWriter:
@@ -140,11 +159,11 @@ class ShardWriter:
         self.folder, self.split, self.shard_bytes = folder, split, shard_bytes
         self._keys: set[str] = set()
         self._num_shards = 0
-        self._tar: _Tar | None = None
+        self._tar: TarStream | None = None
         self._whole = ExitStack()
 
     def __enter__(self) -> "ShardWriter":
-        index = self._whole.enter_context(written_whole(self.folder / f"index-{self.split}.jsonl"))
+        index = self._whole.enter_context(written_whole(self.folder / INDEX.format(self.split)))
         self._index = self._whole.enter_context(index.open("w", encoding="utf-8"))
         return self
 
@@ -174,7 +193,7 @@ class ShardWriter:
         if self._tar is not None and self._tar.size >= self.shard_bytes:
             self._close_shard()
         if self._tar is None:
-            self._tar = _Tar((self.folder / f"{self.split}-{self._num_shards:06d}.tar").open("wb"))
+            self._tar = TarStream((self.folder / f"{self.split}-{self._num_shards:06d}.tar").open("wb"))
         places = {name: self._tar.add(f"{key}.{name}", data) for name, data in members.items()}
         label = int(members["cls"]) if "cls" in members else None
         told = {} if shape is None else {"shape": shape}
@@ -190,32 +209,6 @@ class ShardWriter:
 
     def _line(self, row: dict[str, Any]) -> None:
         self._index.write(json.dumps(row) + "\n")
-
-
-class _Tar:
-    """A ustar stream that knows where it stands and hashes what it writes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.size, self._hash = file, 0, hashlib.sha256()
-
-    def add(self, name: str, data: bytes) -> tuple[int, int]:
-        member = tarfile.TarInfo(name)
-        member.size = len(data)
-        self._put(member.tobuf(tarfile.USTAR_FORMAT))
-        offset = self.size
-        self._put(data + bytes(-len(data) % tarfile.BLOCKSIZE))
-        return offset, len(data)
-
-    def close(self) -> str:
-        end = self.size + 2 * tarfile.BLOCKSIZE
-        self._put(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
-        self.file.close()
-        return self._hash.hexdigest()
-
-    def _put(self, data: bytes) -> None:
-        self.file.write(data)
-        self._hash.update(data)
-        self.size += len(data)
 
 
 def read_part(path: Path, offset: int, size: int, shown: str) -> bytes:
@@ -256,7 +249,7 @@ def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _parse(path: Path) -> Shards:
+def _parse(path: Path, shard: Callable[..., Shard]) -> Shards:
     shards: list[Shard] = []
     samples: list[Sample] = []
     waiting: list[dict[str, Any]] = []
@@ -266,7 +259,7 @@ def _parse(path: Path) -> Shards:
             if "key" in row:
                 waiting.append(row)
             elif "shard" in row:
-                shards.append(_shard(path.parent, row))
+                shards.append(shard(row))
                 samples += [_sample(shards[-1], sample) for sample in waiting]
                 waiting = []
             last = row
@@ -290,7 +283,12 @@ def _sample(shard: Shard, row: dict[str, Any]) -> Sample:
             raise ValueError(f"{row['key']}.{name} at {offset}+{size} is not allowed")
     label = None if row["label"] is None else int(row["label"])
     height, width = row.get("shape", (0, 0))
-    return Sample(str(row["key"]), label, shard, members, (int(height), int(width)) if height else None)
+    shape = (int(height), int(width)) if height else None
+    told = {
+        name: value.encode() if isinstance(value, str) else to_npy(np.asarray(value, dtype=np.int64))
+        for name, value in row.get("told", {}).items()
+    }
+    return Sample(str(row["key"]), label, shard, members, shape, told or None)
 
 
 def _size_fault(shard: Shard) -> str | None:

@@ -85,6 +85,10 @@ class Source(ABC):
     @abstractmethod
     def examples(self, split: Split) -> Iterator[Example]: ...
 
+    def streamed(self) -> Iterator[dict[str, Any]] | None:
+        """The index of the training pictures, by ``streamed.write_index``, where they stay where they are."""
+        return None
+
     def notices(self) -> dict[str, str]:
         """What is to lie beside the shards, by file name: whose the pictures are and under which licence."""
         return {}

@@ -128,6 +128,7 @@ def _runtime(
         shown=lambda _, step, path: loggers.picture(step, path),
         ended=lambda _: loggers.end(),
         interrupts=interrupts,
+        fetch=(cfg["data"] or {}).get("fetch") or (cfg["base_data"] or {}).get("fetch"),
         statistics=cache.root / "moments",
     )
     new = {step.stage.name for step in steps if step.status != "cached"}

@@ -242,6 +242,7 @@ def _job(
             "num_workers": runtime.num_workers,
             "sample_batch": runtime.sample_batch,
             "checkpoint_seconds": runtime.checkpoint_seconds,
+            "fetch": runtime.fetch,
             "statistics": runtime.statistics and str(runtime.statistics),
         },
     }

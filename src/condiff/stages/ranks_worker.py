@@ -24,6 +24,7 @@ from condiff.errors import fault
 from condiff.files import read_json, write_json
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages.attention import attending
+from condiff.stages.fetching import fetching
 from condiff.stages.processes import JOB
 from condiff.stages.ranks import MESSAGES, OUTCOME, STACK
 from condiff.stages.stage import Artifact, Runtime, load
@@ -67,7 +68,7 @@ def _work(job: Mapping[str, Any], index: int, folder: Path, interrupts: Interrup
     inputs = _artifacts(job["inputs"])
     with joined(index, job["count"], folder, job["on_gpu"], job["strategy"]) as ranks:
         runtime = _runtime(job, ranks, interrupts, tell)
-        with attending(runtime.attention, runtime.accelerator):
+        with attending(runtime.attention, runtime.accelerator), fetching(runtime.fetch):
             load(job["work"])(job["config"], inputs, runtime, Path(job["out"]))
 
 
@@ -84,6 +85,7 @@ def _runtime(job: Mapping[str, Any], ranks: Ranks, interrupts: Interrupts, tell:
         shown=tell.shown,
         ended=tell.ended,
         interrupts=interrupts,
+        fetch=said["fetch"],
         statistics=said["statistics"] and Path(said["statistics"]),
         ranks=ranks,
     )

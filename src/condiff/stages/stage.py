@@ -13,6 +13,7 @@ from condiff.files import digest
 from condiff.interrupts import Interrupts
 from condiff.stages.attention import attending
 from condiff.stages.failures import Failures
+from condiff.stages.fetching import fetching
 from condiff.stages.fingerprint import fingerprint, targets
 
 Config = Mapping[str, Any]
@@ -61,6 +62,7 @@ class Runtime:
     interrupts: Interrupts = field(default_factory=Interrupts)
     statistics: Path | None = None  # a folder for moments of real pictures, to be found by later runs
     failures: Failures = field(default_factory=Failures)  # of a sweep's other jobs
+    fetch: Any = None  # the config of how shards behind URLs come, where there are such
     watch: Any = None  # a stages.watch.Watch, where a denoiser is to be measured while it trains
     pictures: Any = None  # a stages.watch.Pictures, where what trains is to be seen
     ranks: Ranks = field(default_factory=Alone)  # this process among those that share the stage
@@ -124,7 +126,7 @@ class Stage:
         if self.is_shared and runtime.devices > 1:
             load("condiff.stages.ranks:run")(self, cfg, inputs, runtime, out)
         else:
-            with attending(runtime.attention, runtime.accelerator):
+            with attending(runtime.attention, runtime.accelerator), fetching(runtime.fetch):
                 load(self.work)(self.seen(cfg), inputs, runtime, out)
 
 

@@ -101,6 +101,7 @@ def fit(
     if measure is not None:
         often = every or runtime.watch.every
         looks.insert(0, TogetherWhileTraining(*seen, often, measure, rows.add, clock, ranks, plain))
+    checkpoints = Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks)
     callbacks: list[Callback] = [
         _GlobalSeed(method.seed, ranks.index),
         _Spread(ranks),
@@ -112,7 +113,7 @@ def fit(
         LearnedTimes(ranks),
         Progress(name, settings, rows.add, clock, finite, by_noise, shares, ranks),
         *looks,
-        Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks),
+        checkpoints,
     ]
     if settings.recompute:
         recompute(name, method.trained)
@@ -120,7 +121,7 @@ def fit(
     if settings.channels_last and method.trained is plain:  # parts lie one row after the other
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
-    batches = Batches(data.sizes, settings.batch_size, method.seed, start, places)
+    batches = Batches(data.sizes, settings.batch_size, method.seed, start, places, data.orders)
     trainer = _trainer(method, runtime, callbacks)
     method.scaled = _scaling(trainer)
     if ranks.leads:
@@ -129,7 +130,8 @@ def fit(
     with warnings.catch_warnings(), runtime.interrupts.deferred():
         # Lightning advises more workers for sets held in memory, and an own sampler for many devices
         warnings.filterwarnings("ignore", module="lightning.*")
-        trainer.fit(method, loader(data, batches, runtime.num_workers), ckpt_path=checkpoint)
+        loaded = loader(data, batches, runtime.num_workers, partial(checkpoints.meanwhile, trainer))
+        trainer.fit(method, loaded, ckpt_path=checkpoint)
     ranks.pause()
     _leave(method, ema, out, ranks)
     if ranks.leads:
