@@ -74,7 +74,7 @@ def test_latents_keep_how_their_pictures_were_cut(made):
     assert data.__getitems__([(0, last, last)])["framing"].tolist() == [[32, 40, 0, 4, 32, 32]]
     for index, key in enumerate(data.keys):  # in the order of their shapes, each with its own caption
         one, name = data.__getitems__([(0, index, index)]), key.partition("-")[0]
-        assert one["text"] == [f"a red circle, {name}"]
+        assert one["text"] == ["a photo of sks dog" if "prior" in made.inputs else f"a red circle, {name}"]
         assert one["framing"][0, :2].tolist() == [24 if int(name) < 3 else 32, 40]
     if "prior" in made.inputs:  # whose pictures are whole ones, of the same shapes
         assert data.__getitems__([(0, 0, 0)])["framing"].tolist() == [[24, 40, 0, 0, 24, 40]]
