@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from choices import choices
+from choices import choices, some_by_default
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -161,7 +161,9 @@ def guided(name: str, device: str = "meta") -> tuple[Sampler, Denoiser]:
     return built_sampler("ancestral" if getattr(rule, "asks", None) == "pull" else "ddim"), rule(models)
 
 
-@pytest.mark.parametrize("name", GUIDANCES)
+@pytest.mark.parametrize(
+    "name", some_by_default(GUIDANCES, "cfg", "cfg_interval", "apg", "pag", "classifier", "chain")
+)
 def test_no_guidance_waits_for_the_device(name):
     assert walk(*guided(name), asked()).shape == (B, CHANNELS, SIZE, SIZE)
 

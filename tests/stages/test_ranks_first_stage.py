@@ -22,11 +22,11 @@ WORK = Stage(
     reads=("kind", "accumulate"),
     is_shared=True,
 )
-OTHERS = [kind for kind in KINDS if kind != "vq_averaged"]
 OF_THE_MACHINE = {"images_per_second", "memory_mib"}
 
 
-@pytest.mark.parametrize("kind", ["vq_averaged", *(pytest.param(k, marks=pytest.mark.slow) for k in OTHERS)])
+@pytest.mark.slow  # the default one for ranks is test_ranks.py, of a denoiser
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_learn_what_one_does(kind, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
