@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -93,15 +94,21 @@ def tars(tmp_path_factory) -> Path:
     return shards(tmp_path_factory.mktemp("tars"), count=3)
 
 
-@pytest.fixture
-def server(tmp_path, tars):
-    folder = tmp_path / "served"
-    shutil.copytree(tars, folder)
+@contextmanager
+def serving(folder):
     with Server(folder) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.ended.set()
         server.shutdown()
+
+
+@pytest.fixture
+def server(tmp_path, tars):
+    folder = tmp_path / "served"
+    shutil.copytree(tars, folder)
+    with serving(folder) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

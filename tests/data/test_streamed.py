@@ -27,7 +27,7 @@ from condiff.data.shard_order import OPEN, ShardOrder
 from condiff.data.streamed import FETCH
 from condiff.errors import ConfigError, DataError
 from tests.data.test_shard_files import tar
-from tests.data.test_shard_urls import SECONDS, Server
+from tests.data.test_shard_urls import SECONDS, Server, serving
 
 COUNT, EACH = 16, 3  # shards, samples of a shard
 
@@ -58,11 +58,8 @@ def tars(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tars):
-    with Server(tars) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with serving(tars) as server:
         yield server
-        server.ended.set()
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,25 @@
 """Own pictures that adapt a pipeline of diffusers, and what is drawn of the base, here and there."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from choices import CONF
 from PIL import Image
 
 from condiff.config.compose import check, register
 from condiff.diffusion.randomness import SampleNoise
-from condiff.interrupts import Interrupts
+from condiff.interrupts import Interrupted, Interrupts
+from condiff.stages import adapter
 from condiff.stages.adapted import adapted
 from condiff.stages.denoiser import load_denoiser
 from condiff.stages.driver import run_study
 from condiff.stages.samples import drawn
-from condiff.stages.stage import Artifact
+from condiff.stages.stage import Artifact, Runtime
 from condiff.stages.study import STAGES
 
 NAMES = [stage.name for stage in STAGES]
@@ -86,3 +89,16 @@ def ours(made, texts, adapters=None, **guidance):
     with adapted(cfg, inputs, trained):
         found = drawn(cfg, inputs, trained, torch.device("cpu"))
     return found["image"].clamp(-1, 1) / 2 + 0.5
+
+
+def trained_in_two(made, out):
+    """Its adapter again, the training stopped after its second step and gone on with."""
+    cfg, interrupts = made.inputs["adapter"].manifest["config"], Interrupts()
+    own = {**cfg["adapter"], "trainer": {**cfg["adapter"]["trainer"], "log_every": 1}}
+
+    def log(_, step, __):
+        interrupts.pending = 15 if step == 2 else None
+
+    for runtime in (Runtime("cpu", interrupts=interrupts, log=log), Runtime("cpu")):
+        with pytest.raises(Interrupted) if runtime.interrupts is interrupts else nullcontext():
+            adapter.train({**cfg, "adapter": own}, made.inputs, runtime, out)

@@ -3,8 +3,6 @@
 An adapter that was trained here changes their pictures as it changes ours.
 """
 
-from contextlib import nullcontext
-
 import pytest
 import tiny_pipelines
 import tiny_stable_diffusion
@@ -13,12 +11,9 @@ from safetensors.torch import load_file
 
 from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
-from condiff.interrupts import Interrupted, Interrupts
-from condiff.stages import adapter
 from condiff.stages.exported_adapter import PLACES, leave_adapter
 from condiff.stages.finished_adapters import FILE
-from condiff.stages.stage import Runtime
-from tests.smoke.adapting import NUM, made_by, ours, theirs
+from tests.smoke.adapting import NUM, made_by, ours, theirs, trained_in_two
 
 # with a prior, text encoders, and pictures of two shapes
 DREAMBOOTH = (
@@ -130,15 +125,7 @@ def test_a_pipeline_that_loads_the_file_draws_what_the_study_has_drawn(kind, tmp
 
 @pytest.mark.parametrize("kind", ["xl"], indirect=True)
 def test_interrupted_it_ends_bit_for_bit_the_same_with_its_text_encoders(made, tmp_path):
-    cfg, interrupts = made.inputs["adapter"].manifest["config"], Interrupts()
-    own = {**cfg["adapter"], "trainer": {**cfg["adapter"]["trainer"], "log_every": 1}}
-
-    def log(_, step, __):
-        interrupts.pending = 15 if step == 2 else None
-
-    for runtime in (Runtime("cpu", interrupts=interrupts, log=log), Runtime("cpu")):
-        with pytest.raises(Interrupted) if runtime.interrupts is interrupts else nullcontext():
-            adapter.train({**cfg, "adapter": own}, made.inputs, runtime, tmp_path)
+    trained_in_two(made, tmp_path)
     once, again = (load_file(folder / FILE) for folder in (made.inputs["adapter"].path, tmp_path))
     assert once.keys() == again.keys()
     assert all(torch.equal(once[name], again[name]) for name in once)

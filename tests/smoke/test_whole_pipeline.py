@@ -3,8 +3,6 @@
 diffusers draws the same with them in the place of its own.
 """
 
-from contextlib import nullcontext
-
 import pytest
 import tiny_pipelines
 import tiny_stable_diffusion
@@ -16,13 +14,11 @@ from safetensors.torch import load_file
 from condiff.adapters.whole import is_whole
 from condiff.config.compose import check, register
 from condiff.data.captions import captions_of
-from condiff.interrupts import Interrupted, Interrupts
-from condiff.stages import adapter
+from condiff.interrupts import Interrupts
 from condiff.stages.driver import run_study
 from condiff.stages.exported_adapter import PLACES
 from condiff.stages.finished_adapters import FILE, text_beside
-from condiff.stages.stage import Runtime
-from tests.smoke.adapting import NAMES, made_by, ours, theirs
+from tests.smoke.adapting import NAMES, made_by, ours, theirs, trained_in_two
 
 AVERAGED = "adapter.trainer.ema_decay=0.5"
 # How each is made, and what adapts it.
@@ -111,15 +107,7 @@ def exported(made):
 
 @pytest.mark.slow
 def test_interrupted_it_ends_bit_for_bit_the_same(made, tmp_path):
-    cfg, interrupts = made.inputs["adapter"].manifest["config"], Interrupts()
-    own = {**cfg["adapter"], "trainer": {**cfg["adapter"]["trainer"], "log_every": 1}}
-
-    def log(_, step, __):
-        interrupts.pending = 15 if step == 2 else None
-
-    for runtime in (Runtime("cpu", interrupts=interrupts, log=log), Runtime("cpu")):
-        with pytest.raises(Interrupted) if runtime.interrupts is interrupts else nullcontext():
-            adapter.train({**cfg, "adapter": own}, made.inputs, runtime, tmp_path)
+    trained_in_two(made, tmp_path)
     file = made.inputs["adapter"].path / FILE
     for once, again in ((file, tmp_path / FILE), (text_beside(file), text_beside(tmp_path / FILE))):
         first, second = load_file(once), load_file(again)

@@ -21,7 +21,7 @@ from condiff.errors import DataError
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.stages.stage import Runtime
 from condiff.stages.training import fit
-from tests.data.test_shard_urls import SECONDS, Server
+from tests.data.test_shard_urls import SECONDS, serving
 from tests.stages import small
 
 STEPS, BATCH = 12, 8
@@ -34,11 +34,8 @@ def server(tmp_path_factory):
         with ShardWriter(folder, split, shard_bytes=16_000) as writer:
             for example in islice(Digits(size=8).examples(split), num):
                 writer.write(example.key, members(example))
-    with Server(folder) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with serving(folder) as server:
         yield server
-        server.ended.set()
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def study_of(given: Path) -> Study | None:
     None where there is no pipeline, ValueError in one line where it is one that cannot be drawn from.
     """
     folder = _folder(given)
-    if folder is None or not (folder / INDEX).is_file():
+    if folder is None:
         return None
     index = read_config(folder / INDEX)
     kind = _KINDS.get(str(index.get("_class_name")))
@@ -39,16 +39,19 @@ def study_of(given: Path) -> Study | None:
 def kind_of(given: Path) -> str | None:
     """The class of the pipeline in a folder, or of that name in the hub's cache; None where there is none."""
     folder = _folder(given)
-    if folder is None or not (folder / INDEX).is_file():
-        return None
-    return str(read_config(folder / INDEX).get("_class_name"))
+    return None if folder is None else str(read_config(folder / INDEX).get("_class_name"))
 
 
 def _folder(given: Path) -> Path | None:
-    """Of the hub's only what is in its cache: nothing is fetched that was not asked for as a model."""
+    """Where a pipeline lies; None where none does.
+
+    Of the hub's only what is in its cache: nothing is fetched that was not asked for as a model.
+    """
     if given.is_dir():
-        return given.absolute()
-    return hub.cached(str(given)) if hub.is_name(str(given)) else None
+        folder = given.absolute()
+    else:
+        folder = hub.cached(str(given)) if hub.is_name(str(given)) else None
+    return folder if folder is not None and (folder / INDEX).is_file() else None
 
 
 def _refuse_others(
