@@ -224,6 +224,16 @@ def test_text_encoders_are_trained_where_a_pipeline_has_them_and_their_file_has_
         assert said.startswith(line)
 
 
+def test_a_metric_that_is_fitted_on_a_bases_data_needs_some():
+    node = of("evaluation.text_alignment", "TextAlignment", fit="base")
+    study = {"stages": [*STAGED, "metrics"], "metrics": {"every": 0, "t": node}}
+    assert [*base_is_trained_on_its_data({**study, "base_data": {}})] == []
+    (said,) = base_is_trained_on_its_data(study)
+    assert said == (
+        "metrics.t.fit: must be train where there is no base_data, got base; leave it out, with ~metrics.t"
+    )
+
+
 def test_what_reads_no_caption_has_none_to_shuffle():
     method = of("methods.adaptation", "Adaptation", shuffle_after=0)
     study = {"stages": STAGED, "adapter": {"method": method}}

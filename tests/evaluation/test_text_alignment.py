@@ -22,7 +22,7 @@ def aligned(shown, captions, parts=1, noise=0.0, **options):
     metric = TextAlignment(Pixels(D), Numbers(P), **options)
     real = drawn(200, D, 1, width=0.3)
     said = real @ MAP + 3 + noise * torch.randn(200, P, generator=seeded(2))
-    told(metric, "train", real, named(said), parts)
+    told(metric, metric.fit, real, named(said), parts)
     told(metric, metric.fake, shown, captions, parts)
     return metric
 
@@ -41,6 +41,14 @@ def test_pictures_that_show_their_captions_are_aligned_wholly():
     assert "top 5 of 60 captions, 0.083 by chance" in found["t"]["protocol"]
     assert "do not depend" not in found["t"]["protocol"]
     assert metric.per_sample().tolist() == pytest.approx([1] * 60, abs=1e-5)
+
+
+def test_it_is_fitted_on_the_pictures_of_a_base_alike():
+    fake = drawn(60, D, 3, width=0.3)
+    own, other = (aligned(fake, named(fake @ MAP + 3), fit=fit) for fit in ("train", "base"))
+    assert (own.sides, other.sides) == (("train", "samples"), ("base", "samples"))
+    assert float(own.compute()) == float(other.compute())
+    assert "less their mean in the base's training" in other.entries("t")["t"]["protocol"]
 
 
 def test_pictures_that_ignore_their_captions_have_none_of_it():

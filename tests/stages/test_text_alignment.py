@@ -123,6 +123,24 @@ def test_samples_that_are_real_are_aligned_as_these_are_and_training_pictures_ar
     )
 
 
+def test_what_pictures_of_a_base_tell_is_found_again_by_their_key(inputs, tmp_path, monkeypatch):
+    """The data's own, of one picture with another caption, change nothing of it."""
+    runtime = Runtime(accelerator="cpu", statistics=tmp_path / "moments")
+    prepare(Shapes(size=32, num_train=1, num_held_out=12), tmp_path / "few")
+    few = Artifact("few", tmp_path / "few", {})
+    monkeypatch.setitem(NODES, "t", {**NODE, "fit": "base"})
+    monkeypatch.delitem(NODES, "t_floor")
+    expected = told_by({**inputs, "base_data": inputs["data"]}, tmp_path / "own", runtime)
+    stage._READY.clear()
+    seen = []
+    update = TextAlignment.update
+    monkeypatch.setattr(TextAlignment, "update", lambda self, *a: seen.append(a[0]) or update(self, *a))
+    other = {**inputs, "data": few, "base_data": inputs["data"]}
+    assert told_by(other, tmp_path / "other", runtime) == expected
+    assert seen == ["samples"]
+    assert expected["t"]["value"] > 0.1
+
+
 def folder_of(inputs, path):
     """The held-out pictures as files, with their captions beside them."""
     path.mkdir()

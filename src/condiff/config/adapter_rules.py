@@ -118,6 +118,12 @@ def _text_is_trained_where_it_can_be(cfg: Config) -> Iterator[str]:
 
 
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
-    """Data of a base are for a base that is trained here."""
+    """Data of a base are for a base that is trained here, and are seen by metrics where there are some."""
+    for name, node in at(cfg, "metrics").items():
+        if isinstance(node, Mapping) and argument(node, "fit") == "base" and cfg.get("base_data") is None:
+            yield (
+                f"metrics.{name}.fit: must be train where there is no base_data, got base; leave it out, with"
+                f" ~metrics.{name}"
+            )
     if cfg.get("base_data") is not None and "denoiser" not in words(cfg.get("stages")):
         yield "base_data: has no effect here, where no denoiser is trained; leave it out"

@@ -16,6 +16,7 @@ from condiff.evaluation.regression import fitted
 from condiff.evaluation.statistics import FeatureExtractor, Features, Statistics
 from condiff.ranges import Count, Positive, checked
 
+_FITTED = {"train": "training", "base": "the base's training"}
 _IGNORED = "the pictures do not depend on their captions as far as this n shows"
 
 
@@ -39,6 +40,7 @@ class TextAlignment(EachSample):
     ``among``, the mean over all choices of the others among the captions of all samples.
 
     fake: the samples, or the held-out pictures, whose numbers are what real pictures reach.
+    fit: the training pictures, or those of an adapter's base, where the own have too few captions.
     ridge: in units of the features' mean variance; null is the one of a grid with the least generalised
     cross-validation error on the training pictures.
     """
@@ -58,6 +60,7 @@ class TextAlignment(EachSample):
         extractor: FeatureExtractor,
         sentence_encoder: SentenceVectors,
         fake: Literal["samples", "held_out"] = "samples",
+        fit: Literal["train", "base"] = "train",
         ridge: Positive | None = None,
         among: Count = 100,
     ) -> None:
@@ -65,7 +68,7 @@ class TextAlignment(EachSample):
         if among <= TOP:
             raise ValueError(f"TextAlignment.among must be more than {TOP}, got {among}; 100 is usual")
         self.extractor, self.encoder, self.fake = extractor, sentence_encoder, fake
-        self.ridge, self.among = ridge, among
+        self.ridge, self.among, self.fit = ridge, among, fit
         self.asked: list[str] = []
         self.described: list[str] = []
         self.known: Statistics | None = None
@@ -79,12 +82,12 @@ class TextAlignment(EachSample):
         self.protocol = (
             f"{fake} and their captions, cosine of {sentence_encoder.name} ({sentence_encoder.feature_dim})"
             f" and what a ridge regression tells of them from {extractor.name} features"
-            f" ({extractor.feature_dim}), both less their mean in training"
+            f" ({extractor.feature_dim}), both less their mean in {_FITTED[fit]}"
         )
 
     @property
     def sides(self) -> tuple[str, ...]:
-        return (self.fake,) if self.known else ("train", self.fake)
+        return (self.fake,) if self.known else (self.fit, self.fake)
 
     @property
     def count(self) -> int:
@@ -97,7 +100,7 @@ class TextAlignment(EachSample):
         self.described = [*captions]
 
     def wanted_real(self) -> tuple[str, Features] | None:
-        return None if self.known else ("train", _Beside(self.extractor, self.encoder))
+        return None if self.known else (self.fit, _Beside(self.extractor, self.encoder))
 
     def take_real(self, statistics: Statistics) -> None:
         self.known, self._found = statistics, None
@@ -107,7 +110,7 @@ class TextAlignment(EachSample):
             return self.known
         n, total, outer = int(self.fit_count), self.fit_sum, self.fit_outer  # pyright: ignore[reportArgumentType]
         if n < 2:
-            raise ValueError(f"TextAlignment needs at least 2 train pictures to be fitted on, got {n}")
+            raise ValueError(f"TextAlignment needs at least 2 {self.fit} pictures to be fitted on, got {n}")
         mean = total / n  # pyright: ignore[reportOperatorIssue]
         return Statistics(mean, (outer - n * torch.outer(mean, mean)) / (n - 1), n)  # pyright: ignore[reportOperatorIssue]
 
@@ -115,7 +118,7 @@ class TextAlignment(EachSample):
         features = features_of(self, self.extractor, side, images)
         captions = self._captions_of(side, images)
         vectors = self.encoder(captions, images.device)
-        if side == "train":
+        if side == self.fit:
             rows = torch.cat([features.double(), vectors.double()], 1)
             self.fit_count += len(rows)  # pyright: ignore[reportOperatorIssue, reportAttributeAccessIssue]
             self.fit_sum += rows.sum(0)  # pyright: ignore[reportOperatorIssue, reportAttributeAccessIssue]

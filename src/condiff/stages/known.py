@@ -123,7 +123,7 @@ STAGES = (
         "metrics",
         "condiff.stages.metrics:measure",
         needs=("data",),
-        takes=("samples", "reconstructions", "judge"),
+        takes=("samples", "reconstructions", "judge", "base_data"),
         reads=("metrics",),
         source="condiff.stages.outside:of_metrics",
         is_shared=True,

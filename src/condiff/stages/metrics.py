@@ -58,7 +58,7 @@ def measure(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: 
 
 def ready(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime) -> dict[str, Measurement]:
     """The metrics of a config with the real pictures taken in, which a process looks at once."""
-    keys = {name: inputs[name].key for name in ("data", "judge") if name in inputs}
+    keys = {name: inputs[name].key for name in ("data", "judge", "base_data") if name in inputs}
     place, cache = device(runtime), runtime.statistics
     outside = None if cache is None else of_metrics(cfg, cache.parent)
     key = digest([cfg["metrics"], keys, str(place), str(cache), outside])
@@ -91,9 +91,17 @@ def take_in_real(
     Each rank shows its share to its own.
     """
     data, place, ranks = inputs["data"], device(runtime), runtime.ranks
-    recall(metrics, data.key, runtime.statistics, ranks)
-    take_in(metrics, {side: partial(_real, data, side, place, ranks) for side in SPLITS}, ranks)
-    keep(metrics, data.key, runtime.statistics, ranks)
+    sets = {side: partial(_real, data, side, place, ranks) for side in SPLITS}
+    if (base := inputs.get("base_data")) is not None:
+        sets["base"] = partial(_real, base, "train", place, ranks)
+    of_base = {name: metric for name, metric in metrics.items() if "base" in metric.sides}
+    own = {name: metric for name, metric in metrics.items() if name not in of_base}
+    pictures = [(own, data.key), *([(of_base, base.key)] if base is not None else [])]
+    for some, key in pictures:
+        recall(some, key, runtime.statistics, ranks)
+    take_in(metrics, sets, ranks)
+    for some, key in pictures:
+        keep(some, key, runtime.statistics, ranks)
 
 
 def tell(metrics: Mapping[str, Measurement], stored: Mapping[str, Tensor], data: Artifact) -> None:
