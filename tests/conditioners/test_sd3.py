@@ -1,5 +1,7 @@
 """Texts as SD3's pipeline encodes them, with and without T5, and each of its encoders dropped for itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_pipelines import saved_3
@@ -80,18 +82,28 @@ def test_a_dropped_encoder_hears_the_empty_text_as_that_prompt_of_the_pipeline(d
 
 
 def test_where_all_are_dropped_is_the_null_that_samples_are_led_away_from(whole):
-    pipeline, folder, conditioner = whole
+    conditioner = whole[2]
     cond, _ = conditioner.dropped(batch(2), without(*ENCODERS), SHARE)
     null = conditioner(batch(2)).without()
     assert torch.equal(cond.tokens[0], null.tokens[0])
     assert torch.equal(cond.pooled[0], null.pooled[0])
     assert (cond.tokens[1] - null.tokens[1]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_the_transformer_hears_fill_as_in_the_pipeline_whatever_the_mask_says(whole):
+    pipeline, folder, conditioner = whole
     own = PretrainedSD3(4, 0, 8, str(folder), text_width=48, pooled_width=24)
     own.fill("network")
     x, time = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.6])
-    with torch.no_grad():
-        expected = pipeline.transformer(x, cond.tokens, cond.pooled, 1000 * time).sample
-        torch.testing.assert_close(own.eval()(x, RectifiedFlow().at(time).to(x), cond), expected)
+    cond, _ = conditioner.dropped(batch(2), without("clip_l"), SHARE)
+    expected = pipeline.transformer(x, cond.tokens, cond.pooled, 1000 * time).sample
+    assert cond.token_mask.all()
+    for mask in (cond.token_mask, torch.zeros_like(cond.token_mask)):
+        found = own.eval()(x, RectifiedFlow().at(time).to(x), replace(cond, token_mask=mask))
+        torch.testing.assert_close(found, expected)
+    shorter = pipeline.transformer(x, cond.tokens[:, : LENGTH + 2], cond.pooled, 1000 * time).sample
+    assert (shorter - expected).abs().max() > 1e-4  # without the last tokens of T5, which fill it up
 
 
 def test_each_encoder_is_dropped_as_often_as_asked_and_all_at_once_in_a_tenth(whole):
