@@ -1,10 +1,7 @@
 """Stable Diffusion 2, XL and 3 of a few thousand weights, made offline, with every part of the real ones."""
 
 import torch
-from autoencoders.models import randomized
 from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
@@ -12,10 +9,20 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from tiny_stable_diffusion import LENGTH, clip_tokenizer
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+from tiny_stable_diffusion import (
+    LEVELS,
+    UNCHECKED,
+    clip_text,
+    clip_tokenizer,
+    ddim,
+    first_stage,
+    random_of,
+    reopened,
+)
+from transformers import CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 T5_LENGTH = 256  # of SD3's pipeline, unless it is told another
+_NO_QUANT = {"use_quant_conv": False, "use_post_quant_conv": False}
 
 
 def saved_2(folder, seed=0):
@@ -27,10 +34,7 @@ def saved_2(folder, seed=0):
     tokenizer = clip_tokenizer(folder / "bpe", pad="!")
     parts = {
         "unet": UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(16, 32),
-            norm_num_groups=8,
-            layers_per_block=1,
+            **LEVELS,
             down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
             attention_head_dim=(2, 4),
@@ -38,24 +42,12 @@ def saved_2(folder, seed=0):
             use_linear_projection=True,
             upcast_attention=True,
         ),
-        "vae": first_stage(scaling_factor=0.4),
-        "text_encoder": text(CLIPTextModel, tokenizer, 24, act="gelu"),
+        "vae": first_stage(scaling_factor=0.4, **_NO_QUANT),
+        "text_encoder": clip_text(tokenizer, act="gelu"),
     }
-    scheduler = DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        steps_offset=1,
-        clip_sample=False,
-        prediction_type="v_prediction",
-    )
+    scheduler = ddim(prediction_type="v_prediction")
     pipeline = StableDiffusionPipeline(
-        **{name: randomized(part).eval() for name, part in parts.items()},
-        tokenizer=tokenizer,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **random_of(parts), tokenizer=tokenizer, scheduler=scheduler, **UNCHECKED
     )
     return reopened(pipeline, folder, safety_checker=None)
 
@@ -66,10 +58,7 @@ def saved_xl(folder, seed=0):
     tokenizer = clip_tokenizer(folder / "bpe")
     parts = {
         "unet": UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(16, 32),
-            norm_num_groups=8,
-            layers_per_block=1,
+            **LEVELS,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             transformer_layers_per_block=(1, 2),
@@ -80,22 +69,15 @@ def saved_xl(folder, seed=0):
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=6 * 8 + 12,
         ),
-        "vae": first_stage(scaling_factor=0.3),
-        "text_encoder": text(CLIPTextModel, tokenizer, 24),
-        "text_encoder_2": text(CLIPTextModelWithProjection, tokenizer, 16, act="gelu"),
+        "vae": first_stage(scaling_factor=0.3, **_NO_QUANT),
+        "text_encoder": clip_text(tokenizer),
+        "text_encoder_2": clip_text(tokenizer, CLIPTextModelWithProjection, 16, "gelu"),
     }
-    scheduler = DDIMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        steps_offset=1,
-        clip_sample=False,
-    )
     pipeline = StableDiffusionXLPipeline(
-        **{name: randomized(part).eval() for name, part in parts.items()},
+        **random_of(parts),
         tokenizer=tokenizer,
         tokenizer_2=clip_tokenizer(folder / "bpe_2", pad="!"),
-        scheduler=scheduler,
+        scheduler=ddim(),
     )
     return reopened(pipeline, folder)
 
@@ -119,54 +101,18 @@ def saved_3(folder, seed=0, t5=True):
             dual_attention_layers=(0,),
             qk_norm="rms_norm",
         ),
-        "vae": first_stage(scaling_factor=0.4, shift_factor=0.1),
-        "text_encoder": text(CLIPTextModelWithProjection, tokenizer, 24),
-        "text_encoder_2": text(CLIPTextModelWithProjection, tokenizer, 16, act="gelu"),
+        "vae": first_stage(scaling_factor=0.4, shift_factor=0.1, **_NO_QUANT),
+        "text_encoder": clip_text(tokenizer, CLIPTextModelWithProjection),
+        "text_encoder_2": clip_text(tokenizer, CLIPTextModelWithProjection, 16, "gelu"),
     }
     if t5:
         config = T5Config(vocab_size=len(tokenizer), d_model=48, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
         parts["text_encoder_3"] = T5EncoderModel(config)
     pipeline = StableDiffusion3Pipeline(
-        **{"text_encoder_3": None, **{name: randomized(part).eval() for name, part in parts.items()}},
+        **{"text_encoder_3": None, **random_of(parts)},
         tokenizer=tokenizer,
         tokenizer_2=clip_tokenizer(folder / "bpe_2", pad="!"),
         tokenizer_3=tokenizer if t5 else None,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
     return reopened(pipeline, folder, **({} if t5 else {"text_encoder_3": None, "tokenizer_3": None}))
-
-
-def reopened(pipeline, folder, **without):
-    pipeline.save_pretrained(folder)
-    again = type(pipeline).from_pretrained(folder, **without)
-    again.set_progress_bar_config(disable=True)
-    return again
-
-
-def first_stage(**said):
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=8,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-        **said,
-    )
-
-
-def text(kind, tokenizer, width, act="quick_gelu"):
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=LENGTH,
-        projection_dim=12,
-        hidden_act=act,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return kind(config)

@@ -15,68 +15,85 @@ SCALE = 0.4
 WORDS = ["the quick brown fox jumps over a lazy dog", "a red circle on white", "blurry", "two small things"]
 
 
+# What the U-Nets of all kinds have in common.
+LEVELS = {"sample_size": 8, "block_out_channels": (16, 32), "norm_num_groups": 8, "layers_per_block": 1}
+UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
 def saved(folder, seed=0):
     """All of it in the folder, as diffusers saves it; the pipeline as it is read from there."""
     torch.manual_seed(seed)
     tokenizer = clip_tokenizer(folder / "bpe")
     parts = {
         "unet": UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(16, 32),
-            norm_num_groups=8,
-            layers_per_block=1,
+            **LEVELS,
             down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
             cross_attention_dim=24,
             attention_head_dim=2,
         ),
-        "vae": AutoencoderKL(
-            block_out_channels=(8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            norm_num_groups=8,
-            scaling_factor=SCALE,
-        ),
+        "vae": first_stage(scaling_factor=SCALE),
         "text_encoder": clip_text(tokenizer),
     }
-    scheduler = DDIMScheduler(
+    pipeline = StableDiffusionPipeline(**random_of(parts), tokenizer=tokenizer, scheduler=ddim(), **UNCHECKED)
+    return reopened(pipeline, folder, safety_checker=None)
+
+
+def opened(folder):
+    return quiet(StableDiffusionPipeline.from_pretrained(folder, safety_checker=None))
+
+
+def reopened(pipeline, folder, **without):
+    pipeline.save_pretrained(folder)
+    return quiet(type(pipeline).from_pretrained(folder, **without))
+
+
+def quiet(pipeline):
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def random_of(parts):
+    return {name: randomized(part).eval() for name, part in parts.items()}
+
+
+def ddim(**said) -> DDIMScheduler:
+    """With the betas of Stable Diffusion."""
+    return DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
         beta_end=0.012,
         steps_offset=1,
         clip_sample=False,
+        **said,
     )
-    pipeline = StableDiffusionPipeline(
-        **{name: randomized(part).eval() for name, part in parts.items()},
-        tokenizer=tokenizer,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+
+
+def first_stage(**said) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=8,
+        **said,
     )
-    pipeline.save_pretrained(folder)
-    return opened(folder)
 
 
-def opened(folder):
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def clip_text(tokenizer) -> CLIPTextModel:
+def clip_text(tokenizer, kind=CLIPTextModel, width=24, act="quick_gelu"):
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=24,
+        hidden_size=width,
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=LENGTH,
+        projection_dim=12,
+        hidden_act=act,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return CLIPTextModel(config)
+    return kind(config)
 
 
 def clip_tokenizer(folder, pad=END) -> CLIPTokenizer:

@@ -41,6 +41,7 @@ def test_captions_are_asked_for_measured_and_shown_and_a_negative_changes_what_i
     dropped = [row["dropped_text"] for row in rows if row["stage"] == "denoiser" and "dropped_text" in row]
     assert dropped
     assert all(0 <= share <= 1 for share in dropped)
+    assert "Dropped while denoiser was trained, measured: text of" in (plain / "report.html").read_text()
     negative = study(*TEXT, "guidance.negative=on black", folder="negative")
     other = load_file(file_of(negative, "samples", "samples.safetensors"))
     assert captions_of(other) == captions_of(stored)

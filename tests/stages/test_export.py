@@ -8,7 +8,7 @@ from diffusers_loop import NOISE, Bounded, assert_same, ours
 from condiff.config.build import build
 from condiff.config.schedulers import other_than, scheduler_of
 from condiff.diffusion.condition import Condition
-from condiff.stages.export import as_in_the_run, otherwise, scheduler
+from condiff.stages.export import as_in_the_run, otherwise, scheduler, unsaid
 
 PROCESSES = {"linear": {}, "scaled_linear": {"beta_start": 0.0015}, "cosine_ddpm": {}}
 
@@ -36,6 +36,50 @@ def test_a_pipeline_walks_as_the_study_does(process, objective, sampler):
     for t, node in zip(theirs.timesteps, nodes, strict=True):
         x = theirs.step(Bounded()(x, node.marginal, Condition()), t, x).prev_sample
     assert_same(ours(own, chain, target), x)
+
+
+# What of a study is chosen, and how what cannot be exported of it is told.
+REFUSED = {
+    "text": (
+        {"conditioner": "text"},
+        ["its conditioner is Text through MiniLM, and no pipeline of diffusers"],
+    ),
+    "label": (
+        {"conditioner": "label"},
+        ["its conditioner is ClassLabel, and no pipeline of diffusers tells"],
+    ),
+    "several": (
+        {"conditioner": "text_clip_t5"},
+        ["its conditioner is Several, and no pipeline of diffusers"],
+    ),
+    "network": (
+        {"network": "unet_cross_attention"},
+        ["its network, CrossAttentionUNet, does not attend to text by the step of"],
+    ),
+    "process": ({"process": "rectified_flow"}, ["its process is RectifiedFlow and its target Epsilon"]),
+    "first stage": ({"autoencoder": "compact_kl"}, ["its first stage, CompactKL, is no AutoencoderKL for"]),
+    "nothing": ({}, []),
+    "other kin": ({"network": "ldm_f8", "process": "linear"}, []),
+}
+SHIPPED = {  # choices of sd/text_to_image
+    **{"conditioner": "text_clip", "network": "stable_diffusion_1", "process": "scaled_linear"},
+    **{"autoencoder": "kl_f8", "objective": "eps"},
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_of_a_study_has_no_words_in_a_pipeline_is_told(case, monkeypatch):
+    other, said = REFUSED[case]
+    cfg = {group: choices(group)[name] for group, name in {**SHIPPED, **other}.items()}
+    with torch.device("meta"):
+        first = build(cfg["autoencoder"]["network"], "autoencoder.network", channels=3)
+    monkeypatch.setattr("condiff.stages.export.load_autoencoder", lambda *_: first)
+    made = dict.fromkeys(("data", "autoencoder", "latents", "denoiser"))
+    told = [*unsaid(cfg, made)]
+    assert len(told) == len(said)
+    assert all(own.startswith(start) for own, start in zip(told, said, strict=True)), told
+    del made["latents"]
+    assert [*unsaid(cfg, made)] == ["it has no denoiser on latents"]
 
 
 def test_what_has_no_words_in_a_scheduler_has_none():

@@ -1,9 +1,10 @@
-"""What a report says of the guidance of a study."""
+"""What a report says of the guidance of a study, and of what its training dropped."""
 
 import pytest
 from choices import choices
 
 from condiff.stages import report
+from condiff.stages.notes import notes
 
 TOLD = {
     "apg": ("AdaptiveProjected", "s = 4, w = s − 1 = 3"),
@@ -63,3 +64,14 @@ def test_a_falling_scale_is_told_from_its_start_and_a_scale_by_default_too():
     assert told.strength() == "s = 4 to 0.5 (linear), w = s − 1 = 3 to -0.5"
     left_out = {key: value for key, value in CHOICES["composition"].items() if key != "own_scale"}
     assert report.guided(left_out).strength() == "own scale 1; scales -1"
+
+
+def test_measured_rates_of_dropout_are_told_as_means_over_all_steps():
+    text, both = {"dropped_text": 0.2}, {"dropped_text": 0.05, "dropped_label": 0.1}
+    rows = [{"stage": "denoiser", "step": 100, **text}, {"stage": "denoiser", "step": 150, **both}]
+    rows += [{"stage": "denoiser", "step": 150, "fd": 3.0}, {"stage": "adapter", "step": 4, **text}]
+    rows += [{"stage": "autoencoder", "step": 4, "loss": 0.2}]
+    assert notes(rows, {}) == [
+        "Dropped while denoiser was trained, measured: text of 15.0%, label of 10.0% of the samples.",
+        "Dropped while adapter was trained, measured: text of 20.0% of the samples.",
+    ]

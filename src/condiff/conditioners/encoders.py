@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condiff import single_file
-from condiff.conditioners.encodings import Encoding
+from condiff.conditioners.encodings import Encoding, Place
 from condiff.files import read_json
 from condiff.minilm import PACKAGE, network_of, sentences
 from condiff.pretrained import INSIDE, alike, loaded, model_folder, outlined, tokenizer_of
@@ -55,6 +55,10 @@ class TextEncoder(ABC):
 
     def named(self) -> "dict[str, OneNetwork]":
         """What it is made of, by the names that a pipeline of diffusers has for its parts."""
+        return {}
+
+    def places(self) -> dict[str, Place]:
+        """Of each of several encoders, by its name, what of an encoding is its own."""
         return {}
 
     def networks(self) -> dict[str, nn.Module]:

@@ -19,6 +19,15 @@ class Encoding:
     pooled: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in an encoding stands what one of several encoders makes of a text."""
+
+    rows: slice  # of tokens, [L, D]
+    columns: slice
+    pooled: slice  # of pooled, [P]
+
+
 class Encodings:
     """Encodings by their texts: a text can be given no other one's, whatever the order they are read in.
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from condiff.conditioners.conditioner import Conditioner, Lacking, Uniform, without
+from condiff.conditioners.conditioner import Conditioner, Lacking, Uniform
 from condiff.conditioners.text import NULL, Text
 from condiff.diffusion.condition import Condition
 
@@ -41,7 +41,7 @@ class LiveText(Conditioner):
         return self.text.framed(own, batch)
 
     def dropped(self, batch: Mapping[str, Any], uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
-        return without(self(batch), uniform, share, "text")
+        return self.text.lessened(self(batch), uniform, share)
 
 
 def _condition(tokens: Tensor, pooled: Tensor, null: Condition | None) -> Condition:

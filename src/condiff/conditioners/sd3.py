@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from condiff.conditioners.encoders import T5, OneNetwork, TextEncoder
-from condiff.conditioners.encodings import Encoding
+from condiff.conditioners.encodings import Encoding, Place
 from condiff.conditioners.sdxl import Penultimate
 from condiff.ranges import Count, checked
 
@@ -23,6 +23,10 @@ class SD3Text(TextEncoder):
 
     ``pooled`` is the two projected end tokens, one after another (Esser 2024, sec. 4; from memory). Where the
     pipeline comes without T5, zeros stand in its place, as there.
+
+    Dropped for itself, an encoder hears "", as all do where the pipeline leads away from nothing: the null of
+    training is that of sampling. Its first training put zeros there, each encoder by a draw of its own
+    (so sd-scripts trains it further, and the pipeline where T5 is not there), but leads away from "" since.
 
     path: of the pipeline's folder, with its text encoders and their tokenizers.
     """
@@ -54,6 +58,17 @@ class SD3Text(TextEncoder):
 
     def named(self) -> dict[str, OneNetwork]:
         return dict(zip(self.folders, self.parts, strict=True))
+
+    def places(self) -> dict[str, Place]:
+        """The columns of each CLIP, and the rows of T5, which is no part of ``pooled``, if it is there."""
+        found, column, start, rows = {}, 0, 0, slice(self.length - self.t5_length)
+        for name, part in zip(("clip_l", "clip_g"), self.parts, strict=True):
+            columns, pooled = slice(column, column + part.width), slice(start, start + part.pooled_width)
+            found[name] = Place(rows, columns, pooled)
+            column, start = columns.stop, pooled.stop
+        if self.t5 is not None:
+            found["t5"] = Place(slice(rows.stop, None), slice(None), slice(0))
+        return found
 
     def live(
         self, texts: Sequence[str], networks: Mapping[str, nn.Module], place: torch.device | str

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 
-from condiff.conditioners.conditioner import Conditioner, Lacking, Uniform, without
+from condiff.conditioners.conditioner import DROP, Conditioner, Lacking, Uniform, without
 from condiff.conditioners.encoders import TextEncoder
-from condiff.conditioners.encodings import Encoding, Encodings
+from condiff.conditioners.encodings import Encoding, Encodings, Place
 from condiff.conditioners.whitening import Whitening
 from condiff.diffusion.condition import Condition
 from condiff.progress import track
@@ -34,6 +34,9 @@ class Text(Conditioner):
 
     whitened: how wide pooled vectors are after they are made white over the captions of the training; 0
         leaves them as they are.
+    dropout: what a ``share`` is not told: "joint", nothing of the caption; "independent", what each of an
+        encoder's several encoders makes of it, by a draw of its own. In its place stands what that one makes
+        of the null.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("tokens", "token_mask", "pooled")
@@ -47,13 +50,21 @@ class Text(Conditioner):
         with_null: bool,
         half: bool = True,
         whitened: Natural = 0,
+        dropout: Literal["joint", "independent"] = "joint",
     ) -> None:
         if whitened and whitened > encoder.pooled_width:
             raise ValueError(
                 f"Text.whitened must be at most {encoder.pooled_width}, the width of its encoder, got"
                 f" {whitened}"
             )
+        if dropout == "independent" and (whitened or not encoder.places()):
+            raise ValueError(
+                f"Text.dropout must be joint with {type(encoder).__name__} and whitened={whitened}, got"
+                " independent, which is for several encoders whose parts are kept apart; use"
+                " conditioner=text_sd3 or conditioner=text_clip_t5"
+            )
         self.encoder, self.with_null, self.whitened = encoder, with_null, whitened
+        self.dropout = dropout
         self.whitening: Whitening | None = None
         self.dtype = torch.float16 if half else torch.float32
         self.known = Encodings()
@@ -85,7 +96,17 @@ class Text(Conditioner):
             self.known = known
 
     def dropped(self, batch: Mapping[str, Any], uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
-        return without(self(batch), uniform, share, "text")
+        return self.lessened(self(batch), uniform, share)
+
+    def lessened(self, cond: Condition, uniform: Uniform, share: float) -> tuple[Condition, Lacking]:
+        """A condition of its own, a share of it not asked for, and of what each sample is not told."""
+        if self.dropout == "joint":
+            return without(cond, uniform, share, "text")
+        null, lacking = cond.without(), {}
+        for name, place in self.encoder.places().items():
+            lacking[name] = uniform(f"{DROP}.{name}") < share
+            cond = _with_part(cond, null, place, lacking[name])
+        return cond, lacking
 
     def example(self, batch: Mapping[str, Any]) -> Condition:
         num, (length, width) = len(batch["text"]), (self.encoder.length, self.encoder.width)
@@ -151,3 +172,13 @@ class Text(Conditioner):
         if self.whitening is not None:
             pooled = self.whitening(pooled)
         return Condition(tokens=tokens.to(place).float(), token_mask=mask.to(place), pooled=pooled, null=null)
+
+
+def _with_part(cond: Condition, other: Condition, place: Place, which: Tensor) -> Condition:
+    """The condition, that part of it the other one's in ``which`` samples, [B] bool."""
+    tokens, pooled = cast(Tensor, cond.tokens).clone(), cast(Tensor, cond.pooled).clone()
+    of_tokens, of_pooled = (slice(None), place.rows, place.columns), (slice(None), place.pooled)
+    theirs = cast(Tensor, other.tokens)[of_tokens], cast(Tensor, other.pooled)[of_pooled]
+    tokens[of_tokens] = torch.where(which.view(-1, 1, 1), theirs[0], tokens[of_tokens])
+    pooled[of_pooled] = torch.where(which.view(-1, 1), theirs[1], pooled[of_pooled])
+    return replace(cond, tokens=tokens, pooled=pooled)

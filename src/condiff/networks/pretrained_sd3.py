@@ -17,6 +17,9 @@ _STEPS = 1000  # what the time of a flow is multiplied by for its embedding: dif
 class PretrainedSD3(Published):
     """Backbone: a transformer of pictures and texts (Esser 2024, sec. 4) whose shape its config.json says.
 
+    It attends to every token, also to those that only fill a text up, as its pipeline does, which gives it no
+    mask; so a ``token_mask`` changes nothing. Of conditioner=text_sd3 all tokens count.
+
     weights: a folder, or owner/name of a model on the hub, which must lie in its local cache by now.
     """
 

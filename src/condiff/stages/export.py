@@ -13,7 +13,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from condiff.autoencoders.diffusers_models import DiffusersKL
 from condiff.autoencoders.exported import exported
 from condiff.config.nodes import argument, at, attribute, class_of
-from condiff.config.schedulers import BETAS, TARGETS, scheduler_of
+from condiff.config.schedulers import scheduler_of
 from condiff.errors import ConfigError
 from condiff.stages.adapted import with_whole
 from condiff.stages.autoencoder import load_autoencoder
@@ -29,11 +29,16 @@ from condiff.stages.untrained import is_given
 log = logging.getLogger(__name__)
 _SPACINGS = {"Leading": "leading", "UniformTime": "trailing"}  # grids that pipelines walk alike
 _GUIDED = ("ClassifierFree", "NoGuidance")  # as a pipeline guides
+_MADE_OF = (
+    "a pipeline is made of a study with conditioner=text_clip, network=ldm_small, ldm_f8, stable_diffusion_1"
+    " or pretrained, process=scaled_linear, linear or cosine_ddpm, objective=eps, v or x0, and"
+    " autoencoder=kl_f8, kl_f4 or pretrained, as experiment=sd/text_to_image is"
+)
 
 
 def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """``pipeline``, of the weights that the run samples with; ConfigError with a line for what has no words
-    in diffusers. ``adapter``, of a run that has trained one, for which the pipeline is the base.
+    """``pipeline``, of the weights that the run samples with; ConfigError with a line of all that has no
+    words in diffusers. ``adapter``, of a run that has trained one, for which the pipeline is the base.
 
     A network all of which the run has trained is no adapter but in the pipeline, with all else of the base.
     """
@@ -48,7 +53,7 @@ def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
         log.info("no pipeline beside it: %s", why[0])
         return
     if wrong and not is_changed_copy:
-        raise ConfigError(*(f"from: {given} cannot be exported: {line}" for line in wrong))
+        raise ConfigError(f"from: {given} cannot be exported: {'; '.join(wrong)}; {_MADE_OF}")
     chosen = run.config.get("checkpoint"), run.config.get("average")
     trained = load_denoiser(made["denoiser"], made["data"], made.get("texts"), *chosen)
     if is_changed_copy:
@@ -78,33 +83,26 @@ def _leave_own(made: Mapping[str, Artifact], trained: Trained, cfg: Config, out:
 
 
 def unsaid(cfg: Config, made: Mapping[str, Artifact]) -> Iterator[str]:
-    """What of a run no StableDiffusionPipeline can be told, a sentence each."""
+    """What of a run no StableDiffusionPipeline can be told, some words each."""
     network, conditioner = at(cfg, "network"), at(cfg, "conditioner")
     if not {"denoiser", "latents"} <= made.keys():
-        yield "it has no denoiser on latents, which a pipeline of text needs; give a run of such a study"
+        yield "it has no denoiser on latents"
         return
     encoder = at(conditioner, "encoder")
     if class_of(encoder) != "ClipText":
         what = f"{class_of(conditioner)} through {class_of(encoder)}" if encoder else class_of(conditioner)
-        yield (
-            f"its conditioner is {what}, and a pipeline has a text encoder of CLIP; no pipeline of diffusers"
-            " tells a U-Net of labels; use conditioner=text_clip"
-        )
+        yield f"its conditioner is {what}, and no pipeline of diffusers tells a U-Net but of CLIP's text"
     if not attribute(network, "needs_chain") or not attribute(network, "attends"):
-        yield (
-            f"its network, {class_of(network)}, is told the noise level, and a pipeline tells the step of a"
-            " chain; use network=ldm_small, ldm_f8 or stable_diffusion_1"
-        )
+        yield f"its network, {class_of(network)}, does not attend to text by the step of a chain"
     if scheduler_of(cfg) is None:
         yield (
             f"its process is {class_of(at(cfg, 'process'))} and its target"
-            f" {class_of(at(cfg, 'objective', 'parameterization'))}, and a pipeline knows {', '.join(BETAS)}"
-            f" and {', '.join(TARGETS)}; use process=scaled_linear and objective=eps"
+            f" {class_of(at(cfg, 'objective', 'parameterization'))}"
         )
     if load_autoencoder(made["autoencoder"], made["data"]).exportable() is None:
         yield (
-            f"its first stage, {class_of(at(cfg, 'autoencoder', 'network'))}, is no AutoencoderKL of"
-            " diffusers for pictures of these channels; use autoencoder=kl_f8, kl_f4 or pretrained"
+            f"its first stage, {class_of(at(cfg, 'autoencoder', 'network'))}, is no AutoencoderKL for"
+            " pictures of these channels"
         )
 
 

@@ -17,12 +17,12 @@ from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.files import read_json
 from condiff.reports.captioned import captioned
-from condiff.reports.checked import CHECKED, check_told
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
 from condiff.stages.environment import environment
-from condiff.stages.obedience import obeyed, rows_of
+from condiff.stages.notes import notes
+from condiff.stages.obedience import rows_of
 from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
@@ -108,7 +108,7 @@ def report(
         curves=[*loss_curves(rows), *_classifier_curve(done), *_watched_curves(rows, metrics)],
         config=cfg,
         environment=environment(),
-        notes=[*_obeyed(rows), *_notes(done)],
+        notes=notes(rows, done),
     )
 
 
@@ -254,28 +254,6 @@ def _watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any
     caption = "Of samples of the averaged weights, while training."
     lines = [series_of(own, name) for name in metrics]
     return [Curve(line.name, caption, [line], y_label=line.name) for line in lines if line.points]
-
-
-def _obeyed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """From which step of its training on an adapter has obeyed its hints, which its loss does not show."""
-    lines = obeyed([row for row in rows if row["stage"] == "adapter"])
-    return [f"{line[0].upper()}{line[1:]}." for line in lines]
-
-
-def _notes(done: Mapping[str, Artifact]) -> list[str]:
-    notes = check_told(read_json(done["check"].path / CHECKED)) if "check" in done else []
-    if "judge" in done:
-        found = read_json(done["judge"].path / "judge.json")
-        notes.append(
-            f"The judge puts {found['held_out_accuracy']:.1%} of {found['n']} held-out pictures into the "
-            "right class; it was trained on the training pictures only and guides nothing."
-        )
-    if "data" in done:
-        info = DataInfo.read(done["data"].path)
-        notes.append(
-            f"Data: {info.num_train} training and {info.num_held_out} held-out pictures, {info.source}."
-        )
-    return notes
 
 
 def _by_class(images: np.ndarray, label: np.ndarray, info: DataInfo) -> Image.Image:
