@@ -8,6 +8,7 @@ from choices import CONF
 from diffusers.models.autoencoders.vq_model import VQModel
 from diffusers.pipelines.deprecated.latent_diffusion_uncond import pipeline_latent_diffusion_uncond as theirs
 from networks.test_pretrained_unet import plain
+from PIL import Image
 
 from condiff.config.compose import check, register
 from condiff.config.origins import origin_of
@@ -46,6 +47,8 @@ def test_it_is_drawn_from_as_its_own_loop_draws(tmp_path, monkeypatch):
     more = (f"runtime.cache={tmp_path / 'cache'}", "runtime.accelerator=cpu")
     (cfg,) = check([*task, *more], CONF, [stage.name for stage in STAGES]) or []
     run_study(cfg, tmp_path / "run", Interrupts())
+    pictures = (tmp_path / "run" / "samples").glob("*.png")
+    assert [Image.open(file).text["prompt"] for file in pictures] == [""] * NUM  # it was asked for nothing
     made = artifacts_of(str(tmp_path / "run"), "from")
     own = drawn(cfg, made, load_denoiser(made["denoiser"], made["data"]), torch.device("cpu"))["image"]
     noise = SampleNoise(0, range(NUM)).normal(3, 16, 16)
