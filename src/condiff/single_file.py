@@ -20,6 +20,13 @@ _TABLES = {
     *("posterior_mean_coef1", "posterior_mean_coef2", "scale_factor"),
 }
 _OF_TRAINING = "loss."  # in the file of a first stage alone: what it was trained against
+# Of other models' files, by what only they have, with the pipeline of diffusers that reads them.
+_OTHERS = {
+    f"{CONDITION}model.": ("Stable Diffusion 2", "StableDiffusionPipeline"),
+    "conditioner.embedders.": ("Stable Diffusion XL", "StableDiffusionXLPipeline"),
+    "text_encoders.": ("Stable Diffusion 3", "StableDiffusion3Pipeline"),
+    f"{U_NET}joint_blocks.": ("Stable Diffusion 3", "StableDiffusion3Pipeline"),
+}
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 _CONVERT = (
     "python -c \"import torch, safetensors.torch as s; w = torch.load('FILE', 'cpu', weights_only=False);"
@@ -49,13 +56,15 @@ def converting(file: Path) -> str:
 
 
 def part(file: Path, prefix: str) -> Shapes:
-    """The shapes of one part by name, less its prefix; ValueError where there is something unknown besides.
+    """The shapes of one part by name, less its prefix; ValueError where something unknown is besides, as in
+    the file of another model.
 
     A first stage may be the whole file, too, as its authors published it alone.
     """
     shapes = shapes_of(file)
     if prefix == FIRST_STAGE and "encoder.conv_in.weight" in shapes:
         return {name: shape for name, shape in shapes.items() if not name.startswith(_OF_TRAINING)}
+    _refuse_others(file, shapes)
     foreign = [name for name in shapes if not is_of_base(name)]
     if foreign:
         raise ValueError(
@@ -87,6 +96,16 @@ def shapes_of(file: Path) -> Shapes:
 def averaged(name: str) -> str:
     """The name of the moving average of a parameter of the U-Net, without its prefix."""
     return AVERAGED + f"diffusion_model.{name}".replace(".", "")
+
+
+def _refuse_others(file: Path, shapes: Shapes) -> None:
+    for prefix, (model, pipeline) in _OTHERS.items():
+        if any(name.startswith(prefix) for name in shapes):
+            raise ValueError(
+                f"{file} is a single file of {model}, and of these only Stable Diffusion 1's and latent"
+                " diffusion's are read; convert it to a folder of diffusers, with: python -c \"from diffusers"
+                f" import {pipeline} as P; P.from_single_file('{file.name}').save_pretrained('FOLDER')\""
+            )
 
 
 def _some(names: Iterable[str]) -> str:

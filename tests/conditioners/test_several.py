@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from condiff.conditioners.encodings import Place
 from condiff.conditioners.label import ClassLabel
 from condiff.conditioners.several import Several
 from condiff.conditioners.text import Text
@@ -20,6 +21,14 @@ class Wide(Spelt):
 
     def __call__(self, texts, place="cpu"):
         return [type(one)(one.tokens[:, [0, 1, 1]], one.pooled[[0, 1, 1]]) for one in super().__call__(texts)]
+
+
+class Halved(Spelt):
+    """Whose two halves, of letters and of ones, are kept apart."""
+
+    def places(self):
+        every = slice(None)
+        return {"letters": Place(every, slice(1), slice(1)), "ones": Place(every, slice(1, 2), slice(1, 2))}
 
 
 def several(dropout, with_null=True, **parts):
@@ -49,6 +58,16 @@ def rates(dropout, **parts):
 def test_jointly_all_are_dropped_or_none():
     found = rates("joint")
     assert found["label"] == found["text"] == found["all"] == pytest.approx(SHARE, abs=SPREAD)
+
+
+@pytest.mark.parametrize(("dropout", "share_of_all"), [("joint", SHARE), ("independent", SHARE**3)])
+def test_a_text_whose_encoders_are_dropped_each_for_itself_is_dropped_whole_where_all_are(
+    dropout, share_of_all
+):
+    parts = {"label": ClassLabel, "halves": partial(Text, encoder=Halved(), dropout="independent")}
+    found = rates(dropout, **parts)
+    assert [*found] == ["label", "halves.letters", "halves.ones", "all"]
+    assert [*found.values()] == pytest.approx([SHARE] * 3 + [share_of_all], abs=SPREAD)
 
 
 def test_independently_each_is_dropped_by_a_draw_of_its_own():

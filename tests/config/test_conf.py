@@ -67,6 +67,16 @@ def test_every_study_can_run(name, tmp_path):
     assert all(cfg["name"] == name.replace("/", "_") for cfg in runs)
 
 
+def test_drawings_are_also_held_to_their_captions_by_clip():
+    plain, both = (
+        (check(["experiment=cfg_latent_emoji", f"metrics={name}"], CONF) or [])[0]["metrics"]
+        for name in ("drawings", "drawings_clip")
+    )
+    assert {name: both[name] for name in plain} == plain
+    assert {*both} - {*plain} == {"clip_score"}
+    assert both["clip_score"]["captions"] is None  # each sample's own
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_is_right_by_itself(choice):
     register()

@@ -168,7 +168,7 @@ def test_a_model_of_the_hub_is_the_newest_in_its_local_cache_and_never_fetched(
 
 IS_A = (
     "is a FluxPipeline, and the pipelines that are drawn from are StableDiffusionPipeline,"
-    " StableDiffusionXLPipeline, StableDiffusion3Pipeline; give one of them"
+    " StableDiffusionXLPipeline, StableDiffusion3Pipeline, LDMPipeline; give one of them"
 )
 TARGET = "prediction_type must be one of epsilon, v_prediction, sample, got flow_prediction"
 WRONG = {

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from condiff.conditioners.encoders import MiniLM
 from condiff.conditioners.label import ClassLabel
 from condiff.conditioners.several import Several
 from condiff.conditioners.text import Text
@@ -44,6 +45,11 @@ def text():
     return Text(Spelt(), num_classes=3, with_null=True, whitened=2)
 
 
+def minilm():
+    """With the weights of its package."""
+    return Text(MiniLM(length=12), num_classes=3, with_null=True, whitened=2)
+
+
 def label_and_text(dropout="joint"):
     parts = {"label": ClassLabel, "text": partial(Text, encoder=Spelt(), whitened=2)}
     return Several(parts, num_classes=3, with_null=True, dropout=dropout)
@@ -66,7 +72,7 @@ def batch(indices, step=0):
     }
 
 
-@pytest.mark.parametrize("make", [text, label_and_text])
+@pytest.mark.parametrize("make", [text, label_and_text, minilm])
 def test_it_is_the_same_to_the_last_bit_in_training_and_in_sampling_from_what_was_saved(make, tmp_path):
     texts, model = tmp_path / "texts", tmp_path / "model"
     texts.mkdir()

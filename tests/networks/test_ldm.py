@@ -13,7 +13,7 @@ from condiff.config.build import build
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import ScaledLinear
 from condiff.networks.ldm import LDM, fill
-from condiff.single_file import AVERAGED, CONDITION, U_NET, averaged
+from condiff.single_file import AVERAGED, CONDITION, FIRST_STAGE, U_NET, averaged, part
 
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(1))
@@ -92,8 +92,8 @@ OUT, MORE = f"{U_NET}out.2.weight", f"{U_NET}more.weight"
         (lambda t: {**t, MORE: torch.zeros(1)}, rf"it has nothing to do with {MORE}; set"),
         (lambda t: {**t, OUT: t[OUT][:3]}, rf"it has {OUT} as \[3, 32, 3, 3\], not \[4, 32, 3, 3\]"),
         (
-            lambda t: {**t, "conditioner.embedders.0.w": torch.zeros(1)},
-            r"has conditioner\.embedders\.0\.w, which no single file",
+            lambda t: {**t, "control_model.w": torch.zeros(1)},
+            r"has control_model\.w, which no single file",
         ),
         (lambda t: {f"{CONDITION}embedding.weight": torch.zeros(3, 24)}, r"it lacks .*, and \d+ more"),
     ],
@@ -103,6 +103,26 @@ def test_what_does_not_fit_is_told_in_one_line(change, said, tmp_path):
     with pytest.raises(ValueError, match=rf"^network\.weights: {re.escape(str(file))} .*{said}") as told:
         fill(u_net(), file, "network")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "pipeline"),
+    [
+        ("cond_stage_model.model.ln_final.bias", "Stable Diffusion 2", "StableDiffusionPipeline"),
+        ("conditioner.embedders.0.transformer.w", "Stable Diffusion XL", "StableDiffusionXLPipeline"),
+        ("text_encoders.clip_l.transformer.w", "Stable Diffusion 3", "StableDiffusion3Pipeline"),
+        (f"{U_NET}joint_blocks.0.w", "Stable Diffusion 3", "StableDiffusion3Pipeline"),
+    ],
+)
+def test_a_file_of_a_later_stable_diffusion_is_to_become_a_folder(name, model, pipeline, tmp_path):
+    file = saved(tmp_path / "model.safetensors", {name: torch.zeros(1), OUT: torch.zeros(1)})
+    for prefix in (U_NET, FIRST_STAGE, CONDITION):
+        with pytest.raises(ValueError, match=r"^.*model\.safetensors is a single file of ") as told:
+            part(file, prefix)
+        said = str(told.value)
+        assert "\n" not in said
+        assert f" is a single file of {model}, and of these only Stable Diffusion 1's" in said
+        assert f'to a folder of diffusers, with: python -c "from diffusers import {pipeline} as P' in said
 
 
 @pytest.mark.parametrize("name", ["model.ckpt", "model.pt"])

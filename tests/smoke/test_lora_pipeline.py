@@ -18,7 +18,7 @@ from tests.smoke.adapting import NUM, made_by, ours, theirs, trained_in_two
 # with a prior, text encoders, and pictures of two shapes
 DREAMBOOTH = (
     *("experiment=dreambooth", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
-    *("prior.num=4", "prior.sampler.steps=2", "data.buckets=8"),
+    *("prior.num=4", "prior.sampler.steps=2", "data.buckets=8", "data.caption='a photo of sks dog, {text}'"),
 )
 ALL = {"diffusers", "kohya", "peft"}
 # How each is made, what adapts it, the formats that its adapter has names in, and the parts that it changes.
@@ -67,9 +67,11 @@ def test_latents_keep_how_their_pictures_were_cut(made):
     data = ShardDataset(made.inputs["latents"].path, "train")
     last = len(data) - 1
     assert data.__getitems__([(0, last, last)])["framing"].tolist() == [[32, 40, 0, 4, 32, 32]]
-    for index, key in enumerate(data.keys):  # in the order of their shapes, each with its own caption
-        one, name = data.__getitems__([(0, index, index)]), key.partition("-")[0]
-        assert one["text"] == ["a photo of sks dog" if "prior" in made.inputs else f"a red circle, {name}"]
+    names = [key.partition("-")[0] for key in data.keys]
+    assert len({*names}) == len(names) == 6
+    for index, name in enumerate(names):  # in the order of their shapes, each with its own caption
+        one, own = data.__getitems__([(0, index, index)]), f"a red circle, {name}"
+        assert one["text"] == [f"a photo of sks dog, {own}" if "prior" in made.inputs else own]
         assert one["framing"][0, :2].tolist() == [24 if int(name) < 3 else 32, 40]
     if "prior" in made.inputs:  # whose pictures are whole ones, of the same shapes
         assert data.__getitems__([(0, 0, 0)])["framing"].tolist() == [[24, 40, 0, 0, 24, 40]]

@@ -1,4 +1,4 @@
-"""A whole single file of Stable Diffusion 1, in its authors' layout: it draws what a pipeline of it draws."""
+"""A whole single file of Stable Diffusion 1, as its authors have it: diffusers reads it, draws the same."""
 
 import pytest
 import tiny_stable_diffusion as tiny
@@ -6,8 +6,6 @@ import torch
 from autoencoders.models import randomized
 from choices import CONF
 from conditioners.test_clip_single_file import IDS, of_clip
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from networks.ldm_files import first_stage, of_first_stage, of_u_net, saved, u_net
 
@@ -25,19 +23,19 @@ SHAPE = {"width": 32, "multipliers": [1, 2], "attention": [1], "blocks": 1, "hea
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The pipeline of the parts, the config of a study on the file of all of them, and what it leaves."""
+    """The pipeline that diffusers reads from a file, the config of a study on it, and what that leaves."""
     folder = tmp_path_factory.mktemp("file")
     whole = tiny.saved(folder / "clip")  # read for the tokenizer and the shape of the text encoder alone
     torch.manual_seed(3)
     clip = randomized(tiny.clip_text(whole.tokenizer)).eval()
-    net, vae = u_net(seed=1, **SHAPE), first_stage(seed=2)
-    unet = UNet2DConditionModel.from_config(net.net.config).eval()
-    unet.load_state_dict(convert_ldm_unet_checkpoint(of_u_net(net), {"layers_per_block": SHAPE["blocks"]}))
-    pipeline = StableDiffusionPipeline(
-        **{**whole.components, "unet": unet, "vae": vae, "text_encoder": clip}, requires_safety_checker=False
+    tensors = {**of_u_net(u_net(seed=1, **SHAPE)), **of_first_stage(first_stage(seed=2)), **of_clip(clip)}
+    file = saved(folder / "model.safetensors", {**tensors, IDS: torch.arange(tiny.LENGTH)[None]})
+    # the shapes of all parts for diffusers, with other weights in each
+    shapes = {**whole.components, "unet": u_net(seed=4, **SHAPE).net, "vae": first_stage(seed=5)}
+    StableDiffusionPipeline(**shapes, requires_safety_checker=False).save_pretrained(folder / "shapes")
+    pipeline = StableDiffusionPipeline.from_single_file(
+        str(file), config=str(folder / "shapes"), local_files_only=True
     )
-    tensors = {**of_u_net(net), **of_first_stage(vae), **of_clip(clip), IDS: torch.arange(tiny.LENGTH)[None]}
-    file = saved(folder / "model.safetensors", tensors)
     words = (
         *("experiment=stable_diffusion", *SMALL, "network=stable_diffusion_1"),
         *(f"network.{name}={value}".replace(" ", "") for name, value in SHAPE.items()),
@@ -51,7 +49,7 @@ def made(tmp_path_factory):
     return tiny.quiet(pipeline), cfg, artifacts_of(str(folder / "run"), "from")
 
 
-def test_it_draws_what_the_pipeline_of_the_same_weights_draws(made):
+def test_it_draws_what_diffusers_draws_that_has_read_the_file(made):
     pipeline, cfg, inputs = made
     own, expected = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"]), []
     for negative in (None, "blurry"):

@@ -87,7 +87,7 @@ class Several(Conditioner):
     def _draw(self, name: str, place: int, uniform: Uniform, share: float) -> Uniform:
         """What a part is to take for its draws: below ``share`` it is dropped."""
         if self.dropout == "joint":
-            return uniform
+            return lambda _: uniform(DROP)  # whatever streams a part would draw its own parts by
         if self.dropout == "independent":
             return lambda stream: uniform(f"{stream}.{name}")
         num = len(self.parts)

@@ -15,6 +15,7 @@ class Unconditional(ClassLabel):
     """
 
     most_dropped: ClassVar[float] = 0.0
+    needs_guide: ClassVar[bool] = True  # a classifier, without which nothing hears of its labels
 
     @checked
     def __init__(self, num_classes: Count, with_null: bool) -> None:

@@ -36,7 +36,8 @@ class Whitening:
         deviations = variances.clamp(min=0).sqrt().flip(0)[:width]
         heard = deviations > _NOTHING * deviations[0]
         inverse = torch.where(heard, 1 / deviations.clamp(min=torch.finfo(torch.double).tiny), 0.0)
-        return cls(mean.float(), (directions.flip(1)[:, :width] * inverse).float())
+        matrix = (directions.flip(1)[:, :width] * inverse).float()
+        return cls(mean.float(), matrix.contiguous())  # as a file has it: the layout shows in the last bit
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """[B, D] to [B, P], each of length sqrt(P)"""
@@ -45,7 +46,7 @@ class Whitening:
 
     def write(self, path: Path) -> None:
         with written_whole(path) as temporary:
-            save_file({"mean": self.mean, "matrix": self.matrix.contiguous()}, temporary)
+            save_file({"mean": self.mean, "matrix": self.matrix}, temporary)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -8,7 +8,8 @@ from typing import Any
 from condiff.autoencoders.published import Published
 from condiff.model_folders import CONFIG, read_config
 
-_SCALES = {"AutoencoderTiny": 1.0, "AutoencoderKL": 0.18215}  # in diffusers, where a file leaves it out
+# In diffusers, where a file leaves it out.
+_SCALES = {"AutoencoderTiny": 1.0, "AutoencoderKL": 0.18215, "VQModel": 0.18215}
 _LENGTH = 77  # tokens of CLIP, likewise
 
 

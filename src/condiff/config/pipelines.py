@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from condiff import hub
-from condiff.config import pipeline_sd, pipeline_sd3, pipeline_sdxl
+from condiff.config import pipeline_ldm, pipeline_sd, pipeline_sd3, pipeline_sdxl
 from condiff.config.pipeline_files import Study
 from condiff.model_folders import read_config
 
 INDEX = "model_index.json"
-_KINDS = {module.KIND: module for module in (pipeline_sd, pipeline_sdxl, pipeline_sd3)}
+_KINDS = {module.KIND: module for module in (pipeline_sd, pipeline_sdxl, pipeline_sd3, pipeline_ldm)}
 _NAMES = ", ".join(_KINDS)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file
 
-from condiff.config.nodes import class_of
+from condiff.config.nodes import at, attribute, class_of
 from condiff.config.origins import FROM, NEGATIVE
 from condiff.config.text_rules import reads_label
 from condiff.data.captions import captions_of
@@ -50,7 +50,9 @@ def prompts(done: Mapping[str, Artifact], stored: Mapping[str, np.ndarray]) -> l
     """In words what each picture was asked to show: a class by its name, or a caption, or both."""
     classes, captions = [""] * len(stored["image"]), captions_of(stored)
     info = DataInfo.read(done["data"].path)
-    if info.num_classes and reads_label(done["denoiser"].manifest["config"]):
+    config = done["denoiser"].manifest["config"]
+    is_heard = "classifier" in done or not attribute(at(config, "conditioner"), "needs_guide")
+    if info.num_classes and reads_label(config) and is_heard:
         classes = [info.class_names[k] for k in stored["label"]]
     pairs = zip(classes, captions or [""] * len(classes), strict=True)
     return [": ".join(filter(None, pair)) for pair in pairs]
