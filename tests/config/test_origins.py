@@ -167,6 +167,12 @@ WRONG = {
         "negative: has no effect at guidance.scale=1, the plain conditional model; use guidance.scale=2",
     ),
     "training": (["from=label", "trainer.steps=4"], "trainer.steps=4: has no effect on task=sample, which"),
+    "mistyped": (
+        ["from=label", "txt=a"],
+        "txt=a: has no effect on task=sample, which trains nothing and reads from, text, label, control,"
+        " negative, n, seed, guidance, sampler, checkpoint, average, adapters, adapter.scale, adapter.control;"
+        " leave it out; did you mean 'text'?",
+    ),
     "group": (["from=label", "network=adm"], "network=adm: has no effect on task=sample, which"),
     "study": (["from=label", "experiment=cfg_latent"], "experiment=cfg_latent: has no effect on task=sample"),
     "count": (["from=label", "num_samples=4"], "num_samples=4: is written n=... with task=sample"),

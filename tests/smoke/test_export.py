@@ -25,6 +25,7 @@ from tests.smoke.conftest import TINY
 
 NAMES = [stage.name for stage in STAGES]
 NUM, STEPS, SCALE = 4, 4, 3.0
+SIDE = 4  # of the latents of 32 pixels, of a first stage of four levels
 STUDY = (
     *("experiment=sd/text_to_image", "data=image_folder", "data.size=32", "data.held_out=0.25"),
     *("perceptual=none", "stages=[data,autoencoder,latents,denoiser,samples]", f"num_samples={NUM}"),
@@ -109,6 +110,7 @@ def test_an_export_has_every_part_and_says_how_the_run_samples(trained):
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     assert (scheduler["prediction_type"], scheduler["timestep_spacing"]) == ("epsilon", "leading")
     assert read_json(folder / "vae" / "config.json")["scaling_factor"] == 1.0
+    assert read_json(folder / "unet" / "config.json")["sample_size"] == SIDE
     log = (trained / "run_exported" / "run.log").read_text()
     assert f"as in the run: num_inference_steps={STEPS}, guidance_scale={SCALE:g}, eta=0 (DDIM)" in log
 
@@ -129,7 +131,7 @@ def test_a_run_of_ours_all_of_which_was_trained_further_is_exported_and_read_bac
         f"num_samples={NUM}",
         "logger.wandb=off",
     )
-    data = [word for word in STUDY if word.startswith("data")]
+    data = [word for word in (*STUDY, *given(trained)) if word.startswith("data")]
     base = f"base={trained / 'run'}"
     run(trained, "further", *study, *data, base, *further, "sampler=ddim_leading", *asked)
     sources = {"back": exported(trained, "further"), "before": trained / "run"}
@@ -158,6 +160,8 @@ def test_an_export_is_a_model_that_a_study_can_be_given(trained):
         own = load_denoiser(made["denoiser"], made["data"], made["texts"])
         images.append(drawn(configured(trained, *words), made, own, torch.device("cpu"))["image"])
     torch.testing.assert_close(*images, rtol=0, atol=1e-4)
+    unet = exported(trained, "again") / "unet" / "config.json"  # of a network that is given at any size
+    assert read_json(unet)["sample_size"] == SIDE
 
 
 @pytest.mark.slow

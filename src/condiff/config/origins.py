@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from condiff.config.hints import nearest
 from condiff.config.nodes import Config, at, words
 from condiff.config.pipeline_files import Study
 from condiff.config.pipelines import INDEX, study_of
@@ -164,7 +165,7 @@ def not_drawn_with(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
         elif not _is_below(key, (*_HEARD, *_BESIDE)) and not key.startswith("hydra"):
             yield (
                 f"{text}: has no effect on task=sample, which trains nothing and reads {', '.join(_HEARD)};"
-                " leave it out"
+                f" leave it out{'' if '.' in key else nearest(key, _HEARD)}"
             )
 
 

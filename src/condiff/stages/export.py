@@ -69,6 +69,7 @@ def export(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
 def _leave_own(made: Mapping[str, Artifact], trained: Trained, cfg: Config, out: Path) -> None:
     network, encoder = cast(Any, trained[0].network), cast(Any, trained[1]).encoder
     encoder.tokenizer.model_max_length = encoder.length
+    network.net.register_to_config(sample_size=trained[2][-1])  # what the pipeline draws where it is not told
     pipeline = StableDiffusionPipeline(
         vae=_first_stage(made),
         text_encoder=encoder.network,
