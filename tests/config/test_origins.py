@@ -169,8 +169,8 @@ WRONG = {
     "training": (["from=label", "trainer.steps=4"], "trainer.steps=4: has no effect on task=sample, which"),
     "mistyped": (
         ["from=label", "txt=a"],
-        "txt=a: has no effect on task=sample, which trains nothing and reads from, text, label, control,"
-        " negative, n, seed, guidance, sampler, checkpoint, average, adapters, adapter.scale, adapter.control;"
+        "txt=a: has no effect on task=sample, which trains nothing and reads from, text, label,"
+        " control, negative, n, seed, guidance, sampler, checkpoint, average, adapters, adapter.scale, adapter.control;"
         " leave it out; did you mean 'text'?",
     ),
     "group": (["from=label", "network=adm"], "network=adm: has no effect on task=sample, which"),
