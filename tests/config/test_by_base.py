@@ -70,15 +70,15 @@ def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
 
 
 def test_of_the_data_of_a_finished_base_nothing_is_fitted(tmp_path):
-    finished(tmp_path, "cfg_latent_emoji")
+    finished(tmp_path, "cfg_latent_emoji", "conditioner=text_in_few")
     metrics = checked("experiment=dreambooth_emoji", f"base={tmp_path}")["metrics"]
     assert "subject_fidelity" in metrics
     assert "text_alignment" not in metrics
 
 
-def finished(folder, study):
+def finished(folder, study, *settings):
     """The config of a run that is only said to be there."""
-    cfg = checked(f"experiment={study}")
+    cfg = checked(f"experiment={study}", *settings)
     (folder / "config.yaml").write_text(yaml.safe_dump(cfg))
     made = {stage: {"key": f"key{stage}", "path": f"/gone/{stage}"} for stage in cfg["stages"]}
     (folder / "stages.json").write_text(json.dumps(made))
