@@ -218,6 +218,20 @@ def test_metrics_while_training_are_of_the_averaged_weights_on_a_copy():
     assert torch.equal(plain.w.weight, module.w.weight)
 
 
+def test_a_base_is_looked_at_before_its_first_step_and_not_where_one_goes_on(tmp_path):
+    def seen_by(steps, *more, resume=None):
+        seen = {}
+        parts = (4, lambda copied: float(copied.w.weight), lambda step, value: seen.update({step: value}))
+        watch = WhileTraining(Line(), None, *parts, Clock(), first=True)
+        fit(watch.module, [watch, *more], steps, resume)
+        return seen
+
+    seen = seen_by(5, Checkpoints(tmp_path, 0.0, Interrupts()))
+    assert list(seen) == [0, 4, 5]
+    assert seen[0] == 1.0
+    assert list(seen_by(9, resume=newest(tmp_path, print))) == [8, 9]
+
+
 def test_the_average_of_a_widened_network_begins_without_effect_too():
     net = UNet(channels=4, num_labels=3, size=8, widths=[16], attention=[False], concat_channels=4)
     ema = Ema(net, 0.99)

@@ -47,9 +47,16 @@ def test_a_hint_is_cut_as_its_picture_is(folders):
 def test_what_has_no_hint_or_one_of_another_size_is_told_by_name(folders):
     (folders / "hints" / "deep" / "3.png").unlink()
     Image.new("L", (24, 24)).save(folders / "hints" / "deep" / "4.png")
+    Image.new("L", (48, 24)).save(folders / "hints" / "deep" / "5.jpg")
+    Image.new("L", (48, 24)).save(folders / "hints" / "deep" / "6.jpg")
+    (folders / "hints" / "deep" / "6.webp").write_bytes(
+        (folders / "pictures" / "deep" / "6.webp").read_bytes()
+    )
     with pytest.raises(DataError) as told:
         source(folders).check()
-    three, four = sorted(told.value.lines)
+    three, four, five = sorted(told.value.lines)  # 6 has one of its very name
+    assert "deep/5.webp: has the hints " in five
+    assert five.endswith("; keep one of them")
     assert "deep/3.webp: has no hint in " in three
     assert "deep/4.webp: its hint " in four
     assert four.endswith("must have its size, got 24x24 and 48x24")

@@ -58,7 +58,7 @@ def test_a_base_is_controlled_and_measured_on_the_way_and_drawn_at_any_scale(ran
     stages, some = ran("one")
     assert [*stages] == ["data", "denoiser", "adapter", "samples", "metrics"]
     measured = [json.loads(line) for line in (tmp_path / "one" / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in measured if "iou" in row] == [2, 4]
+    assert [row["step"] for row in measured if "iou" in row] == [0, 2, 4]
     found = json.loads((tmp_path / "one" / "metrics.json").read_text())
     assert found["iou_real"]["value"] > 0.98
     assert found["iou_shuffled"]["value"] < 0.5
@@ -69,6 +69,20 @@ def test_a_base_is_controlled_and_measured_on_the_way_and_drawn_at_any_scale(ran
     assert {name for name, stage in again.items() if stage["status"] == "run"} == {"samples", "metrics"}
     assert not torch.equal(none["image"], some["image"])
     assert torch.equal(none["control"], some["control"])
+
+
+def test_samples_are_measured_with_their_hints_wherever_they_are(ran, tmp_path, cache):
+    ran("trained")
+    run, own = tmp_path / "trained", ("logger.wandb=off", "runtime.accelerator=cpu", f"runtime.cache={cache}")
+    looked = ("task=evaluate", f"images={run}", f"reference={run}", "metrics=circles", *own)
+    (cfg,) = check([*looked], ROOT / "conf", NAMES) or []
+    run_study(cfg, tmp_path / "looked", Interrupts())
+    first, again = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("trained", "looked")
+    )
+    assert {name: entry["value"] for name, entry in again.items()} == {
+        name: pytest.approx(entry["value"], abs=1e-6) for name, entry in first.items()
+    }
 
 
 def test_guess_mode_is_another_use_of_the_same_training():

@@ -50,11 +50,16 @@ def folder(tmp_path_factory):
     return folder
 
 
+def composed(folder, *overrides, small=SMALL):
+    given = (f"base={folder / 'model'}", f"data.pictures.path={folder / 'pictures'}")
+    words = ("experiment=controlnet", *small, *given, f"runtime.cache={folder / 'cache'}")
+    (cfg,) = check([*words, *overrides], CONF, NAMES) or []
+    return cfg
+
+
 def ran(folder, name, *overrides):
     """The config of a study, what it leaves, by stage, and the samples that it has drawn."""
-    given = (f"base={folder / 'model'}", f"data.pictures.path={folder / 'pictures'}")
-    words = ("experiment=controlnet", *SMALL, *given, f"runtime.cache={folder / 'cache'}")
-    (cfg,) = check([*words, *overrides], CONF, NAMES) or []
+    cfg = composed(folder, *overrides)
     run_study(cfg, folder / name, Interrupts())
     stages = json.loads((folder / name / "stages.json").read_text())
     made = {own: artifact(stage["key"], Path(stage["path"])) for own, stage in stages.items()}
@@ -89,6 +94,19 @@ def test_the_exported_folder_draws_in_diffusers_what_the_study_has_drawn(folder,
     with adapted({**cfg, "adapters": named}, alone, trained) as back:
         again = drawn(cfg, made, back, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
     torch.testing.assert_close(again, own, rtol=0, atol=0.6 / 255)
+    assert measured_where_given(folder, tmp_path / CONTROL, tmp_path) == {
+        name: pytest.approx(entry["value"], abs=1e-3) for name, entry in found.items()
+    }
+
+
+def measured_where_given(folder, file, out):
+    """How well a finished ControlNet is obeyed: nothing is trained."""
+    untrained = [word for word in SMALL if not word.startswith("adapter.")]
+    cfg = composed(folder, "adapter=none", f"adapters=[{file}]", small=untrained)
+    assert "adapter" not in cfg["stages"]
+    run_study(cfg, out / "given", Interrupts())
+    found = json.loads((out / "given" / "metrics.json").read_text())
+    return {name: entry["value"] for name, entry in found.items()}
 
 
 def test_of_a_run_that_did_not_lock_the_decoder_this_is_drawn_with_too(folder, tmp_path, capsys):

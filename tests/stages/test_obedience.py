@@ -16,6 +16,13 @@ def test_it_is_since_the_step_after_which_it_stays_nearer_to_the_ceiling():
     )
 
 
+def test_what_the_base_already_does_is_where_the_curve_begins():
+    ends = {"iou_real": 1.0, "iou_shuffled": 0.2}
+    (line,) = obeyed([{"step": 0, "iou": 0.2, **ends}, *rows("iou", [0.8, 0.9], 0.2, 1.0)])
+    assert line.startswith("condition obeyed since step 20: iou 0.80, 0.90 in the end")
+    assert line.endswith("most between steps 0 and 20, from 0.20 to 0.80")
+
+
 def test_of_an_error_less_is_nearer():
     (line,) = obeyed(rows("colour_error", [0.4, 0.35, 0.04], 0.45, 0.0))
     assert line.startswith("condition obeyed since step 60: colour_error 0.04, 0.04 in the end")

@@ -19,6 +19,7 @@ Seen = TypeVar("Seen")
 class WhileTraining(Callback, Generic[Seen]):
     """Looks at a copy of a module with its averaged weights every so many steps, and at the end.
 
+    first: also before the first step, where there is something to see by then.
     plain: what is copied, where the trained module is held in parts; else the trained module itself.
     The copy lies outside the trained module, its checkpoint and its moving average, and who looks at it
     draws with generators of its own: a training that is watched ends like one that is not. What the look
@@ -35,15 +36,22 @@ class WhileTraining(Callback, Generic[Seen]):
         clock: Clock,
         ranks: Ranks | None = None,
         plain: nn.Module | None = None,
+        first: bool = False,
     ) -> None:
         self.module, self.ema, self.every, self.plain = module, ema, every, plain or module
-        self.look, self.write, self.clock = look, write, clock
+        self.look, self.write, self.clock, self.first = look, write, clock, first
         self.ranks = ranks or Alone()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.first and trainer.global_step == 0:  # and not where one goes on
+            self.see(0, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        if step % self.every and step != trainer.max_steps:
-            return
+        if step % self.every == 0 or step == trainer.max_steps:
+            self.see(step, pl_module)
+
+    def see(self, step: int, pl_module: LightningModule) -> None:
         self.ranks.pause()
         with self.clock.stopped(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             state = self.state()

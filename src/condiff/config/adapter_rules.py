@@ -72,7 +72,7 @@ def adapter_is_used(cfg: Config) -> Iterator[str]:
     """An adapter is seen in samples alone, and what is looked at while a denoiser trains has none yet."""
     stages, given = words(cfg.get("stages")), cfg.get("checkpoint")
     if cfg.get("adapter") is None:
-        if cfg.get("base") is not None:
+        if cfg.get("base") is not None and not cfg.get("adapters"):
             yield f"base: has no effect without an adapter; {_CHOOSE}, or leave it out"
         return
     if "adapter" not in stages:

@@ -157,7 +157,7 @@ def reads_label(cfg: Config) -> bool:
 def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
     """Captions come with a study of text, and sources and answers with a study of edits."""
     stages, edits = words(cfg.get("stages")), attribute(at(cfg, "conditioner"), "needs_source")
-    hints = has_hints(cfg)
+    hints = has_hints(cfg) or bool(cfg.get("adapters"))  # one of which may be a ControlNet
     known = (
         {"sources", "targets"} if edits else {"targets"} if hints or "reconstructions" in stages else set()
     )
@@ -174,8 +174,8 @@ def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
             )
         if attribute(node, "needs_control") and not hints:
             yield (
-                f"metrics.{name}: compares samples with hints, which only a study with a ControlNet has; use"
-                " experiment=controlnet_circles, or metrics=judged"
+                f"metrics.{name}: compares samples with hints, which only a study with a ControlNet has; give"
+                " one with adapters=[RUN], use experiment=controlnet_circles, or metrics=judged"
             )
         sides = [argument(node, side) for side in ("fake", "real")]
         paired = " and ".join(side for side in ("sources", "targets") if side in sides and side not in known)

@@ -65,9 +65,12 @@ class HintedFolder(ImageFolder):
     def _paired(self, picture: Picture) -> Picture:
         if picture.fault:
             return picture
-        place = self._place(picture)
-        if place is None:
+        places = self._alike(picture)
+        if not places:
             return replace(picture, fault=f"has no hint in {self.hints}; put one there under its name")
+        place, *others = places
+        if others:
+            return replace(picture, fault=f"has the hints {place} and {others[0].name}; keep one of them")
         own, hint = looks_like(Path(picture.where)), looks_like(place)
         if own is None or hint is None or own[0] != hint[0]:
             sizes = " and ".join("none" if one is None else "{}x{}".format(*one[0]) for one in (hint, own))
@@ -76,9 +79,13 @@ class HintedFolder(ImageFolder):
 
     def _place(self, picture: Picture) -> Path | None:
         """Where the hint of a picture lies."""
+        return next(iter(self._alike(picture)), None)
+
+    def _alike(self, picture: Picture) -> list[Path]:
+        """The hint of its very name, or those that have it but for the extension."""
         name = Path(picture.where).relative_to(Path(self.path).expanduser())
-        places = [self.hints / name, *(self.hints / name.with_suffix(f".{end}") for end in EXTENSIONS)]
-        return next((place for place in places if place.is_file()), None)
+        own, *others = (self.hints / name, *(self.hints / name.with_suffix(f".{end}") for end in EXTENSIONS))
+        return [own] if own.is_file() else [place for place in others if place.is_file()]
 
     def _fit(self, frame: Frame, place: Path) -> np.ndarray:
         try:

@@ -48,7 +48,7 @@ class PictureSet(ABC):
         return None
 
     def beside(self) -> "dict[str, PictureSet]":
-        """Other sets that go with it picture by picture: "sources" and "targets"."""
+        """Other sets that go with it picture by picture: "sources", "targets" and "controls"."""
         return {}
 
     @abstractmethod
@@ -188,7 +188,7 @@ class Samples(PictureSet):
 
     def beside(self) -> dict[str, PictureSet]:
         with safe_open(self.path, "pt") as stored:
-            there = [which for which in ("source", "target") if which in stored.keys()]  # noqa: SIM118
+            there = [which for which in ("source", "target", "control") if which in stored.keys()]  # noqa: SIM118
         return {f"{which}s": Samples(self.run, self.path, self.data, which) for which in there}
 
     def batches(self, most: int) -> Iterator[Pictures]:

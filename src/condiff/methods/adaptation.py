@@ -39,6 +39,7 @@ class Adaptation(Diffusion):
         anew for each sample of a step, and are encoded then. None: captions are as they are.
     """
 
+    begins_at_a_base = True
     prior_weight: float | None = None  # of what the base draws, where that is every other sample of a batch
 
     @checked

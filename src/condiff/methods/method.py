@@ -56,6 +56,7 @@ class Method(LightningModule):
 
     by_noise: ByNoise | None = None  # of the last step, where there are any
     shares: Collection[str] = ()  # the scalars that are shares of samples
+    begins_at_a_base = False  # whether what it trains draws something before its first step
     can_be_divided = False  # whether processes may hold parts of what it trains
     leaves_some = False  # whether a step leaves some of what is trained without a gradient
 

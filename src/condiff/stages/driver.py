@@ -204,8 +204,7 @@ def fits(cfg: Config, info: DataInfo) -> None:
             f"conditioner: {class_of(cfg['conditioner'])} needs pictures that were made from others, and data"
             f" is {class_of(cfg['data'])}; use data=edits, or conditioner=label"
         )
-    if "adapter" in cfg["stages"]:
-        hints_are_there(cfg, info)
+    hints_are_there(cfg, info)
     first_stage_fits(cfg, info)
     unknown = [*classes_are_known(cfg, info.num_classes)]
     if unknown:
@@ -225,6 +224,8 @@ def can_be_measured(cfg: Config, seen: set[str]) -> None:
     looked: dict[str, Any] = {}
     if ahead & {*MEASURING}:
         _pictures_are_there(cfg)
+        if cfg["adapters"] and "metrics" in ahead:
+            importlib.import_module("condiff.stages.given_controls").can_be_compared(cfg)
         looked |= {f"metrics.{name}": metric for name, metric in cfg["metrics"].items()}
     if "autoencoder" in ahead:
         looked["autoencoder.method"] = cfg["autoencoder"]["method"]

@@ -157,6 +157,7 @@ _HINTS = {
     "held_out": " (reference=data has them)",
     "targets": " (two folders whose pictures have the same names)",
     "sources": " (a study of edits has them)",
+    "controls": " (a study with a ControlNet has hints)",
 }
 
 

@@ -55,13 +55,17 @@ def encoders_are_there(cfg: Config) -> None:
 
 
 def hints_are_there(cfg: Config, info: DataInfo) -> None:
-    """ConfigError where the adapter reads hints and the data has none."""
-    tuning = cfg["adapter"]["tuning"]
-    if attribute(tuning, "needs_control") and not info.control:
-        raise ConfigError(
-            f"adapter.tuning: {class_of(tuning)} needs a hint beside each picture, and data is"
-            f" {class_of(cfg['data'])}, which has none; use data=circles, or adapter=linear_conv"
-        )
+    """ConfigError where an adapter or a metric reads hints and the data has none."""
+    reading = {"adapter.tuning": cfg["adapter"]["tuning"]} if "adapter" in cfg["stages"] else {}
+    if "metrics" in cfg["stages"]:
+        reading |= {f"metrics.{name}": node for name, node in cfg["metrics"].items()}
+    for path, node in reading.items():
+        if isinstance(node, dict) and attribute(node, "needs_control") and not info.control:
+            instead = "adapter=linear_conv" if path == "adapter.tuning" else "metrics=judged"
+            raise ConfigError(
+                f"{path}: {class_of(node)} needs a hint beside each picture, and data is"
+                f" {class_of(cfg['data'])}, which has none; use data=circles, or {instead}"
+            )
 
 
 def first_stage_fits(cfg: Config, info: DataInfo) -> None:

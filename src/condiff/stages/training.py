@@ -73,9 +73,10 @@ def fit(
     """Train to the end, going on where an earlier attempt in ``out`` stopped.
 
     The averaged weights are drawn from by the rank that leads, and measured by all ranks together, ``every``
-    so many steps (``runtime.watch.every`` unless it is given) and at the end; a last row has the step since
-    which its hints are obeyed, if they are. Leaves ``weights.safetensors``, with a moving average also
-    ``ema.safetensors``, ``log.jsonl``, ``model.json`` and what was drawn.
+    so many steps (``runtime.watch.every`` unless it is given) and at the end, and before the first step where
+    it begins at a base; a last row has the step since which its hints are obeyed, if they are. Leaves
+    ``weights.safetensors``, with a moving average also ``ema.safetensors``, ``log.jsonl``, ``model.json`` and
+    what was drawn.
     """
     settings = method.training_settings
     ranks = runtime.ranks
@@ -100,7 +101,8 @@ def fit(
         looks.append(WhileTraining(*seen, often, drawing.look, rows.show, clock, ranks, plain))
     if measure is not None:
         often = every or runtime.watch.every
-        looks.insert(0, TogetherWhileTraining(*seen, often, measure, rows.add, clock, ranks, plain))
+        first = method.begins_at_a_base
+        looks.insert(0, TogetherWhileTraining(*seen, often, measure, rows.add, clock, ranks, plain, first))
     checkpoints = Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks)
     callbacks: list[Callback] = [
         _GlobalSeed(method.seed, ranks.index),
@@ -254,7 +256,7 @@ class _Rows:
     def __init__(self, name: str, path: Path, start: int, runtime: Runtime) -> None:
         self.name, self.path, self.runtime = name, path, runtime
         self.pictures = path.with_name(PICTURES)
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= start]
+        kept = [line for line in _lines(path) if json.loads(line)["step"] <= start] if start else []
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def add(self, step: int, values: dict[str, float]) -> None:
