@@ -140,6 +140,22 @@ def test_a_flow_is_used_as_it_was_trained(word, said, tmp_path):
     assert any(line.startswith(said) for line in told.value.lines)
 
 
+def test_one_folder_that_is_not_there_is_one_line_and_one_that_is_not_given_is_told_where_it_is_wanted():
+    register()
+    with pytest.raises(ConfigError) as told:
+        weights_are_there(
+            (check(["experiment=stable_diffusion", "autoencoder.network.weights=/gone"], CONF, NAMES) or [])[
+                0
+            ]
+        )
+    (line,) = told.value.lines
+    assert "/gone is no folder; give a folder with config.json" in line
+    with pytest.raises(ConfigError) as told:
+        check(["experiment=stable_diffusion"], CONF, NAMES)
+    assert "autoencoder.network.weights: is required; give it, e.g. " in str(told.value)
+    assert "interpolation" not in str(told.value)
+
+
 def test_what_is_asked_for_stands_above_the_pipeline(pipeline):
     cfg = asked(pipeline(), "sampler=heun", "guidance.scale=3", "negative=[grey,red]", "n=3", "text=a fox")
     assert cfg["sampler"]["_target_"].endswith(".Heun")

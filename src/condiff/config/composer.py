@@ -19,7 +19,7 @@ from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting, read_settings
 from condiff.config.origins import (
@@ -245,6 +245,8 @@ class Composer:
             value = node[key]
         except MissingMandatoryValue:
             return REQUIRED
+        except InterpolationToMissingValueError:
+            return _UNRESOLVED  # what is missing is told where it is
         except (OmegaConfBaseException, RecursionError) as error:
             self.mistakes.append(f"{path}: {_first_line(error)}")
             return _UNRESOLVED
@@ -267,12 +269,8 @@ def _groups(settings: list[Setting]) -> tuple[str, ...]:
 
 
 _UNRESOLVED = object()
-_ODD = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-)  # what Hydra and OmegaConf let slip for odd input
+# What Hydra and OmegaConf let slip for odd input
+_ODD = (ValueError, TypeError, AttributeError, AssertionError)
 
 
 def _names(cfg: DictConfig, key: str) -> bool:

@@ -25,31 +25,40 @@ _AUTOENCODER = f"{'.'.join(PLACES['autoencoder'])}.weights"
 
 
 def weights_are_there(cfg: Config) -> None:
-    """ConfigError for each file of weights that is named and not there.
+    """ConfigError for each file or folder of weights that is named and not there, once for each.
 
     A model on the hub that is not in its local cache is downloaded.
     """
-    stages, missing = cfg["check"] or cfg["stages"], []
+    missing: dict[str, list[str]] = {}
+    for weights, lines in _looked_at(cfg):
+        if lines and weights not in missing:
+            missing[weights] = lines
+    told = [line for lines in missing.values() for line in lines] or _scale(cfg)
+    if told:
+        raise ConfigError(*told)
+
+
+def _looked_at(cfg: Config) -> Iterator[tuple[str, list[str]]]:
+    """Each file or folder that is named, with what is wrong with it."""
+    stages = cfg["check"] or cfg["stages"]
     for stage, keys in PLACES.items():
         path = f"{'.'.join(keys)}.weights"
         for weights in _named(cfg, stage) if stage in stages else ():
             if stage == "autoencoder":
-                missing += _lines(partial(fetched, weights), path)
+                yield weights, _lines(partial(fetched, weights), path)
             elif attribute(at(cfg, *keys), "takes_folder"):
-                missing += _lines(partial(_denoiser, weights), path) or _schedule(cfg, weights)
+                yield weights, _lines(partial(_denoiser, weights), path) or _schedule(cfg, weights)
             elif stage in cfg["stages"] and not Path(weights).expanduser().is_file():
                 layout = attribute(at(cfg, *keys), "layout") or "the layout of ADM's published ones"
-                missing.append(f"{path}: {weights} is no file; give one in {layout}, or null to train")
-    missing = missing or _scale(cfg)
+                yield weights, [f"{path}: {weights} is no file; give one in {layout}, or null to train"]
     if "texts" in cfg["stages"]:
-        missing += _lacking_encoders(cfg)
-    if missing:
-        raise ConfigError(*missing)
+        for path, node in _encoders(cfg):
+            yield str(argument(node, "path") or path), _lines(partial(_folders, node), path)
 
 
 def encoders_are_there(cfg: Config) -> None:
     """ConfigError for each encoder of text that is not there."""
-    missing = _lacking_encoders(cfg)
+    missing = [line for path, node in _encoders(cfg) for line in _lines(partial(_folders, node), path)]
     if missing:
         raise ConfigError(*missing)
 
@@ -155,10 +164,6 @@ def _scale(cfg: Config) -> list[str]:
         for own, said in [(argument(node, name), published.config.get(theirs))]
         if isinstance(said, int | float) and own is not None and said != own
     ]
-
-
-def _lacking_encoders(cfg: Config) -> list[str]:
-    return [line for path, node in _encoders(cfg) for line in _lines(partial(_folders, node), path)]
 
 
 def _encoders(cfg: Config) -> list[tuple[str, Config]]:
