@@ -56,6 +56,13 @@ def test_a_scale_is_another_sampling_and_the_same_training():
     assert {stage for stage in first if first[stage] != rank[stage]} == {"adapter", "samples", "metrics"}
 
 
+def test_rates_are_factors_by_names():
+    rates = checked(STUDY, "+adapter.rates={mid_block.*:0.5,to_q:2}")["adapter"]["rates"]
+    assert rates == {"mid_block.*": 0.5, "to_q": 2.0}
+    (line,) = told(STUDY, "+adapter.rates={to_q:0}")
+    assert line.startswith("adapter.rates")
+
+
 def test_the_base_is_trained_on_its_own_data_and_all_else_is_of_the_adapters():
     first, other = planned_keys(checked(STUDY)), planned_keys(checked(STUDY, "data=mnist_thick"))
     assert {stage for stage in first if first[stage] == other[stage]} == {"base_data", "denoiser"}

@@ -55,7 +55,10 @@ def test_what_is_said_of_a_part_does_not_hold_of_another_choice_of_it(tmp_path):
 @pytest.mark.parametrize("name", ["dreambooth", "dreambooth_sdxl"])
 def test_a_subject_is_learned_with_its_prior_or_without(name, tmp_path):
     words = (f"experiment={name}", f"base={left(tmp_path, XL)}", "data.path=pictures")
-    prior = checked(*words)["prior"]
+    cfg = checked(*words)
+    prior = cfg["prior"]
+    assert cfg["adapter"]["trigger"] == ["sks"]
+    assert " sks " in cfg["data"]["caption"]
     assert (prior["num"], prior["text"], prior["guidance"]["scale"]) == (100, "a photo of a dog", 5.0)
     assert prior["sampler"]["_target_"].endswith("DDIM")
     assert {"prior", "prior_latents"}.isdisjoint(checked(*words, "prior=none")["stages"])
@@ -71,7 +74,9 @@ def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
 
 def test_of_the_data_of_a_finished_base_nothing_is_fitted(tmp_path):
     finished(tmp_path, "cfg_latent_emoji", "conditioner=text_in_few")
-    metrics = checked("experiment=dreambooth_emoji", f"base={tmp_path}")["metrics"]
+    cfg = checked("experiment=dreambooth_emoji", f"base={tmp_path}")
+    assert cfg["adapter"]["trigger"] == ["sks"]
+    metrics = cfg["metrics"]
     assert "subject_fidelity" in metrics
     assert "text_alignment" not in metrics
 

@@ -9,6 +9,7 @@ import tiny_stable_diffusion
 import torch
 from safetensors.torch import load_file
 
+from condiff.adapters.tensor_files import read_header
 from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
 from condiff.stages.exported_adapter import PLACES, leave_adapter
@@ -45,13 +46,23 @@ KINDS = {
         ALL - {"kohya"},
         {"transformer", "text_encoder", "text_encoder_2"},
     ),
+    "sd15": (tiny_stable_diffusion.saved, ("experiment=lora_sd15",), ALL, {"unet"}),
+    "subject": (
+        tiny_pipelines.saved_xl,
+        ("experiment=dreambooth_sdxl", "prior.num=4", "prior.sampler.steps=2", "data.buckets=8"),
+        ALL,
+        {"unet"},
+    ),
 }
 
 
-KEPT = [kind for kind in KINDS if kind != "sd2"]
+SLOW = ("sd2", "sd15", "subject")  # other words for what the others have as well
 
 
-@pytest.fixture(scope="module", params=[*KEPT, pytest.param("sd2", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in KINDS],
+)
 def kind(request, tmp_path_factory):
     """What a study leaves of a pipeline, the formats it is exported in, and the parts that it changes."""
     save, study, formats, parts = KINDS[request.param]
@@ -116,6 +127,9 @@ def test_a_pipeline_that_loads_the_file_draws_what_the_study_has_drawn(kind, tmp
     assert {name for name, place in PLACES.items() if (tmp_path / place).exists()} == formats
     files = [made.inputs["adapter"].path / FILE]
     files += [tmp_path / PLACES[name] for name in sorted(formats - {"peft"})]
+    headers = [read_header(file) for file in files]
+    words = {"sks"} if "prior" in made.inputs else {None}
+    assert {header.get("modelspec.trigger_phrase") for header in headers} == words
     for file in files:
         made.pipeline.load_lora_weights(file)
         after = theirs(made.pipeline, captions)

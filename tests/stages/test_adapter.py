@@ -8,6 +8,7 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors.torch import load_file, save_file
 
+from condiff.adapters.base import digest_of
 from condiff.adapters.formats import detect, export, load
 from condiff.adapters.low_rank import base_of
 from condiff.adapters.tensor_files import read_tensors
@@ -21,7 +22,7 @@ from condiff.methods.adaptation import Adaptation
 from condiff.stages import adapter, rehearsal
 from condiff.stages.adapted import adapted
 from condiff.stages.adapter import TRAINS
-from condiff.stages.denoiser import build_conditioner, built_network, load_denoiser
+from condiff.stages.denoiser import build_conditioner, built_network, load_denoiser, read_denoiser
 from condiff.stages.exported_adapter import PLACES, leave_adapter
 from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
 from condiff.stages.ranks_group import joined
@@ -122,7 +123,9 @@ def test_what_is_trained_is_told_once_with_counts(inputs, tmp_path, caplog):
         made = trained(inputs, tmp_path / "run")
     (line,) = [record.message for record in caplog.records if "trains" in record.message]
     counts = json.loads((made.path / TRAINS).read_text())
-    assert f"trains {sum(counts.values()):,} of " in line
+    base = sum(value.numel() for value in weights(inputs).values())
+    share = f"{sum(counts.values()) / base:.1%} of the base's {base:,}"
+    assert f"trains {sum(counts.values()):,} parameters ({share}) in" in line
     assert f"in {len(counts)} tensors: " in line
     assert "4 to_q" in line
 
@@ -263,6 +266,49 @@ def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inpu
         adapted({**config(), "adapters": [f"{path}:2:0-0.5"]}, {**inputs, "adapter": whole}, own),
     ):
         pass
+
+
+def test_a_sweep_over_finished_adapters_reads_and_hashes_its_base_once(inputs, whole, tmp_path, monkeypatch):
+    """And does not hash it for a file that has no hash."""
+    own = load_denoiser(inputs["denoiser"], inputs["data"])
+    tensors, header = read_tensors(whole.path / FILE)
+    bare, same = tmp_path / "bare.safetensors", tmp_path / "same.safetensors"
+    save_file(tensors, bare, {"lora_adapter_metadata": header["lora_adapter_metadata"]})
+    export(load(whole.path / FILE, base_of(own[0].network)), same, base_of(own[0].network), "kohya")
+    read, hashed, seen = [], [], []
+    monkeypatch.setattr(
+        "condiff.stages.denoiser.read_denoiser", lambda *made: read.append(made) or read_denoiser(*made)
+    )
+    monkeypatch.setattr("condiff.adapters.base.digest_of", lambda net: hashed.append(net) or digest_of(net))
+    load_denoiser.cache_clear()
+    for path in (bare, whole.path / FILE, same, whole.path / FILE):
+        trained_ = load_denoiser(inputs["denoiser"], inputs["data"])
+        with adapted({"adapters": [str(path)]}, inputs, trained_):
+            seen.append((len(read), len(hashed)))
+    assert seen == [(1, 0), (1, 1), (1, 1), (1, 1)]
+
+
+def test_layers_have_rates_by_their_names_and_a_name_of_none_is_refused(inputs, whole, tmp_path):
+    cfg, moved = config(), {}
+    cfg["adapter"]["rates"] = {"to_q": 1e-3, "mid_block.*.to_q": 1.0}
+    made = trained(inputs, tmp_path / "run", cfg)
+    for place in (whole, made):
+        ups = {name: value for name, value in load_file(place.path / FILE).items() if "lora_B" in name}
+        for of in ("mid", "up", "other"):
+            moved.setdefault(of, []).append(
+                sum(float(v.abs().sum()) for name, v in ups.items() if _kind_of(name) == of)
+            )
+    assert moved["up"][1] < 0.01 * moved["up"][0]
+    assert all(0.5 < moved[of][1] / moved[of][0] < 2 for of in ("mid", "other"))
+    cfg["adapter"]["rates"] = {"q_proj": 0.5}
+    with pytest.raises(ConfigError, match=r"adapter\.rates: 'q_proj' is the end of none of the \d+ layers"):
+        trained(inputs, tmp_path / "none", cfg)
+
+
+def _kind_of(name):
+    if ".to_q." not in name:
+        return "other"
+    return "mid" if "mid_block" in name else "up"
 
 
 def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_path):

@@ -125,6 +125,7 @@ class Adaptation:
     trainer: Wired = REQUIRED
     text: Wired | None = None  # what is trained of the encoders of text beside it; null: nothing
     text_rate: Positive = 1.0  # of that: what the rate of the optimizer is multiplied by
+    rates: dict[str, Positive] | None = None  # the same by ends of names of layers, in which * is anything
     scale: Real = 1.0  # of what it changes: 0 is the base; its training does not know of it
     trigger: list[str] = field(default_factory=list)  # words that call it up, for the header of its file
     control: Wired | None = None  # how what stands beside the denoiser is used; null where nothing does
