@@ -71,7 +71,7 @@ def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
     assert own["network"] == cfg["network"]
     assert own["data"]["size"] == cfg["data"]["size"] == 32
     subject = checked("experiment=dreambooth_emoji", f"base={tmp_path}")
-    assert "subject_fidelity" in subject["metrics"]
+    assert "class_subject_fidelity" in subject["metrics"]
     assert "text_alignment" not in subject["metrics"]  # there are no data of the base to fit it on
 
 

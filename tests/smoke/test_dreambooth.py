@@ -64,6 +64,23 @@ def test_a_subject_is_learned_beside_what_the_base_draws_of_its_class(ran):
     assert torch.equal(((batch["image"] + 1) * 127.5).round().to(torch.uint8), samples)
 
 
+def test_the_class_is_drawn_beside_the_subject_as_a_run_that_asks_for_it_draws_it(ran):
+    """And by the base, of the same noise."""
+    asked = {"subject": "twemoji emoji of sks cat", "class": "twemoji emoji of cat"}
+    drawn = {}
+    for name, text in asked.items():
+        made = ran(name, *SUBJECT, "prior=none", f"text={text}")
+        drawn[name] = load_pictures(Path(made["samples"]["path"]) / PICTURES_MADE)
+    assert torch.equal(drawn["subject"]["class"], drawn["class"]["image"])
+    before = ran(
+        "before", *SUBJECT, "prior=none", "adapter.scale=0", f"text={asked['class']}", "class_text=null"
+    )
+    base = load_pictures(Path(before["samples"]["path"]) / PICTURES_MADE)
+    assert torch.equal(drawn["subject"]["class_of_base"], base["image"])
+    assert not torch.equal(base["image"], drawn["class"]["image"])
+    assert not torch.equal(drawn["subject"]["image"], drawn["class"]["image"])
+
+
 def test_one_base_learns_a_subject_or_another_style(ran):
     subject, style = ran("subject", *SUBJECT, "prior=none"), ran("style", *STYLE)
     assert subject["denoiser"]["key"] == style["denoiser"]["key"]

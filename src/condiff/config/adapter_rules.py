@@ -117,6 +117,17 @@ def _text_is_trained_where_it_can_be(cfg: Config) -> Iterator[str]:
         )
 
 
+def class_is_of_a_subject(cfg: Config) -> Iterator[str]:
+    """What the class of a subject is drawn by: an adapter, told in words."""
+    if cfg.get("class_text") is None:
+        return
+    if cfg.get("adapter") is None or "samples" not in words(cfg.get("stages")):
+        yield "class_text: has no effect here, where no adapter draws samples; leave it out"
+    elif not reads_text(cfg):
+        name = class_of(at(cfg, "conditioner"))
+        yield f"class_text: has no effect where conditioner is {name}, which does not read it; leave it out"
+
+
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
     """Data of a base are for a base that is trained here, and are seen by metrics where there are some."""
     for name, node in at(cfg, "metrics").items():

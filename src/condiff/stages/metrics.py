@@ -135,6 +135,7 @@ def take_in(metrics: Mapping[str, Measurement], sets: Sets, ranks: Ranks | None 
 def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
     """The sets of pictures that a file of samples holds: uint8, each with its label."""
     sides = {"samples": "image", "sources": "source", "targets": "target", "controls": "control"}
+    sides |= {side: side for side in ("class", "class_of_base")}
 
     def pictures(images: Tensor) -> Pictures:
         for part, label in zip(images.split(BATCH), stored["label"].split(BATCH), strict=True):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from condiff.files import written_whole
 
+_MADE = ("image", "class", "class_of_base")
+
 
 def save_pictures(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """What ``as_stored`` makes of them."""
@@ -43,7 +45,7 @@ def load_share(path: Path, share: range) -> dict[str, Tensor]:
 def load_asked(path: Path) -> dict[str, Tensor]:
     """What was saved but the pictures that were made."""
     with safe_open(path, "pt") as stored:
-        return {name: stored.get_tensor(name) for name in stored.keys() if name != "image"}  # noqa: SIM118
+        return {name: stored.get_tensor(name) for name in stored.keys() if name not in _MADE}  # noqa: SIM118
 
 
 def to_uint8(images: Tensor) -> Tensor:
