@@ -62,17 +62,27 @@ def test_a_subject_is_learned_with_its_prior_or_without(name, tmp_path):
 
 
 def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
-    cfg = checked("experiment=cfg_latent")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(cfg))
-    made = {stage: {"key": f"key{stage}", "path": f"/gone/{stage}"} for stage in cfg["stages"]}
-    (tmp_path / "stages.json").write_text(json.dumps(made))
+    cfg = finished(tmp_path, "cfg_latent")
     own = checked("experiment=lora_style", f"base={tmp_path}", "data=image_folder", "data.path=pictures")
     assert own["adapter"]["tuning"]["kinds"] == ["linear", "conv"]
     assert own["network"] == cfg["network"]
     assert own["data"]["size"] == cfg["data"]["size"] == 32
-    subject = checked("experiment=dreambooth_emoji", f"base={tmp_path}")
-    assert "class_subject_fidelity" in subject["metrics"]
-    assert "text_alignment" not in subject["metrics"]  # there are no data of the base to fit it on
+
+
+def test_of_the_data_of_a_finished_base_nothing_is_fitted(tmp_path):
+    finished(tmp_path, "cfg_latent_emoji")
+    metrics = checked("experiment=dreambooth_emoji", f"base={tmp_path}")["metrics"]
+    assert "class_subject_fidelity" in metrics
+    assert "text_alignment" not in metrics
+
+
+def finished(folder, study):
+    """The config of a run that is only said to be there."""
+    cfg = checked(f"experiment={study}")
+    (folder / "config.yaml").write_text(yaml.safe_dump(cfg))
+    made = {stage: {"key": f"key{stage}", "path": f"/gone/{stage}"} for stage in cfg["stages"]}
+    (folder / "stages.json").write_text(json.dumps(made))
+    return cfg
 
 
 def test_a_kind_that_a_study_has_nothing_for_is_told_with_those_it_has(tmp_path):
