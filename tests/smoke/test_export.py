@@ -104,6 +104,34 @@ def test_an_export_has_every_part_and_says_how_the_run_samples(trained):
 
 
 @pytest.mark.slow
+def test_a_run_of_ours_all_of_which_was_trained_further_is_exported_and_read_back_the_same(trained):
+    """What is drawn from the pipeline of a base that was trained here, too, is what its study has drawn."""
+    asked = (f"sampler.steps={STEPS}", f"guidance.scale={SCALE}", "text=a red circle", *STUDY[-1:])
+    further = (
+        "adapter=full",
+        "adapter.trainer.steps=2",
+        "adapter.trainer.batch_size=8",
+        "adapter.optimizer.lr=0.02",
+    )
+    study = (
+        "experiment=cfg_latent",
+        "stages=[data,denoiser,samples]",
+        f"num_samples={NUM}",
+        "logger.wandb=off",
+    )
+    data = [word for word in STUDY if word.startswith("data")]
+    base = f"base={trained / 'run'}"
+    run(trained, "further", *study, *data, base, *further, "sampler=ddim_leading", *asked)
+    sources = {"back": exported(trained, "further"), "before": trained / "run"}
+    for name, source in sources.items():
+        run(trained, name, "task=sample", f"from={source}", f"n={NUM}", "logger.wandb=off", *asked)
+    made = [artifacts_of(str(trained / name), "from")["samples"] for name in ("further", *sources)]
+    own, back, before = (load_file(drawn.path / "samples.safetensors")["image"].float() for drawn in made)
+    torch.testing.assert_close(back, own, rtol=0, atol=1.0)  # of 255: rounded
+    assert (own - before).abs().max() > 5
+
+
+@pytest.mark.slow
 def test_an_export_is_a_model_that_a_study_can_be_given(trained):
     """Back again: its samples from the folder are those of the study that was exported."""
     folder = exported(trained)
