@@ -99,7 +99,7 @@ def test_samples_of_a_class_are_measured_where_it_is_named():
     assert line == "metrics.a: compares samples of a subject's class; name it, class_text='...'"
     lines = told(**study, class_text="a dog")
     assert [line for line in lines if line.startswith(("metrics.a", "class_text"))] == [
-        "class_text: has no effect here, where no adapter draws samples; leave it out"
+        "class_text: is for a study that trains an adapter and draws samples; leave it out"
     ]
 
 

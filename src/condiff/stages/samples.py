@@ -47,8 +47,8 @@ def _of_class(
 ) -> dict[str, Tensor]:
     if cfg["class_text"] is None:
         return {}
-    asked_for = {**cfg, "text": cfg["class_text"], "label": None}
-    return {name: drawn_with_bar(asked_for, inputs, trained, runtime, name)["image"]}
+    of_class = {**cfg, "text": cfg["class_text"]}
+    return {name: drawn_with_bar(of_class, inputs, trained, runtime, name)["image"]}
 
 
 def drawn_with_bar(
