@@ -77,7 +77,7 @@ def test_of_the_data_of_a_finished_base_nothing_is_fitted(tmp_path):
     cfg = checked("experiment=dreambooth_emoji", f"base={tmp_path}")
     assert cfg["adapter"]["trigger"] == ["sks"]
     metrics = cfg["metrics"]
-    assert "subject_fidelity" in metrics
+    assert "class_subject_fidelity" in metrics
     assert "text_alignment" not in metrics
 
 

@@ -34,7 +34,8 @@ def drawn(inputs, tmp_path_factory):
 
 
 def test_its_pictures_are_those_that_samples_of_the_base_would_be(inputs, drawn, tmp_path):
-    cfg = {**DRAWN, "seed": 5, "num_samples": 6, "checkpoint": None, "average": None, "adapters": None}
+    unasked = dict.fromkeys(("checkpoint", "average", "adapters", "class_text"))
+    cfg = {**DRAWN, "seed": 5, "num_samples": 6, **unasked}
     samples.draw(cfg, inputs, CPU, tmp_path)
     wanted = load_file(tmp_path / PICTURES_MADE)
     data = ShardDataset(drawn.path, "train")

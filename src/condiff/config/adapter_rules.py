@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.origins import draws
 from condiff.config.text_rules import reads_text
 
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
@@ -115,6 +116,17 @@ def _text_is_trained_where_it_can_be(cfg: Config) -> Iterator[str]:
             f"adapter.text: must be a Whole beside a Whole, got {class_of(nodes['text'])}; use"
             " adapter=stable_diffusion_full_with_text"
         )
+
+
+def class_is_of_a_subject(cfg: Config) -> Iterator[str]:
+    """A class is drawn beside a subject by a study that trains an adapter, and that is told in words."""
+    if cfg.get("class_text") is None:
+        return
+    if draws(cfg) or cfg.get("adapter") is None or "samples" not in words(cfg.get("stages")):
+        yield "class_text: is for a study that trains an adapter and draws samples; leave it out"
+    elif not reads_text(cfg):
+        name = class_of(at(cfg, "conditioner"))
+        yield f"class_text: has no effect where conditioner is {name}, which does not read it; leave it out"
 
 
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:

@@ -180,6 +180,7 @@ class Run:
     base_data: Wired | None = None  # what the base of the adapter is trained on; null: data
     classifier: Model | None = None
     text: str | list[str] | None = None  # what samples show, in turn; null: held-out captions
+    class_text: str | None = None  # the class of an adapter's subject, which it and its base draw beside them
     label: Natural | list[Natural] | None = None  # the same in classes; null: all of them
     # hints of samples, a picture, or a folder in turn; a list: one for each ControlNet; null: held-out ones
     control: str | list[str] | None = None
