@@ -73,7 +73,7 @@ def adapter_is_used(cfg: Config) -> Iterator[str]:
     """An adapter is seen in samples alone, and what is looked at while a denoiser trains has none yet."""
     stages, given = words(cfg.get("stages")), cfg.get("checkpoint")
     if cfg.get("adapter") is None:
-        if cfg.get("base") is not None:
+        if cfg.get("base") is not None and not cfg.get("adapters"):
             yield f"base: has no effect without an adapter; {_CHOOSE}, or leave it out"
         return
     if "adapter" not in stages:
@@ -132,10 +132,13 @@ def class_is_of_a_subject(cfg: Config) -> Iterator[str]:
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
     """Data of a base are for a base that is trained here, and are seen by metrics where there are some."""
     for name, node in at(cfg, "metrics").items():
-        if isinstance(node, Mapping) and argument(node, "fit") == "base" and cfg.get("base_data") is None:
-            yield (
-                f"metrics.{name}.fit: must be train where there is no base_data, got base; leave it out, with"
-                f" ~metrics.{name}"
-            )
+        if not isinstance(node, Mapping) or cfg.get("base_data") is not None:
+            continue
+        for key in ("fit", "real"):
+            if argument(node, key) == "base":
+                yield (
+                    f"metrics.{name}.{key}: must be train where there is no base_data, got base; leave it out,"
+                    f" with ~metrics.{name}"
+                )
     if cfg.get("base_data") is not None and "denoiser" not in words(cfg.get("stages")):
         yield "base_data: has no effect here, where no denoiser is trained; leave it out"
