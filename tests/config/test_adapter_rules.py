@@ -231,13 +231,20 @@ def test_text_encoders_are_trained_where_a_pipeline_has_them_and_their_file_has_
         assert said.startswith(line)
 
 
-def test_a_metric_that_is_fitted_on_a_bases_data_needs_some():
-    node = of("evaluation.text_alignment", "TextAlignment", fit="base")
+@pytest.mark.parametrize(
+    ("key", "node", "own"),
+    [
+        ("fit", of("evaluation.text_alignment", "TextAlignment", fit="base"), "train"),
+        ("real", of("evaluation.frechet", "FrechetDistance", real="base"), "train"),
+        ("fake", of("evaluation.frechet", "FrechetDistance", fake="base"), "samples"),
+    ],
+)
+def test_a_metric_that_sees_a_bases_data_needs_some(key, node, own):
     study = {"stages": [*STAGED, "metrics"], "metrics": {"every": 0, "t": node}}
     assert [*base_is_trained_on_its_data({**study, "base_data": {}})] == []
     (said,) = base_is_trained_on_its_data(study)
     assert said == (
-        "metrics.t.fit: must be train where there is no base_data, got base; leave it out, with ~metrics.t"
+        f"metrics.t.{key}: must be {own} where there is no base_data, got base; leave it out, with ~metrics.t"
     )
 
 

@@ -81,6 +81,19 @@ def test_of_the_data_of_a_finished_base_nothing_is_fitted(tmp_path):
     assert "text_alignment" not in metrics
 
 
+def test_how_far_samples_are_from_a_bases_data_is_measured_where_these_are_there(tmp_path):
+    finished(tmp_path, "cfg_latent")
+    own, given = checked("experiment=lora_digits"), checked("experiment=lora_digits", f"base={tmp_path}")
+    assert own["metrics"].keys() - given["metrics"].keys() == {"fd_of_base_judge"}
+    fake_and_real = {side: own["metrics"]["fd_of_base_judge"][side] for side in ("fake", "real")}
+    assert fake_and_real == {"fake": "samples", "real": "base"}
+    (line,) = told("experiment=lora_digits", f"base={tmp_path}", "metrics=guided_and_base")
+    assert line == (
+        "metrics.fd_of_base_judge.real: must be train where there is no base_data, got base; leave it out,"
+        " with ~metrics.fd_of_base_judge"
+    )
+
+
 def finished(folder, study, *settings):
     """The config of a run that is only said to be there."""
     cfg = checked(f"experiment={study}", *settings)

@@ -42,6 +42,10 @@ def test_its_pictures_are_those_that_samples_of_the_base_would_be(inputs, drawn,
     data = ShardDataset(drawn.path, "train")
     batch = data.__getitems__([(0, row, row) for row in range(6)])
     assert torch.equal(to_uint8(batch["image"]), wanted["image"])
+    (tmp_path / "same").mkdir()
+    samples.draw({**cfg, "seed": 5}, inputs, CPU, tmp_path / "same")
+    measured = load_file(tmp_path / "same" / PICTURES_MADE)["image"]
+    assert not any(torch.equal(one, other) for one, other in zip(measured, wanted["image"], strict=True))
     assert batch["label"].tolist() == wanted["label"].tolist() == [3, 8] * 3
     info = DataInfo.read(drawn.path)
     assert (info.num_train, info.num_held_out, info.num_classes) == (6, 0, 10)

@@ -82,7 +82,8 @@ class LowRank(Tuning):
             use_rslora=self.root_scale,
             use_dora=self.dora,
             lora_dropout=self.dropout,
-            init_lora_weights=self.init if self.init != "kaiming" else True,
+            # peft's own hint has [number of iters] for a number
+            init_lora_weights=self.init if self.init != "kaiming" else True,  # pyright: ignore[reportArgumentType]
         )
         inject_adapter_in_model(config, own)
         if self.init in _FROM_BASE:

@@ -134,11 +134,11 @@ def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
     for name, node in at(cfg, "metrics").items():
         if not isinstance(node, Mapping) or cfg.get("base_data") is not None:
             continue
-        for key in ("fit", "real"):
+        for key, own in (("fit", "train"), ("fake", "samples"), ("real", "train")):
             if argument(node, key) == "base":
                 yield (
-                    f"metrics.{name}.{key}: must be train where there is no base_data, got base; leave it out,"
-                    f" with ~metrics.{name}"
+                    f"metrics.{name}.{key}: must be {own} where there is no base_data, got base; leave it"
+                    f" out, with ~metrics.{name}"
                 )
     if cfg.get("base_data") is not None and "denoiser" not in words(cfg.get("stages")):
         yield "base_data: has no effect here, where no denoiser is trained; leave it out"

@@ -94,7 +94,9 @@ def take_in_real(
     sets = {side: partial(_real, data, side, place, ranks) for side in SPLITS}
     if (base := inputs.get("base_data")) is not None:
         sets["base"] = partial(_real, base, "train", place, ranks)
-    of_base = {name: metric for name, metric in metrics.items() if "base" in metric.sides}
+    of_base = {
+        name: metric for name, metric in metrics.items() if (metric.wanted_real() or ("",))[0] == "base"
+    }
     own = {name: metric for name, metric in metrics.items() if name not in of_base}
     pictures = [(own, data.key), *([(of_base, base.key)] if base is not None else [])]
     for some, key in pictures:

@@ -31,7 +31,8 @@ def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pat
     """
     own, data = cfg["prior"], ShardDataset(inputs["data"].path, "train", held_bytes=0)
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"))
-    seed = step_seed(cfg["seed"], 0, "prior")  # what it is held to has other noises than what it is measured by
+    # What an adapter is held to has other noises than what it is measured by.
+    seed = step_seed(cfg["seed"], 0, "prior")
     asked, found = {"seed": seed, **{key: own[key] for key in DRAWN}}, []
     for run, shape in zip(data.runs, data.shapes, strict=True):
         num = max(1, round(own["num"] * len(run) / len(data)))
