@@ -17,10 +17,13 @@ from condiff.stages.finished_adapters import FILE
 from tests.smoke.adapting import NUM, made_by, ours, theirs, trained_in_two
 
 # with a prior, text encoders, and pictures of two shapes
-DREAMBOOTH = (
-    *("experiment=dreambooth", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
-    *("prior.num=4", "prior.sampler.steps=2", "data.buckets=8", "data.caption='a photo of sks dog, {text}'"),
+SUBJECT = (
+    "prior.num=4",
+    "prior.sampler.steps=2",
+    "data.buckets=8",
+    "data.caption='a photo of sks dog, {text}'",
 )
+DREAMBOOTH = ("experiment=dreambooth", "adapter=stable_diffusion_text", "adapter.text_rate=0.5", *SUBJECT)
 ALL = {"diffusers", "kohya", "peft"}
 # How each is made, what adapts it, the formats that its adapter has names in, and the parts that it changes.
 KINDS = {
@@ -47,12 +50,7 @@ KINDS = {
         {"transformer", "text_encoder", "text_encoder_2"},
     ),
     "sd15": (tiny_stable_diffusion.saved, ("experiment=lora_sd15",), ALL, {"unet"}),
-    "subject": (
-        tiny_pipelines.saved_xl,
-        ("experiment=dreambooth_sdxl", "prior.num=4", "prior.sampler.steps=2", "data.buckets=8"),
-        ALL,
-        {"unet"},
-    ),
+    "subject": (tiny_pipelines.saved_xl, ("experiment=dreambooth_sdxl", *SUBJECT), ALL, {"unet"}),
 }
 
 
