@@ -249,9 +249,7 @@ def test_a_magnitude_of_columns_is_refused(base, adapter, tmp_path):
 def test_a_transformer_is_not_read_or_written_as_kohya(base, adapter, tmp_path):
     path = file_of(adapter, base, "kohya", tmp_path)
     three = Base.of({"transformer": bases.sd3().transformer})
-    said = (
-        r"its 54 tensors are as kohya's programs have them, which is not read for a Stable Diffusion 3; give"
-    )
+    said = "its 54 tensors are as kohya's programs have them, which is not read for a Stable Diffusion 3;"
     assert re.match(said, refused(path, three))
     save_file(renamed("lora_te_", "lora_te3_")(load_file(path)), path)
     assert re.match(said, refused(path, base))
