@@ -107,7 +107,13 @@ def _trained(run: Run) -> dict[str, str]:
     own, left = run.config["adapter"], Path(run.stages["adapter"]["path"])
     tuning, model = own["tuning"], json.loads((left / "model.json").read_text())
     cells = [_what(tuning), str(tuning.get("rank", "–")), str(own["trainer"]["steps"]), f"{own['scale']:g}"]
-    return dict(zip(TRAINED, [*cells, f"{model['trainable'] / model['parameters']:.1%}"], strict=True))
+    return dict(zip(TRAINED, [*cells, f"{_of_the_base(tuning, model):.1%}"], strict=True))
+
+
+def _of_the_base(tuning: Mapping[str, Any], model: Mapping[str, int]) -> float:
+    """What is trained as a share of the base, beside whose parameters those of a low rank are."""
+    beside = model["trainable"] if "kinds" in tuning else 0
+    return model["trainable"] / (model["parameters"] - beside)
 
 
 def _what(tuning: Mapping[str, Any]) -> str:

@@ -28,11 +28,12 @@ TUNINGS = {
     "orthogonal": LowRank(["linear"], rank=2, alpha=4, init="orthogonal"),
     "OLoRA": LowRank(["linear"], rank=2, alpha=4, init="olora"),
     "PiSSA": LowRank(["linear"], rank=3, root_scale=True, init="pissa"),
+    "PiSSA by rounds": LowRank(["linear"], rank=2, init="pissa_niter_4"),
     "PiSSA and DoRA": LowRank(["linear"], rank=2, dora=True, init="pissa"),
     "full": Whole(),
 }
 # of matrices that are not zero at the start, or of lengths that are computed
-ROUNDED = ("DoRA", "orthogonal", "OLoRA", "PiSSA", "PiSSA and DoRA")
+ROUNDED = ("DoRA", "orthogonal", "OLoRA", "PiSSA", "PiSSA by rounds", "PiSSA and DoRA")
 
 
 def randomized(network: nn.Module) -> nn.Module:
@@ -233,12 +234,19 @@ def test_layers_are_chosen_by_kind_and_by_the_ends_of_their_names(base):
     assert chosen("conv", names=["conv_in"]) == ["conv_in"]
     (first,) = [key for key in every if key.endswith("mid_block.resnets.0.conv1")]
     assert chosen("linear", "conv", names=[first]) == [first]
+    below = [key for key in every if key.startswith("up_blocks.") and key.endswith("to_q")]
+    assert below
+    assert chosen("linear", names=["up_blocks.*.to_q"]) == below
+    assert chosen("linear", names=["attentions.*"]) == [
+        key for key in chosen("linear") if ".attentions." in key
+    ]
 
 
 @pytest.mark.parametrize(
     ("names", "said"),
     [
         (["to_q", "q_proj"], "adapter.tuning.names: 'q_proj' is the end of none of the"),
+        (["o_*q"], "adapter.tuning.names: 'o_*q' is the end of none of the"),
         (["o_q"], "adapter.tuning.names: 'o_q' is the end of none of the"),
     ],
 )

@@ -196,7 +196,7 @@ def test_a_folder_that_peft_saves_does_here_what_it_does_there(options, small, t
     assert bases.difference(wanted, {"text_encoder": made}) < SAME
 
 
-def test_a_file_without_settings_has_alpha_as_rank_as_in_diffusers(tmp_path):
+def test_a_file_without_settings_has_alpha_as_rank_as_in_diffusers_which_is_said(tmp_path, caplog):
     pipeline = bases.sd()
     parts = bases.parts_of(pipeline)
     bases.trained(pipeline.unet, ["to_k"])
@@ -206,6 +206,11 @@ def test_a_file_without_settings_has_alpha_as_rank_as_in_diffusers(tmp_path):
     path = tmp_path / "pytorch_lora_weights.safetensors"
     adapter = load(path, Base.of(parts))
     assert {(layer.alpha, layer.rank) for layer in adapter.layers.values()} == {(3.0, 3)}
+    lines = [record.getMessage() for record in caplog.records if str(path) in record.getMessage()]
+    assert [line.removeprefix(f"{path}: ").partition(", ")[0] for line in lines] == [
+        "8 of 8 layers say no alpha",
+        "no hash of its base; 8 layers fit by shape",
+    ]
     assert bases.difference(bases.added(parts, adapter), read_by_diffusers(pipeline, path)) < SAME
 
 

@@ -196,6 +196,31 @@ def test_settings_of_peft_that_mean_something_else_are_refused(setting, said, ba
         load(tmp_path, base)
 
 
+def test_settings_without_alpha_are_refused_with_counts(base, adapter, tmp_path):
+    """peft's own default would be a guess, as what is there now is not all that was written."""
+    header = {"lora_adapter_metadata": json.dumps({"unet.r": 2, "text_encoder.r": 2, "unet.lora_alpha": 5})}
+    path = file_of(adapter, base, "diffusers", tmp_path, header=header)
+    assert re.match(r"2 of 18 layers have no alpha, text_encoder\.", refused(path, base))
+    export(bases.adapter_of(base, lambda name: name.endswith("fc1")), tmp_path / "folder", base, "peft")
+    config = tmp_path / "folder" / "adapter_config.json"
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps({key: said[key] for key in said if key != "lora_alpha"}))
+    assert re.match("2 of 2 layers have no alpha", refused(tmp_path / "folder", base))
+
+
+def test_a_file_without_a_hash_fits_by_shape_which_is_said(base, adapter, tmp_path, caplog):
+    path = tmp_path / "a.safetensors"
+    for own, lines in (
+        ({}, ["no hash of its base; 18 layers fit by shape"]),
+        ({"unet": "b"}, ["no hash of its base; 2 layers fit by shape"]),
+        ({"unet": "b", "text_encoder": "b"}, []),
+    ):
+        caplog.clear()
+        export(replace(adapter, base=own), path, base, "kohya")
+        load(path, base)
+        assert [record.getMessage() for record in caplog.records] == [f"{path}: {line}" for line in lines]
+
+
 def test_a_folder_of_peft_finds_the_part_that_it_is_of(base, tmp_path):
     adapter = bases.adapter_of(base, lambda name: name.endswith("fc1"))
     export(adapter, tmp_path, base, "peft")
@@ -221,11 +246,17 @@ def test_a_magnitude_of_columns_is_refused(base, adapter, tmp_path):
     assert re.match("1 of 18 layers have a dora_scale of columns", refused(path, base))
 
 
-def test_a_transformer_is_not_written_as_kohya(tmp_path):
-    base = Base.of({"transformer": bases.sd3().transformer})
-    adapter = bases.adapter_of(base, lambda name: name.endswith("attn.to_q"))
+def test_a_transformer_is_not_read_or_written_as_kohya(base, adapter, tmp_path):
+    path = file_of(adapter, base, "kohya", tmp_path)
+    three = Base.of({"transformer": bases.sd3().transformer})
+    said = "its 54 tensors are as kohya's programs have them, which is not read for a Stable Diffusion 3;"
+    assert re.match(said, refused(path, three))
+    save_file(renamed("lora_te_", "lora_te3_")(load_file(path)), path)
+    assert re.match(said, refused(path, base))
+    path.unlink()
+    adapter = bases.adapter_of(three, lambda name: name.endswith("attn.to_q"))
     with pytest.raises(ValueError, match="2 of 2 layers have no name of their own in kohya's format"):
-        export(adapter, tmp_path / "a.safetensors", base, "kohya")
+        export(adapter, tmp_path / "a.safetensors", three, "kohya")
     assert list(tmp_path.iterdir()) == []
 
 

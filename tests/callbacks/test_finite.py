@@ -95,6 +95,14 @@ def test_the_norm_that_is_clipped_is_that_of_the_gradient_itself():
     assert float(finite.norm) == pytest.approx(0.25)  # 2 (3 - 1) / 16
 
 
+def test_a_parameter_that_is_stepped_and_not_clipped_ends_it_before_a_step():
+    module, seen = Line(steps=1), Seen()
+    first, *others = module.parameters()
+    with pytest.raises(AssertionError, match="what is stepped is not what is clipped"):
+        fit(module, [FiniteSteps("line", others, 1.0), seen])
+    assert first.grad is None
+
+
 def test_resumed_after_a_skipped_step_it_ends_bit_for_bit_the_same(tmp_path):
     whole = Line(huge=(2, 3, 7))
     average = Ema(whole, 0.9)

@@ -56,6 +56,13 @@ def test_a_scale_is_another_sampling_and_the_same_training():
     assert {stage for stage in first if first[stage] != rank[stage]} == {"adapter", "samples", "metrics"}
 
 
+def test_rates_are_factors_by_names():
+    rates = checked(STUDY, "+adapter.rates={mid_block.*:0.5,to_q:2}")["adapter"]["rates"]
+    assert rates == {"mid_block.*": 0.5, "to_q": 2.0}
+    (line,) = told(STUDY, "+adapter.rates={to_q:0}")
+    assert line.startswith("adapter.rates")
+
+
 def test_the_base_is_trained_on_its_own_data_and_all_else_is_of_the_adapters():
     first, other = planned_keys(checked(STUDY)), planned_keys(checked(STUDY, "data=mnist_thick"))
     assert {stage for stage in first if first[stage] == other[stage]} == {"base_data", "denoiser"}
@@ -224,13 +231,20 @@ def test_text_encoders_are_trained_where_a_pipeline_has_them_and_their_file_has_
         assert said.startswith(line)
 
 
-def test_a_metric_that_is_fitted_on_a_bases_data_needs_some():
-    node = of("evaluation.text_alignment", "TextAlignment", fit="base")
+@pytest.mark.parametrize(
+    ("key", "node", "own"),
+    [
+        ("fit", of("evaluation.text_alignment", "TextAlignment", fit="base"), "train"),
+        ("real", of("evaluation.frechet", "FrechetDistance", real="base"), "train"),
+        ("fake", of("evaluation.frechet", "FrechetDistance", fake="base"), "samples"),
+    ],
+)
+def test_a_metric_that_sees_a_bases_data_needs_some(key, node, own):
     study = {"stages": [*STAGED, "metrics"], "metrics": {"every": 0, "t": node}}
     assert [*base_is_trained_on_its_data({**study, "base_data": {}})] == []
     (said,) = base_is_trained_on_its_data(study)
     assert said == (
-        "metrics.t.fit: must be train where there is no base_data, got base; leave it out, with ~metrics.t"
+        f"metrics.t.{key}: must be {own} where there is no base_data, got base; leave it out, with ~metrics.t"
     )
 
 

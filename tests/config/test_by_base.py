@@ -55,7 +55,10 @@ def test_what_is_said_of_a_part_does_not_hold_of_another_choice_of_it(tmp_path):
 @pytest.mark.parametrize("name", ["dreambooth", "dreambooth_sdxl"])
 def test_a_subject_is_learned_with_its_prior_or_without(name, tmp_path):
     words = (f"experiment={name}", f"base={left(tmp_path, XL)}", "data.path=pictures")
-    prior = checked(*words)["prior"]
+    cfg = checked(*words)
+    prior = cfg["prior"]
+    assert cfg["adapter"]["trigger"] == ["sks"]
+    assert " sks " in cfg["data"]["caption"]
     assert (prior["num"], prior["text"], prior["guidance"]["scale"]) == (100, "a photo of a dog", 5.0)
     assert prior["sampler"]["_target_"].endswith("DDIM")
     assert {"prior", "prior_latents"}.isdisjoint(checked(*words, "prior=none")["stages"])
@@ -71,9 +74,24 @@ def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
 
 def test_of_the_data_of_a_finished_base_nothing_is_fitted(tmp_path):
     finished(tmp_path, "cfg_latent_emoji", "conditioner=text_in_few")
-    metrics = checked("experiment=dreambooth_emoji", f"base={tmp_path}")["metrics"]
-    assert "subject_fidelity" in metrics
+    cfg = checked("experiment=dreambooth_emoji", f"base={tmp_path}")
+    assert cfg["adapter"]["trigger"] == ["sks"]
+    metrics = cfg["metrics"]
+    assert "class_subject_fidelity" in metrics
     assert "text_alignment" not in metrics
+
+
+def test_how_far_samples_are_from_a_bases_data_is_measured_where_these_are_there(tmp_path):
+    finished(tmp_path, "cfg_latent")
+    own, given = checked("experiment=lora_digits"), checked("experiment=lora_digits", f"base={tmp_path}")
+    assert own["metrics"].keys() - given["metrics"].keys() == {"fd_of_base_judge"}
+    fake_and_real = {side: own["metrics"]["fd_of_base_judge"][side] for side in ("fake", "real")}
+    assert fake_and_real == {"fake": "samples", "real": "base"}
+    (line,) = told("experiment=lora_digits", f"base={tmp_path}", "metrics=guided_and_base")
+    assert line == (
+        "metrics.fd_of_base_judge.real: must be train where there is no base_data, got base; leave it out,"
+        " with ~metrics.fd_of_base_judge"
+    )
 
 
 def finished(folder, study, *settings):

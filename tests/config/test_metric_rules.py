@@ -92,6 +92,17 @@ def test_pairs_are_measured_where_there_are_some():
     assert about(of("conditioners.label_and_picture", "LabelAndPicture"), "samples", "metrics") == []
 
 
+def test_samples_of_a_class_are_measured_where_it_is_named():
+    metrics = {"a": of("evaluation.similarity", "SubjectFidelity", fake="class_of_base")}
+    study = {"stages": ["samples", "metrics"], "metrics": metrics}
+    (line,) = [line for line in told(**study) if line.startswith("metrics.a")]
+    assert line == "metrics.a: compares samples of a subject's class; name it, class_text='...'"
+    lines = told(**study, class_text="a dog")
+    assert [line for line in lines if line.startswith(("metrics.a", "class_text"))] == [
+        "class_text: is for a study that trains an adapter and draws samples; leave it out"
+    ]
+
+
 @pytest.mark.parametrize("task", ["evaluation", "statistics"])
 def test_a_reference_that_is_the_data_brings_the_data(task):
     assert with_needed_stages({"stages": [task], "reference": "data"}) == [task, "data"]

@@ -69,6 +69,19 @@ def test_text_encoders_are_trained_at_a_rate_of_their_own():
     assert {id(p) for p in own.trainable()} == {*wanted}
 
 
+def test_an_encoder_has_a_rate_of_its_own_by_its_name_and_the_last_name_counts():
+    one, two = (torch.nn.Sequential(torch.nn.Linear(1, 1)) for _ in range(2))
+    own = made()
+    own.train_text(torch.nn.ModuleDict({"text_encoder": one, "text_encoder_2": two}), 0.05, leaves_some=False)
+    own.factors = {"text_encoder_2.*": 0.1}
+    assert own.rates() == {
+        **{id(p): 0.05 for p in one.parameters()},
+        **{id(p): 0.1 for p in two.parameters()},
+    }
+    own.factors = {"*": 0.5, "text_encoder.*": 0.2}
+    assert own.rates() == {id(p): 0.2 if p in {*one.parameters()} else 0.5 for p in own.trainable()}
+
+
 def test_moments_in_eight_bits_are_of_the_same_groups_and_need_their_package(monkeypatch):
     asked = {}
 

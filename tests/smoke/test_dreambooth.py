@@ -1,6 +1,7 @@
 """Emoji, captions and latents, shrunk: a base learns one subject beside its class, or another style."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from condiff.interrupts import Interrupts
 from condiff.stages.driver import run_study
 from condiff.stages.finished_adapters import FILE
 from condiff.stages.pictures import load_pictures
-from condiff.stages.stage import PICTURES_MADE
+from condiff.stages.stage import OF_CLASS, PICTURES_MADE
 from condiff.stages.study import STAGES
 from tests.smoke.conftest import ROOT
 
@@ -23,7 +24,7 @@ TINY = (
     *("data.size=16", "base_data.size=16", "base_data.held_out=0.3", f"base_data.only={SOME}"),
     *("autoencoder.trainer.steps=2", "autoencoder.network.width=16", "autoencoder.trainer.batch_size=4"),
     *("trainer.steps=2", "trainer.batch_size=4", "network.widths=[8,16]", "network.head_width=8"),
-    *("network.attention=[false,true]", "network.text_map=2"),
+    *("network.attention=[false,true]", "network.text_map=2", "conditioner.whitened=4"),
     *("adapter.trainer.steps=2", "adapter.trainer.batch_size=4", "adapter.optimizer.lr=0.1"),
     "sampler.steps=2",
     "stages=[data,texts,autoencoder,latents,denoiser,samples]",
@@ -58,10 +59,20 @@ def test_a_subject_is_learned_beside_what_the_base_draws_of_its_class(ran):
     assert keys.isdisjoint(ShardDataset(Path(made["data"]["path"]), "train").keys)
     plain = ran("plain", *SUBJECT, "prior=none")
     assert {name for name, stage in plain.items() if stage["status"] == "run"} == {"adapter", "samples"}
-    same = ran("base", *SUBJECT, *PRIOR, "adapter.scale=0", "text=twemoji emoji of cat", "guidance.scale=2")
-    samples = load_pictures(Path(same["samples"]["path"]) / PICTURES_MADE)["image"]
-    batch = ShardDataset(place, "train").__getitems__([(0, row, row) for row in range(4)])
-    assert torch.equal(((batch["image"] + 1) * 127.5).round().to(torch.uint8), samples)
+
+
+def test_a_class_is_drawn_beside_its_subject_as_it_is_alone_and_by_the_base(ran, tmp_path):
+    """Of the same noise; and its pictures are shown."""
+    alone = ("text=twemoji emoji of cat", "class_text=null")
+    asked = {"subject": (), "class": alone, "class_of_base": (*alone, "adapter.scale=0")}
+    made = {name: ran(name, *SUBJECT, "prior=none", *own) for name, own in asked.items()}
+    drawn = {name: load_pictures(Path(own["samples"]["path"]) / PICTURES_MADE) for name, own in made.items()}
+    for name in OF_CLASS:
+        assert torch.equal(drawn["subject"][name], drawn[name]["image"])
+    images = [drawn[name]["image"] for name in asked]
+    assert not any(torch.equal(one, other) for one, other in combinations(images, 2))
+    pages = {name: (tmp_path / name / "report.html").read_text() for name in asked}
+    assert [name for name, page in pages.items() if "The class of the subject" in page] == ["subject"]
 
 
 def test_one_base_learns_a_subject_or_another_style(ran):

@@ -9,6 +9,7 @@ import tiny_stable_diffusion
 import torch
 from safetensors.torch import load_file
 
+from condiff.adapters.tensor_files import read_header
 from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
 from condiff.stages.exported_adapter import PLACES, leave_adapter
@@ -16,10 +17,13 @@ from condiff.stages.finished_adapters import FILE
 from tests.smoke.adapting import NUM, made_by, ours, theirs, trained_in_two
 
 # with a prior, text encoders, and pictures of two shapes
-DREAMBOOTH = (
-    *("experiment=dreambooth", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
-    *("prior.num=4", "prior.sampler.steps=2", "data.buckets=8", "data.caption='a photo of sks dog, {text}'"),
+SUBJECT = (
+    "prior.num=4",
+    "prior.sampler.steps=2",
+    "data.buckets=8",
+    "data.caption='a photo of sks dog, {text}'",
 )
+DREAMBOOTH = ("experiment=dreambooth", "adapter=stable_diffusion_text", "adapter.text_rate=0.5", *SUBJECT)
 ALL = {"diffusers", "kohya", "peft"}
 # How each is made, what adapts it, the formats that its adapter has names in, and the parts that it changes.
 KINDS = {
@@ -45,13 +49,18 @@ KINDS = {
         ALL - {"kohya"},
         {"transformer", "text_encoder", "text_encoder_2"},
     ),
+    "sd15": (tiny_stable_diffusion.saved, ("experiment=lora_sd15",), ALL, {"unet"}),
+    "subject": (tiny_pipelines.saved_xl, ("experiment=dreambooth_sdxl", *SUBJECT), ALL, {"unet"}),
 }
 
 
-KEPT = [kind for kind in KINDS if kind != "sd2"]
+SLOW = ("sd2", "sd15", "subject")  # other words for what the others have as well
 
 
-@pytest.fixture(scope="module", params=[*KEPT, pytest.param("sd2", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in KINDS],
+)
 def kind(request, tmp_path_factory):
     """What a study leaves of a pipeline, the formats it is exported in, and the parts that it changes."""
     save, study, formats, parts = KINDS[request.param]
@@ -116,6 +125,9 @@ def test_a_pipeline_that_loads_the_file_draws_what_the_study_has_drawn(kind, tmp
     assert {name for name, place in PLACES.items() if (tmp_path / place).exists()} == formats
     files = [made.inputs["adapter"].path / FILE]
     files += [tmp_path / PLACES[name] for name in sorted(formats - {"peft"})]
+    headers = [read_header(file) for file in files]
+    words = {"sks"} if "prior" in made.inputs else {None}
+    assert {header.get("modelspec.trigger_phrase") for header in headers} == words
     for file in files:
         made.pipeline.load_lora_weights(file)
         after = theirs(made.pipeline, captions)

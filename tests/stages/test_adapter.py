@@ -8,7 +8,7 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors.torch import load_file, save_file
 
-from condiff.adapters.formats import detect, export, load
+from condiff.adapters.formats import detect, load
 from condiff.adapters.low_rank import base_of
 from condiff.adapters.tensor_files import read_tensors
 from condiff.conditioners.label import ClassLabel
@@ -23,7 +23,7 @@ from condiff.stages.adapted import adapted
 from condiff.stages.adapter import TRAINS
 from condiff.stages.denoiser import build_conditioner, built_network, load_denoiser
 from condiff.stages.exported_adapter import PLACES, leave_adapter
-from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
+from condiff.stages.finished_adapters import FILE
 from condiff.stages.ranks_group import joined
 from condiff.stages.stage import LOG, Artifact, Runtime
 
@@ -122,7 +122,9 @@ def test_what_is_trained_is_told_once_with_counts(inputs, tmp_path, caplog):
         made = trained(inputs, tmp_path / "run")
     (line,) = [record.message for record in caplog.records if "trains" in record.message]
     counts = json.loads((made.path / TRAINS).read_text())
-    assert f"trains {sum(counts.values()):,} of " in line
+    base = sum(value.numel() for value in weights(inputs).values())
+    share = f"{sum(counts.values()) / base:.1%} of the base's {base:,}"
+    assert f"trains {sum(counts.values()):,} parameters ({share}) in" in line
     assert f"in {len(counts)} tensors: " in line
     assert "4 to_q" in line
 
@@ -238,43 +240,27 @@ def test_names_of_no_layer_are_refused_before_and_when_it_is_trained(inputs, tmp
     rehearsal.rehearse({**study, **config()}, DataInfo.read(inputs["data"].path))
 
 
-def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inputs, whole, tmp_path):
-    """Twice the file of another format and minus the run's own: what is left is one of it."""
-    own = load_denoiser(inputs["denoiser"], inputs["data"])
-    path, base = tmp_path / "other.safetensors", base_of(own[0].network)
-    export(load(whole.path / FILE, base), path, base, "kohya")
-    (tmp_path / "run").mkdir()
-    left = {"adapter": {"key": whole.key, "path": str(whole.path)}}
-    (whole.path / "manifest.json").write_text("{}")
-    for name, value in {"stages": left, "metrics": {}, "config": {}}.items():
-        (tmp_path / "run" / f"{name}.{'yaml' if name == 'config' else 'json'}").write_text(json.dumps(value))
-    with adapted(config(), {**inputs, "adapter": whole}, own):
-        wanted = weights(inputs)
-    cfg = {**config(), "adapters": [f"{path}:2", f"{tmp_path / 'run'}:-1", f"{whole.path / FILE}:-1"]}
-    assert [(named.path.name, named.scale) for named in finished(cfg)][:2] == [(path.name, 2.0), (FILE, -1.0)]
-    adapters_are_there(cfg)
-    with adapted(cfg, {**inputs, "adapter": whole}, own):
-        for name, value in weights(inputs).items():
-            torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
-    assert of_samples(cfg, tmp_path) != of_samples({"adapters": [str(path)]}, tmp_path)
-    assert of_samples({"adapters": None}, tmp_path) is None
-    with (
-        pytest.raises(ConfigError, match=r"adapters\[0\]: START-END has no effect on a LoRA; leave it out"),
-        adapted({**config(), "adapters": [f"{path}:2:0-0.5"]}, {**inputs, "adapter": whole}, own),
-    ):
-        pass
+def test_layers_have_rates_by_their_names_and_a_name_of_none_is_refused(inputs, whole, tmp_path):
+    cfg, moved = config(), {}
+    cfg["adapter"]["rates"] = {"to_q": 1e-3, "mid_block.*.to_q": 1.0}
+    made = trained(inputs, tmp_path / "run", cfg)
+    for place in (whole, made):
+        ups = {name: value for name, value in load_file(place.path / FILE).items() if "lora_B" in name}
+        for of in ("mid", "up", "other"):
+            moved.setdefault(of, []).append(
+                sum(float(v.abs().sum()) for name, v in ups.items() if _kind_of(name) == of)
+            )
+    assert moved["up"][1] < 0.01 * moved["up"][0]
+    assert all(0.5 < moved[of][1] / moved[of][0] < 2 for of in ("mid", "other"))
+    cfg["adapter"]["rates"] = {"q_proj": 0.5}
+    with pytest.raises(ConfigError, match=r"adapter\.rates: 'q_proj' is the end of none of the \d+ layers"):
+        trained(inputs, tmp_path / "none", cfg)
 
 
-def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_path):
-    with pytest.raises(ConfigError, match=r"adapters\[0\]: nowhere does not exist; give a file of"):
-        adapters_are_there({"adapters": ["nowhere:0.5"]})
-    save_file({"weight": torch.ones(1)}, tmp_path / "none.safetensors")
-    own = load_denoiser(inputs["denoiser"], inputs["data"])
-    with (
-        pytest.raises(ArtifactError, match=r"adapters: .*none\.safetensors: none of its 1 keys is of a LoRA"),
-        adapted({"adapters": [str(tmp_path / "none.safetensors")]}, inputs, own),
-    ):
-        pass
+def _kind_of(name):
+    if ".to_q." not in name:
+        return "other"
+    return "mid" if "mid_block" in name else "up"
 
 
 def test_an_adapter_is_exported_in_every_format_and_comes_back_the_same(inputs, whole, tmp_path):

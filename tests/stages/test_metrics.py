@@ -7,14 +7,24 @@ import torch
 from safetensors import safe_open
 
 from condiff.config.needed_stages import is_judged
+from condiff.data.dataset import ShardDataset
+from condiff.data.prepare import prepare
+from condiff.data.shapes import Shapes
 from condiff.data.source import DataInfo
 from condiff.errors import ConfigError, DataError
 from condiff.evaluation.features import efficientnet_lite0
 from condiff.evaluation.features.efficientnet_lite0 import EfficientNetLite0, EfficientNetLite0Body
 from condiff.evaluation.judge import Judge
 from condiff.stages import metrics as stage
-from condiff.stages.metrics import entries_of, metrics_of, per_sample_of, update, write_per_sample
-from condiff.stages.stage import ASKED, PER_SAMPLE, Artifact
+from condiff.stages.metrics import (
+    entries_of,
+    metrics_of,
+    per_sample_of,
+    take_in_real,
+    update,
+    write_per_sample,
+)
+from condiff.stages.stage import ASKED, PER_SAMPLE, Artifact, Runtime
 from tests.evaluation.weights import pictures
 
 FRECHET = {"_target_": "condiff.evaluation.frechet.FrechetDistance"}
@@ -140,6 +150,37 @@ def test_a_distance_of_two_metrics_is_built_once_and_measures_the_samples(monkey
     found = entries_of(metrics)
     assert found["diversity"]["value"] == found["diversity_floor"]["value"] > 0
     assert "held_out, mean over disjoint pairs" in found["diversity_floor"]["protocol"]
+
+
+def test_a_distance_to_a_bases_pictures_is_to_these_and_its_moments_are_kept_as_theirs(monkeypatch, tmp_path):
+    """Of samples that are the base's it is 0; moments of the data are of the data, whatever the base."""
+    monkeypatch.setattr(stage, "load_judge", lambda *_: judge)
+    torch.manual_seed(0)
+    judge = Judge(channels=3, num_classes=4, size=32, width=8, feature_dim=6).eval()
+    base, *others = (shapes(tmp_path, seed) for seed in range(3))
+    (batch,) = ShardDataset(base.path, "train").chunks(24)
+    nodes = {"to_base": {**FRECHET, "real": "base"}, "to_data": FRECHET}
+    nodes |= {"from_base": {**FRECHET, "fake": "base"}, "to_base_from": {**nodes["to_base"], "fake": "train"}}
+    found = []
+    for data in (base, *others, others[0]):
+        inputs = {"data": data, "judge": base, "base_data": base}
+        metrics = metrics_of(nodes, inputs, torch.device("cpu"))
+        take_in_real(metrics, inputs, Runtime(accelerator="cpu", statistics=tmp_path / "moments"))
+        with torch.no_grad():
+            update(metrics, "samples", batch["image"], None)
+        found.append([entry["value"] for entry in entries_of(metrics).values()])
+    for to_base, to_data, *swapped in found:
+        assert to_base == pytest.approx(0, abs=1e-9)
+        assert swapped == [pytest.approx(to_data, abs=1e-9)] * 2
+    (_, own), (_, one), (_, other), (_, again) = (values[:2] for values in found)
+    assert own == pytest.approx(0, abs=1e-9)
+    assert min(one, other, abs(one - other)) > 1e-6
+    assert again == pytest.approx(one, abs=1e-9)
+
+
+def shapes(folder, seed):
+    prepare(Shapes(size=32, num_train=24, num_held_out=12, seed=seed), folder / f"shapes {seed}")
+    return Artifact(f"shapes {seed}", folder / f"shapes {seed}", {})
 
 
 def test_values_per_sample_are_left_beside_the_metrics_that_are_their_mean(metrics, tmp_path):

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from condiff.data.dataset import ShardDataset
 from condiff.data.source import DataInfo
+from condiff.diffusion.randomness import step_seed
 from condiff.stages import adapter, prior, samples
 from condiff.stages.adapted import FILE
 from condiff.stages.pictures import to_uint8
@@ -34,12 +35,17 @@ def drawn(inputs, tmp_path_factory):
 
 
 def test_its_pictures_are_those_that_samples_of_the_base_would_be(inputs, drawn, tmp_path):
-    cfg = {**DRAWN, "seed": 5, "num_samples": 6, "checkpoint": None, "average": None, "adapters": None}
+    unasked = dict.fromkeys(("checkpoint", "average", "adapters", "class_text"))
+    cfg = {**DRAWN, "seed": step_seed(5, 0, "prior"), "num_samples": 6, **unasked}
     samples.draw(cfg, inputs, CPU, tmp_path)
     wanted = load_file(tmp_path / PICTURES_MADE)
     data = ShardDataset(drawn.path, "train")
     batch = data.__getitems__([(0, row, row) for row in range(6)])
     assert torch.equal(to_uint8(batch["image"]), wanted["image"])
+    (tmp_path / "same").mkdir()
+    samples.draw({**cfg, "seed": 5}, inputs, CPU, tmp_path / "same")
+    measured = load_file(tmp_path / "same" / PICTURES_MADE)["image"]
+    assert not any(torch.equal(one, other) for one, other in zip(measured, wanted["image"], strict=True))
     assert batch["label"].tolist() == wanted["label"].tolist() == [3, 8] * 3
     info = DataInfo.read(drawn.path)
     assert (info.num_train, info.num_held_out, info.num_classes) == (6, 0, 10)

@@ -16,10 +16,18 @@ from condiff.diffusion.process import CosineVP
 from condiff.errors import told
 from condiff.stages import classifier, samples
 from condiff.stages.asked import asked
+from condiff.stages.known import STAGES
 from condiff.stages.latents import encoded_source
 from condiff.stages.stage import Artifact, Runtime
 
 MADE = Artifact("key", Path("nowhere"), {})
+
+
+def test_a_class_that_is_not_asked_for_is_in_no_key():
+    (stage,) = [stage for stage in STAGES if stage.name == "samples"]
+    cfg = dict.fromkeys((*stage.reads, "adapter"))
+    assert "class_text" not in stage.identity(cfg, {}, None)["config"]
+    assert stage.identity({**cfg, "class_text": "a dog"}, {}, None)["config"]["class_text"] == "a dog"
 
 
 def test_latents_are_restored_before_they_are_decoded(monkeypatch):

@@ -1,7 +1,7 @@
 """What the header of an adapter's file says of it in every format: rank, alpha, targets, base, trigger."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condiff.adapters.adapter import Adapter
@@ -21,8 +21,12 @@ def header_of(adapter: Adapter) -> dict[str, str]:
         "base": dict(adapter.base),
         "trigger": list(adapter.trigger),
     }
-    words = {_PHRASE: ", ".join(adapter.trigger)} if adapter.trigger else {}
-    return {KEY: json.dumps(said, sort_keys=True), **words}
+    return {KEY: json.dumps(said, sort_keys=True), **phrase_of(adapter.trigger)}
+
+
+def phrase_of(trigger: Sequence[str]) -> dict[str, str]:
+    """The words that call it up, as programs show them; nothing of none."""
+    return {_PHRASE: ", ".join(trigger)} if trigger else {}
 
 
 def told(header: Mapping[str, str], what: str) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -12,6 +12,10 @@ class Layer:
 
     Of a convolution, ``down`` has its kernel and ``up`` is 1 x 1, as kohya and peft have it. ``magnitude`` is
     the length to which each row of the new weight is then brought (Liu 2024: DoRA; from memory).
+
+    At another scale than 1 the whole change is scaled, also with magnitudes: a line from the base to what was
+    trained. peft, and so diffusers, scales the product alone before the rows are brought to their lengths, at
+    0 to a network that is not the base.
     """
 
     down: Tensor  # [r, in] or [r, in, k, k]

@@ -1,8 +1,9 @@
 """What an adapter is made for: the layers of a base by name, and whether an adapter fits them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from condiff.adapters.adapter import Adapter
 
 _BARE = "text_model."  # CLIP's text model stood in a module of this name until transformers 5
 _WRAPPED, _ADDED = ".base_layer", "lora_"  # of peft
+_KNOWN: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,28 @@ class Base:
             f" {list(layer.down.shape)}, an up {list(layer.up.shape)}{extra} for a weight {list(shape)}; give"
             " the base that it was trained on"
         )
+
+
+class Digests(Mapping[str, str]):
+    """Of networks by part that stay as they are: each is made when it is first asked for, once a process."""
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._networks = networks
+
+    def __getitem__(self, part: str) -> str:
+        network = self._networks[part]
+        if network not in _KNOWN:
+            _KNOWN[network] = digest_of(network)
+        return _KNOWN[network]
+
+    def __contains__(self, part: object) -> bool:
+        return part in self._networks  # without making it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._networks)
+
+    def __len__(self) -> int:
+        return len(self._networks)
 
 
 def foreign_names(names: list[str], total: int, parts: tuple[str, ...]) -> str:

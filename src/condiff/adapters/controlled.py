@@ -12,6 +12,7 @@ from condiff.diffusion.process import Marginal
 
 ALWAYS = (0.0, float("inf"))
 ONLY = (0, 1)
+BRANCH = "branch"  # in the names of parameters that are none of the base's
 # What diffusers' U-Nets add to their skips and to their middle.
 _SKIPS, _MIDDLE = "down_block_additional_residuals", "mid_block_additional_residual"
 

@@ -1,13 +1,14 @@
 """Adapters as diffusers writes them: one file for all parts of a pipeline, each with its name in front.
 
 Three spellings are read. Today's is peft's, with ``lora_adapter_metadata`` in the header, without which alpha
-is the rank (diffusers, get_peft_kwargs); the older ones have ``lora.down``, ``lora_linear_layer.down`` or
-``processor.to_q_lora.down``.
+is the rank (diffusers, get_peft_kwargs), which is said; the older ones have ``lora.down``,
+``lora_linear_layer.down`` or ``processor.to_q_lora.down``.
 """
 
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from condiff.adapters.halves import ALPHA, DOWN, MAGNITUDE, UP, Halves, made_who
 from condiff.adapters.peft_settings import Settings, peft_tensors, settings_of
 from condiff.adapters.tensor_files import read_tensors, write_tensors
 
+log = logging.getLogger(__name__)
 HEADER = "lora_adapter_metadata"
 _PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
 _KINDS = {"lora_A": DOWN, "lora_B": UP, "down": DOWN, "up": UP}
@@ -46,6 +48,7 @@ def read(path: Path, base: Base) -> Adapter:
     layers = made_whole(own, lambda name, rank: _alpha(settings, (called[name], name), rank), what)
     adapter = Adapter(layers, *about.told(header, what))
     base.check(adapter, what)
+    _say_assumed([name for name, kinds in own.items() if not settings and ALPHA not in kinds], len(own), what)
     for name, layer in layers.items():
         if of := settings.get(name.partition(".")[0]):
             of.check([_module(called[name]), _module(name)], layer, what)
@@ -130,7 +133,15 @@ def _below(said: Mapping[str, Any], start: str) -> dict[str, Any]:
     return {key.removeprefix(start): value for key, value in said.items() if key.startswith(start)}
 
 
-def _alpha(settings: Mapping[str, Settings], names: tuple[str, ...], rank: int) -> float:
+def _say_assumed(names: Sequence[str], total: int, what: str) -> None:
+    if names:
+        log.warning(
+            "%s: %d of %d layers say no alpha, %s for one; it is taken to be the rank, as diffusers takes it",
+            *(what, len(names), total, names[0]),
+        )
+
+
+def _alpha(settings: Mapping[str, Settings], names: tuple[str, ...], rank: int) -> float | None:
     of = settings.get(names[-1].partition(".")[0])
     return float(rank) if of is None else of.alpha_of([_module(name) for name in names], rank)
 

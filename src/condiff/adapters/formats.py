@@ -1,5 +1,6 @@
 """Files of adapters in every format: which one a file is, what is in it, and how it is written."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from condiff.adapters import diffusers_file, kohya, peft_folder
 from condiff.adapters.adapter import Adapter
 from condiff.adapters.base import Base
 from condiff.adapters.tensor_files import read_names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,15 @@ def has_text(path: Path) -> bool:
 
 
 def load(path: Path, base: Base) -> Adapter:
-    """What is there, in whatever format; ValueError in one line if it is not whole or not of this base."""
-    return FORMATS[detect(path)].read(path, base)
+    """What is there, in whatever format; ValueError in one line if it is not whole or not of this base.
+
+    One without a hash of its base, as other programs write it, fits any of the same shapes, which is said.
+    """
+    adapter = FORMATS[detect(path)].read(path, base)
+    unknown = sum(len(layers) for part, layers in adapter.parts().items() if part not in adapter.base)
+    if unknown:
+        log.warning("%s: no hash of its base; %d layers fit by shape", path, unknown)
+    return adapter
 
 
 def export(adapter: Adapter, path: Path, base: Base, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from condiff.adapters.adapter import Layer
@@ -38,24 +39,31 @@ def sorted_by_layer(
 
 
 def made_whole(found: Halves, alpha: Callable[[str, int], float | None], what: str) -> dict[str, Layer]:
-    """Layers; ``alpha`` is asked for by name and rank where the file has no tensor of it."""
+    """Layers, in float32 at least; ``alpha`` is asked for by name and rank where the file has no tensor.
+
+    Half precision is how a file is kept: a product of such matrices, rounded to it, is not what they say.
+    """
     _refuse_halves(found, what)
     layers: dict[str, Layer] = {}
     lacking = []
     for name, kinds in found.items():
-        down = kinds[DOWN]
+        down, up = _wide(kinds[DOWN]), _wide(kinds[UP])
         said = _number(kinds[ALPHA], name, what) if ALPHA in kinds else alpha(name, down.shape[0])
         if said is None:
             lacking.append(name)
             continue
-        magnitude = kinds.get(MAGNITUDE)
-        layers[name] = Layer(down, kinds[UP], said, None if magnitude is None else magnitude.flatten())
+        magnitude = _wide(kinds[MAGNITUDE]).flatten() if MAGNITUDE in kinds else None
+        layers[name] = Layer(down, up, said, magnitude)
     if lacking:
         raise ValueError(
             f"{what}: {len(lacking)} of {len(found)} layers have no alpha, {lacking[0]} for one, so their"
             " scale is not known; export it again with alpha"
         )
     return layers
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _refuse_halves(found: Halves, what: str) -> None:

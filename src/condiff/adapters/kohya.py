@@ -1,13 +1,14 @@
 """Adapters as kohya's trainer writes them, which most programs read: a file with an alpha for each layer.
 
 One alpha is written for all layers, with the rest in ``up``: diffusers 0.42 takes the most frequent alpha for
-all. DoRA's magnitude is ``dora_scale``, which diffusers leaves out with a warning. A transformer (SD3) is not
-written so: kohya's files of it have query, key and value in one matrix, and diffusers reads none.
+all. DoRA's magnitude is ``dora_scale``, which diffusers leaves out with a warning. A transformer (SD3) is
+neither read nor written so: kohya's files of it have query, key and value in one matrix, and diffusers reads
+none.
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,17 +23,19 @@ from condiff.adapters.tensor_files import read_tensors, write_tensors
 
 _KINDS = {"lora_down.weight": DOWN, "lora_up.weight": UP, "alpha": ALPHA, "dora_scale": MAGNITUDE}
 _DIM, _ALPHA, _ARGS = "ss_network_dim", "ss_network_alpha", "ss_network_args"
+_OF_SD3 = "lora_te3_"
 _VARIED = ("block_dims", "conv_block_dims", "network_reg_dims")  # ranks that differ by place
 
 
 def is_key(key: str) -> bool:
-    return key.startswith(("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", "lora_te3_"))
+    return key.startswith(("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", _OF_SD3))
 
 
 def read(path: Path, base: Base) -> Adapter:
     """The adapter in a file; ValueError in one line where it is not whole or does not fit the base."""
     tensors, header = read_tensors(path)
     what = str(path)
+    _refuse_transformers(tensors, base, what)
     foreign = [key for key in tensors if not is_key(key)]
     if foreign:
         raise ValueError(
@@ -93,6 +96,16 @@ def _on_the_base(found: Halves, base: Base, what: str) -> Halves:
     if len(own) < len(found):
         raise ValueError(f"{what}: {len(found) - len(own)} layers are there by two names; remove one of them")
     return own
+
+
+def _refuse_transformers(keys: Collection[str], base: Base, what: str) -> None:
+    """Also of a file of SD3's third text alone, whatever the base is."""
+    third = [key for key in keys if key.startswith(_OF_SD3)]
+    if third or "transformer" in base.parts:
+        raise ValueError(
+            f"{what}: its {len(keys)} tensors are as kohya's programs have them, which is not read for a"
+            " Stable Diffusion 3; give it as diffusers or peft has it"
+        )
 
 
 def _check_magnitudes(found: Halves, what: str) -> None:

@@ -11,25 +11,29 @@ from condiff.adapters.adapter import Adapter
 from condiff.adapters.base import Base, digest_of
 from condiff.adapters.halved import halve
 from condiff.adapters.peft_settings import targets_of
-from condiff.adapters.tuning import Tuning, inside, part_of
+from condiff.adapters.tuning import Tuning, ends_so, inside, part_of
 from condiff.ranges import Count, Positive, Probability, checked
 
 _DIMS = {"linear": 2, "conv": 4}  # of a weight
-_Init = Literal["kaiming", "gaussian", "orthogonal", "olora", "pissa"]
-_LINEAR = ("orthogonal", "olora", "pissa")  # peft has these for linear layers alone
-_FROM_BASE = ("olora", "pissa")  # begin with a share of the weights, which are lowered by it
+_Init = Literal["kaiming", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_4", "pissa_niter_16"]
+# These begin with a share of the weights, which are lowered by it.
+_FROM_BASE = ("olora", "pissa", "pissa_niter_4", "pissa_niter_16")
+_LINEAR = ("orthogonal", *_FROM_BASE)  # peft has these for linear layers alone
 
 
 class LowRank(Tuning):
     """Adds alpha / rank times the product of two matrices to the weight of each layer that is chosen.
 
-    kinds: of layers. names: ends of their names, such as to_q or attentions.0.to_q; null takes all.
+    kinds: of layers. names: ends of their names, such as to_q or attentions.0.to_q, in which * is anything,
+        as in down_blocks.*.to_q; null takes all.
     root_scale: the scale is alpha / sqrt(rank) (Kalajdzievski 2023: rsLoRA).
     dora: the length of each row of the weight is trained apart from its direction (Liu 2024: DoRA).
     dropout: the share of a layer's inputs that the matrices are not shown in training.
     init: of the first matrix, kaiming or gaussian, and the second one is zero; or orthogonal, of two whose
         product is zero; or a share of the weights, from their QR (Büyükakyüz 2024: olora) or their largest
-        singular values (Meng 2024: pissa; both from memory). Training starts at the base with each of them,
+        singular values (Meng 2024: pissa; both from memory), which pissa_niter_N finds nearly, by N rounds
+        of a faster iteration. peft's eva, corda and loftq are left out: the first two look at data before
+        the training, the last one is for a base in few bits. Training starts at the base with each of them,
         and what is written is the difference to it, for a share of the weights of twice the rank.
     frozen: what the base is kept and computed in while the matrices, in float32, are trained.
     """
@@ -78,7 +82,8 @@ class LowRank(Tuning):
             use_rslora=self.root_scale,
             use_dora=self.dora,
             lora_dropout=self.dropout,
-            init_lora_weights=self.init if self.init != "kaiming" else True,
+            # peft's own hint has [number of iters] for a number
+            init_lora_weights=self.init if self.init != "kaiming" else True,  # pyright: ignore[reportArgumentType]
         )
         inject_adapter_in_model(config, own)
         if self.init in _FROM_BASE:
@@ -102,10 +107,10 @@ class LowRank(Tuning):
         dims = {_DIMS[kind] for kind in self.kinds}
         known = [name for name, shape in _shapes(network).items() if len(shape) in dims]
         ends = [""] if self.names is None else self.names
-        idle = [end for end in ends if not any(_ends(name, end) for name in known)]
+        idle = [end for end in ends if not any(ends_so(name, end) for name in known)]
         if idle:
             raise ValueError(self._nothing(idle[0], network, known))
-        return [name for name in known if any(_ends(name, end) for end in ends)]
+        return [name for name in known if any(ends_so(name, end) for end in ends)]
 
     def _nothing(self, end: str, network: nn.Module, known: list[str]) -> str:
         kinds, what = " or ".join(self.kinds), type(network).__name__
@@ -128,10 +133,10 @@ def write(
     diffusers_file.write(path, Adapter(layers, digests, tuple(trigger)), Base.of(parts))
 
 
-def base_of(network: nn.Module, beside: Mapping[str, nn.Module] | None = None) -> Base:
-    """What an adapter of a backbone stands on, and of encoders beside it, with digests."""
-    parts = {part_of(network): inside(network), **(beside or {})}
-    return Base.of(parts, {part: digest_of(own) for part, own in parts.items()})
+def base_of(network: nn.Module) -> Base:
+    """What an adapter of a backbone stands on, with a digest."""
+    part, own = part_of(network), inside(network)
+    return Base.of({part: own}, {part: digest_of(own)})
 
 
 def added(adapter: Adapter, network: nn.Module, part: str | None = None) -> dict[str, Tensor]:
@@ -145,7 +150,3 @@ def added(adapter: Adapter, network: nn.Module, part: str | None = None) -> dict
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name.partition(".")[2]: shape for name, shape in Base.of({"": network}).shapes.items()}
-
-
-def _ends(name: str, end: str) -> bool:
-    return f".{name}".endswith(f".{end}") or not end

@@ -36,10 +36,10 @@ _REPEATED = re.compile(r"\)[*+{]")  # a repeated group can keep a matcher busy f
 
 @dataclass(frozen=True)
 class Settings:
-    """Rank and alpha of layers, with exceptions by a pattern of their names."""
+    """Rank and alpha of layers, with exceptions by a pattern of their names; None: they do not say it."""
 
-    rank: int
-    alpha: float
+    rank: int | None
+    alpha: float | None
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
     root: bool  # the scale is alpha / sqrt(rank) (Kalajdzievski 2023: rsLoRA; from memory)
@@ -58,26 +58,31 @@ class Settings:
         other = [name for name in _MUST_BE_UNSET if said.get(name) not in _UNSET]
         if other:
             raise ValueError(f"{what}: {other[0]} is {said[other[0]]}, which is not read; train without it")
-        rank, alpha = said.get("r", 8), said.get("lora_alpha", 8)  # peft's defaults
+        rank, alpha = said.get("r"), said.get("lora_alpha")  # peft writes both: its own 8 would be a guess
         ranks, alphas = said.get("rank_pattern") or {}, said.get("alpha_pattern") or {}
         if not isinstance(ranks, dict) or not isinstance(alphas, dict):
             raise ValueError(f"{what}: rank_pattern and alpha_pattern must be numbers by name")
-        if not all(_is_positive(value) for value in (rank, alpha, *ranks.values(), *alphas.values())):
+        numbers = [
+            *(value for value in (rank, alpha) if value is not None),
+            *ranks.values(),
+            *alphas.values(),
+        ]
+        if not all(map(_is_positive, numbers)):
             raise ValueError(f"{what}: r, lora_alpha and those of their patterns must be positive numbers")
         for pattern in (*ranks, *alphas):
             _check_pattern(pattern, what)
         return cls(rank, alpha, ranks, alphas, bool(said.get("use_rslora")), bool(said.get("use_dora")))
 
-    def alpha_of(self, names: Collection[str], rank: int) -> float:
-        """alpha of a layer that has these names, for a scale of alpha / rank."""
+    def alpha_of(self, names: Collection[str], rank: int) -> float | None:
+        """alpha of a layer that has these names, for a scale of alpha / rank; None where nothing says it."""
         alpha = _chosen(self.alphas, names, self.alpha)
-        return alpha * math.sqrt(rank) if self.root else alpha
+        return alpha * math.sqrt(rank) if self.root and alpha is not None else alpha
 
     def check(self, names: Collection[str], layer: Layer, what: str) -> None:
         """ValueError where they contradict the tensors of a layer that has these names."""
         rank = _chosen(self.ranks, names, self.rank)
         first = next(iter(names))
-        if rank != layer.rank:
+        if rank not in (None, layer.rank):
             raise ValueError(f"{what}: {first} has rank {layer.rank}, and the settings beside it say {rank}")
         if self.dora and layer.magnitude is None:
             raise ValueError(f"{what}: {first} has no magnitude, but use_dora is set; copy it again")

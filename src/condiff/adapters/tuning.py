@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -42,6 +43,17 @@ class Tuning(ABC):
     def beside(self, path: Path, network: nn.Module) -> nn.Module | None:
         """What a file puts beside its base, which is then ``Controlled``; ValueError as of ``changes``."""
         return None
+
+
+def ends_so(name: str, end: str) -> bool:
+    """Whether the name of a layer ends with these steps, in which ``*`` is anything; all do with none."""
+    return not end or fnmatchcase(f".{name}", f"*.{end}")
+
+
+def layer_of(parameter: str) -> str:
+    """The name of the layer that a parameter is of, or that one of peft's matrices is beside."""
+    beside = parameter.partition(".lora_")[0]
+    return beside if beside != parameter else parameter.rpartition(".")[0] or parameter
 
 
 def part_of(network: nn.Module) -> str:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from condiff.adapters.about import phrase_of
 from condiff.adapters.base import digest_of
 from condiff.adapters.tensor_files import read_header, read_tensors, write_tensors
 from condiff.adapters.tuning import Tuning, inside
@@ -25,7 +26,7 @@ class Whole(Tuning):
         pass  # every network has parameters
 
     def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
-        write_tensors(path, dict(network.named_parameters()), {_BASE: base})
+        write_tensors(path, dict(network.named_parameters()), {_BASE: base, **phrase_of(trigger)})
 
     def changes(self, path: Path, network: nn.Module) -> dict[str, Tensor]:
         tensors, header = read_tensors(path)

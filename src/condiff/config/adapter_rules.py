@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
+from condiff.config.origins import draws
 from condiff.config.text_rules import reads_text
 
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
@@ -117,13 +118,27 @@ def _text_is_trained_where_it_can_be(cfg: Config) -> Iterator[str]:
         )
 
 
+def class_is_of_a_subject(cfg: Config) -> Iterator[str]:
+    """A class is drawn beside a subject by a study that trains an adapter, and that is told in words."""
+    if cfg.get("class_text") is None:
+        return
+    if draws(cfg) or cfg.get("adapter") is None or "samples" not in words(cfg.get("stages")):
+        yield "class_text: is for a study that trains an adapter and draws samples; leave it out"
+    elif not reads_text(cfg):
+        name = class_of(at(cfg, "conditioner"))
+        yield f"class_text: has no effect where conditioner is {name}, which does not read it; leave it out"
+
+
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
     """Data of a base are for a base that is trained here, and are seen by metrics where there are some."""
     for name, node in at(cfg, "metrics").items():
-        if isinstance(node, Mapping) and argument(node, "fit") == "base" and cfg.get("base_data") is None:
-            yield (
-                f"metrics.{name}.fit: must be train where there is no base_data, got base; leave it out, with"
-                f" ~metrics.{name}"
-            )
+        if not isinstance(node, Mapping) or cfg.get("base_data") is not None:
+            continue
+        for key, own in (("fit", "train"), ("fake", "samples"), ("real", "train")):
+            if argument(node, key) == "base":
+                yield (
+                    f"metrics.{name}.{key}: must be {own} where there is no base_data, got base; leave it"
+                    f" out, with ~metrics.{name}"
+                )
     if cfg.get("base_data") is not None and "denoiser" not in words(cfg.get("stages")):
         yield "base_data: has no effect here, where no denoiser is trained; leave it out"

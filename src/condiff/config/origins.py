@@ -28,8 +28,8 @@ _SAMPLES, _DENOISER = "samples", "denoiser"
 # What the task asks for by itself, or what no sample depends on: all else is as it was.
 _OWN = frozenset(
     {
-        *("name", "question", "stages", "num_samples", "text", "label", "control", FROM, "n", NEGATIVE),
-        *(BASE, "base_data", "prior"),
+        *("name", "question", "stages", "num_samples", "text", "class_text", "label", "control", FROM, "n"),
+        *(NEGATIVE, BASE, "base_data", "prior"),
         *("check", "recipe", "images", "reference", "runs", "judge", "metrics", "runtime", "logger"),
     }
 )

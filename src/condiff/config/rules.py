@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from condiff.config.adapter_rules import (
     adapter_is_used,
     base_is_trained_on_its_data,
+    class_is_of_a_subject,
     finished_adapters_are_named,
 )
 from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
@@ -257,6 +258,7 @@ RULES: tuple[Rule, ...] = (
     control_is_of_a_controlnet,
     hints_are_heard,
     base_is_trained_on_its_data,
+    class_is_of_a_subject,
     finished_adapters_are_named,
     prior_is_used,
     prior_can_be_drawn,

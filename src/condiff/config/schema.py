@@ -125,6 +125,7 @@ class Adaptation:
     trainer: Wired = REQUIRED
     text: Wired | None = None  # what is trained of the encoders of text beside it; null: nothing
     text_rate: Positive = 1.0  # of that: what the rate of the optimizer is multiplied by
+    rates: dict[str, Positive] | None = None  # the same by ends of names of layers, in which * is anything
     scale: Real = 1.0  # of what it changes: 0 is the base; its training does not know of it
     trigger: list[str] = field(default_factory=list)  # words that call it up, for the header of its file
     control: Wired | None = None  # how what stands beside the denoiser is used; null where nothing does
@@ -179,6 +180,7 @@ class Run:
     base_data: Wired | None = None  # what the base of the adapter is trained on; null: data
     classifier: Model | None = None
     text: str | list[str] | None = None  # what samples show, in turn; null: held-out captions
+    class_text: str | None = None  # the class of an adapter's subject, which it and its base draw beside them
     label: Natural | list[Natural] | None = None  # the same in classes; null: all of them
     # hints of samples, a picture, or a folder in turn; a list: one for each ControlNet; null: held-out ones
     control: str | list[str] | None = None

@@ -178,6 +178,8 @@ def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
                 " one with adapters=[RUN], use experiment=controlnet_circles, or metrics=judged"
             )
         sides = [argument(node, side) for side in ("fake", "real")]
+        if ("class" in sides or "class_of_base" in sides) and cfg.get("class_text") is None:
+            yield f"metrics.{name}: compares samples of a subject's class; name it, class_text='...'"
         paired = " and ".join(side for side in ("sources", "targets") if side in sides and side not in known)
         if paired:
             yield (

@@ -12,8 +12,10 @@ from torchmetrics.utilities import dim_zero_cat
 from condiff.evaluation.intervals import Interval
 from condiff.evaluation.statistics import Features, Statistics
 
-# The sets of pictures there are to measure; a sample may be made from a source, and have a true answer.
-Side = Literal["samples", "train", "held_out", "sources", "targets"]
+# The sets of pictures there are to measure; a sample may be made from a source, and have a true answer. A
+# base was trained on pictures of its own. A subject's class is drawn beside its samples, and by the base of
+# the same noise.
+Side = Literal["samples", "train", "held_out", "base", "sources", "targets", "class", "class_of_base"]
 FLOOR = "_floor"  # ends the name of what real data reaches
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from condiff.adapters.tuning import ends_so, layer_of
 from condiff.autoencoders.space import LatentSpace
 from condiff.data.pairs import is_second
 from condiff.data.shuffled import shuffled
@@ -40,6 +41,7 @@ class Adaptation(Diffusion):
     """
 
     begins_at_a_base = True
+    factors: Mapping[str, float] = {}  # of the rate, by ends of names of layers, of which the last counts
     prior_weight: float | None = None  # of what the base draws, where that is every other sample of a batch
 
     @checked
@@ -81,7 +83,18 @@ class Adaptation(Diffusion):
         self._whole = (network,)
 
     def rates(self) -> dict[int, float]:
-        return {} if self.text is None else {id(p): self.text_rate for p in self.text.parameters()}
+        """ValueError of an end of a name that nothing has which is trained."""
+        text = {} if self.text is None else {id(p): self.text_rate for p in self.text.parameters()}
+        named = {id(p): layer_of(name) for name, p in self.trained.named_parameters() if p.requires_grad}
+        for end, factor in self.factors.items():
+            found = {key: factor for key, layer in named.items() if ends_so(layer, end)}
+            if not found:
+                raise ValueError(
+                    f"adapter.rates: {end!r} is the end of none of the {len({*named.values()})} layers that"
+                    f" are trained, {next(iter(named.values()))} for one"
+                )
+            text |= found
+        return text
 
     def noise(self, x0: Tensor, draws: Draws) -> Tensor:
         noise = super().noise(x0, draws)

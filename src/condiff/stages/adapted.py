@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from condiff.adapters.base import Base
+from condiff.adapters.base import Base, Digests
 from condiff.adapters.control_files import is_control
 from condiff.adapters.control_files import read as read_control
 from condiff.adapters.controlnet import decoder_changes, encoder_of
 from condiff.adapters.formats import has_text, load
-from condiff.adapters.low_rank import added, base_of
+from condiff.adapters.low_rank import added
 from condiff.adapters.tuning import inside, merged, part_of
 from condiff.adapters.whole import Whole, is_whole
 from condiff.data.source import DataInfo
@@ -75,8 +75,14 @@ def _hints_for(cfg: Config, controls: int) -> int:
 
 
 def base_for(files: Sequence[Path], trained: Trained) -> Base:
-    """What adapters in some files stand on, with a hash of all weights: encoders of text only if one asks."""
-    return base_of(trained[0].network, encoders(trained) if any(map(has_text, files)) else {})
+    """What adapters in some files stand on: encoders of text only if one asks.
+
+    The weights are those of a finished run, so that a sweep that draws with one file after the other hashes
+    them once, and not for a file that has no hash to compare.
+    """
+    network, text = trained[0].network, encoders(trained) if any(map(has_text, files)) else {}
+    parts = {part_of(network): inside(network), **text}
+    return Base.of(parts, Digests(parts))
 
 
 def encoders(trained: Trained) -> dict[str, nn.Module]:

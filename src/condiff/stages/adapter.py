@@ -128,6 +128,7 @@ def _method(cfg: Config, trained: Trained, inputs: Mapping[str, Artifact]) -> Ad
     method = built_method(cfg, cfg["adapter"], "adapter.", trained, latents)
     if "prior" in inputs:
         method.prior_weight = cfg["prior"]["weight"]
+    method.factors = cfg["adapter"].get("rates") or {}
     if method.shuffle_after is not None:
         _check_order(ShardDataset(inputs["data"].path, "train", held_bytes=0), method.shuffle_after)
     return method
@@ -142,7 +143,11 @@ def _check_order(data: ShardDataset, after: int) -> None:
 
 
 def _checked(method: Adaptation) -> Adaptation:
-    """The same, which trains what asks for a gradient and nothing else."""
+    """The same, which trains what asks for a gradient and nothing else, and whose rates are of something."""
+    try:
+        method.rates()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     asking = {id(weight) for weight in method.parameters() if weight.requires_grad}
     assert asking == {id(weight) for weight in method.trainable()}, "a part of the base would be trained"
     return method

@@ -19,7 +19,8 @@ from condiff.reports.captioned import captioned
 from condiff.reports.redact import redact
 from condiff.reports.report import Figure, Panel, Report
 from condiff.stages.environment import environment
-from condiff.stages.report import ANSWER, guided, joined, row, samples_panels
+from condiff.stages.guided import guided
+from condiff.stages.report import ANSWER, joined, row, samples_panels
 from condiff.stages.stage import PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 

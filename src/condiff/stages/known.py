@@ -99,6 +99,7 @@ STAGES = (
             "seed",
             "num_samples",
             "text",
+            "class_text",
             "label",
             "guidance",
             "sampler",

@@ -27,7 +27,7 @@ from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics
 from condiff.stages.pictures import from_uint8, load_asked, load_share, num_pictures
-from condiff.stages.stage import ASKED, MADE, PER_SAMPLE, PICTURES_MADE, Artifact, Config, Runtime
+from condiff.stages.stage import ASKED, MADE, OF_CLASS, PER_SAMPLE, PICTURES_MADE, Artifact, Config, Runtime
 from condiff.stages.statistics import keep, recall
 
 BATCH = 250
@@ -94,7 +94,9 @@ def take_in_real(
     sets = {side: partial(_real, data, side, place, ranks) for side in SPLITS}
     if (base := inputs.get("base_data")) is not None:
         sets["base"] = partial(_real, base, "train", place, ranks)
-    of_base = {name: metric for name, metric in metrics.items() if "base" in metric.sides}
+    of_base = {
+        name: metric for name, metric in metrics.items() if (metric.wanted_real() or ("",))[0] == "base"
+    }
     own = {name: metric for name, metric in metrics.items() if name not in of_base}
     pictures = [(own, data.key), *([(of_base, base.key)] if base is not None else [])]
     for some, key in pictures:
@@ -135,6 +137,7 @@ def take_in(metrics: Mapping[str, Measurement], sets: Sets, ranks: Ranks | None 
 def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
     """The sets of pictures that a file of samples holds: uint8, each with its label."""
     sides = {"samples": "image", "sources": "source", "targets": "target", "controls": "control"}
+    sides |= {name: name for name in OF_CLASS}
 
     def pictures(images: Tensor) -> Pictures:
         for part, label in zip(images.split(BATCH), stored["label"].split(BATCH), strict=True):

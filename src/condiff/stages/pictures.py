@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from condiff.files import written_whole
+from condiff.stages.stage import OF_CLASS
 
 
 def save_pictures(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -43,7 +44,8 @@ def load_share(path: Path, share: range) -> dict[str, Tensor]:
 def load_asked(path: Path) -> dict[str, Tensor]:
     """What was saved but the pictures that were made."""
     with safe_open(path, "pt") as stored:
-        return {name: stored.get_tensor(name) for name in stored.keys() if name != "image"}  # noqa: SIM118
+        asked = [name for name in stored.keys() if name not in ("image", *OF_CLASS)]  # noqa: SIM118
+        return {name: stored.get_tensor(name) for name in asked}
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from condiff.data.dataset import ShardDataset
 from condiff.data.prepare import members, shape_of
 from condiff.data.shards import FRAMING, ShardWriter
 from condiff.data.source import DataInfo, Example
+from condiff.diffusion.randomness import step_seed
 from condiff.stages import latents
 from condiff.stages.denoiser import Trained, load_denoiser
 from condiff.stages.pictures import as_stored
@@ -30,7 +31,9 @@ def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pat
     """
     own, data = cfg["prior"], ShardDataset(inputs["data"].path, "train", held_bytes=0)
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"))
-    asked, found = {"seed": cfg["seed"], **{key: own[key] for key in DRAWN}}, []
+    # What an adapter is held to has other noises than what it is measured by.
+    seed = step_seed(cfg["seed"], 0, "prior")
+    asked, found = {"seed": seed, **{key: own[key] for key in DRAWN}}, []
     for run, shape in zip(data.runs, data.shapes, strict=True):
         num = max(1, round(own["num"] * len(run) / len(data)))
         shaped = _shaped(trained, shape, DataInfo.read(data.folder).size)

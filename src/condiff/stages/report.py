@@ -2,15 +2,12 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
-from condiff.config.nodes import argument, attribute, class_of
-from condiff.config.origins import NEGATIVE
 from condiff.config.text_rules import reads_text
 from condiff.data.captions import captions_of
 from condiff.data.shards import Shards
@@ -19,11 +16,12 @@ from condiff.files import read_json
 from condiff.reports.captioned import captioned
 from condiff.reports.curves import Curve, Series, loss_curves, series_of
 from condiff.reports.grid import grid
-from condiff.reports.report import Figure, Guided, Panel, Report, Scale, StageRow
+from condiff.reports.report import Figure, Panel, Report, StageRow
 from condiff.stages.environment import environment
+from condiff.stages.guided import guided
 from condiff.stages.notes import notes
 from condiff.stages.obedience import rows_of
-from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
+from condiff.stages.stage import CAPTION, LOG, MADE, OF_CLASS, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
 COLUMNS = 10  # pictures of each class
@@ -99,6 +97,7 @@ def report(
         metrics=metrics,
         pictures=[
             *_samples_figure(done),
+            *_class_figure(done),
             *_evaluated_figure(done),
             *_strip("Through training", "denoiser", done),
             *_strip("The adapter through training", "adapter", done),
@@ -134,39 +133,6 @@ def _of_their_latents(done: Mapping[str, Artifact]) -> dict[str, Any]:
     }
 
 
-def guided(node: Mapping[str, Any]) -> Guided:
-    """The rule with its scales, the rules inside it with theirs, and the words that it leads away from."""
-    negative = node.get(NEGATIVE) or []
-    return replace(_rule(node), negative=[negative] if isinstance(negative, str) else negative)
-
-
-def _rule(node: Mapping[str, Any]) -> Guided:
-    links = [_rule(link) for link in node.get("links", [])]
-    if links:
-        return Guided(
-            ", then ".join(link.name for link in links), [scale for link in links for scale in link.scales]
-        )
-    if node.get("inner"):
-        inner = _rule(node["inner"])
-        return Guided(f"{class_of(node)} of {inner.name}", [*_scales(node), *inner.scales])
-    return Guided(class_of(node), _scales(node))
-
-
-def _scales(node: Mapping[str, Any]) -> list[Scale]:
-    """The numbers of a node that its class calls scales; those of a schedule are one scale on its way."""
-    if node.get("schedule"):
-        inside = _scales(node["schedule"])
-        values = [value for scale in inside for value in scale.values]
-        return [Scale(values, course=class_of(node["schedule"]).lower())]
-    names = attribute(node, "called_scales") or ("scale",)
-    found = {name: argument(node, name) for name in names}
-    return [
-        Scale(value if isinstance(value, list) else [value], name.replace("_", " ") if names[1:] else "")
-        for name, value in found.items()
-        if value is not None
-    ]
-
-
 def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
     if not any(stage in done for stage in MADE):
         return []
@@ -189,6 +155,18 @@ def _samples_figure(done: Mapping[str, Artifact]) -> list[Figure]:
     panels.append(Panel("held-out real", _by_class(real, label, info)))
     caption = "Each row one class, as asked for; beside them real pictures that no stage was trained on."
     return [Figure("Samples by class", caption, panels)]
+
+
+def _class_figure(done: Mapping[str, Artifact]) -> list[Figure]:
+    """What is drawn of the class of an adapter's subject, above what its base draws of the same noise."""
+    text = done["samples"].manifest["config"].get("class_text") if "samples" in done else None
+    if text is None:
+        return []
+    stored = load_file(done["samples"].path / PICTURES_MADE)
+    images = np.moveaxis(np.concatenate([stored[name][:COLUMNS] for name in OF_CLASS]), 1, -1)
+    picture = grid(images, len(images) // 2, row_labels=["adapted", "base"], scale=_scale(images))
+    caption = f'The first samples of "{text}" above what the base draws of the same noise.'
+    return [Figure("The class of the subject", caption, [Panel("", picture)])]
 
 
 def _evaluated_figure(done: Mapping[str, Artifact]) -> list[Figure]:

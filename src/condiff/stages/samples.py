@@ -27,13 +27,28 @@ from condiff.stages.stage import PICTURES_MADE, Artifact, Config, Runtime
 
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
 def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
-    """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance."""
+    """``samples.safetensors``: what was asked in turn, the same noise for sample i under every guidance.
+
+    ``class`` and ``class_of_base`` beside ``image``, of the same noise, are what the adapted denoiser and its
+    base draw of the class of a subject, where that is asked for.
+    """
     chosen = cfg["checkpoint"], cfg["average"]
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"), *chosen)
     with adapted(cfg, inputs, trained) as own:
         samples = drawn_with_bar(cfg, inputs, own, runtime, "samples")
+        samples |= _of_class(cfg, inputs, own, runtime, "class")
+    samples |= _of_class(cfg, inputs, trained, runtime, "class_of_base")
     if runtime.ranks.leads:
         save_pictures(out / PICTURES_MADE, samples)
+
+
+def _of_class(
+    cfg: Config, inputs: Mapping[str, Artifact], trained: Trained, runtime: Runtime, name: str
+) -> dict[str, Tensor]:
+    if cfg["class_text"] is None:
+        return {}
+    of_class = {**cfg, "text": cfg["class_text"]}
+    return {name: drawn_with_bar(of_class, inputs, trained, runtime, name)["image"]}
 
 
 def drawn_with_bar(

@@ -29,9 +29,11 @@ CAPTION = "caption.json"  # what these are, in words
 
 
 _FETCH = "fetch"  # argument of a source
+_UNASKED = ("class_text", None)  # as before there was such a key: artifacts of then are found
 _BASE = "base_"  # in front of the name of a stage that makes for the base of an adapter what that one makes
 MADE = ("samples", "reconstructions")  # stages whose pictures are measured and shown, whichever a study has
 PICTURES_MADE = "samples.safetensors"  # of theirs: ``image``, and what was asked for
+OF_CLASS = ("class", "class_of_base")  # beside ``image``: a subject's class, adapted and by the base
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,11 @@ def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
 
 
 def _hashed(node: Any) -> Any:
-    """A config without how data are fetched, which changes nothing of what they are."""
+    """A config without what changes nothing: how data are fetched, and a class that is not asked for."""
     if not isinstance(node, Mapping):
         return node
-    return {name: _hashed(value) for name, value in node.items() if name != _FETCH}
+    kept = [(name, value) for name, value in node.items() if name != _FETCH and (name, value) != _UNASKED]
+    return {name: _hashed(value) for name, value in kept}
 
 
 @cache

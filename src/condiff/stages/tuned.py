@@ -5,7 +5,8 @@ from collections import Counter
 import torch
 from torch import nn
 
-from condiff.adapters.tuning import Tuning
+from condiff.adapters.controlled import BRANCH
+from condiff.adapters.tuning import Tuning, layer_of
 from condiff.errors import ConfigError
 
 TUNING = "adapter.tuning"
@@ -29,10 +30,19 @@ def sizes(network: nn.Module) -> dict[str, int]:
 
 
 def told(network: nn.Module) -> str:
-    """What is trained of a network, with counts, in one line."""
-    trained, total = sizes(network), sum(weight.numel() for weight in network.parameters())
-    layers = {name.partition(".lora_")[0].removesuffix(".0") for name in trained}
-    kinds = Counter(name.rpartition(".")[2] for name in layers)
+    """What is trained of a network, with counts, in one line: how many layers of each kind.
+
+    The share is of the parameters of the base, without what is put beside them.
+    """
+    trained = sizes(network)
+    base = sum(weight.numel() for name, weight in network.named_parameters() if not _is_added(name))
+    kinds = Counter(layer.removesuffix(".0").rpartition(".")[2] for layer in {*map(layer_of, trained)})
     what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    share, count = sum(trained.values()) / total, sum(trained.values())
-    return f"trains {count:,} of {total:,} parameters ({share:.1%}) in {len(trained)} tensors: {what}"
+    count = sum(trained.values())
+    share = f"{count / base:.1%} of the base's {base:,}"
+    return f"trains {count:,} parameters ({share}) in {len(trained)} tensors: {what}"
+
+
+def _is_added(name: str) -> bool:
+    """Whether it is of peft's matrices, or of a ControlNet."""
+    return any(step.startswith("lora_") or step == BRANCH for step in name.split("."))

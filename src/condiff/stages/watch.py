@@ -20,9 +20,9 @@ from condiff.reports.grid import grid
 from condiff.stages.asked import asked
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
+from condiff.stages.guided import guided
 from condiff.stages.metrics import entries_of, metrics_of, take_in_real, take_in_samples, tell
 from condiff.stages.pictures import as_stored, to_uint8
-from condiff.stages.report import guided
 from condiff.stages.samples import drawn, drawn_of
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.training import Drawing

@@ -3,8 +3,7 @@
 import pytest
 from choices import choices
 
-from condiff.stages import report
-from condiff.stages.notes import notes
+from condiff.stages.guided import guided
 
 TOLD = {
     "apg": ("AdaptiveProjected", "s = 4, w = s − 1 = 3"),
@@ -28,20 +27,18 @@ CHOICES = choices("guidance")
 
 @pytest.mark.parametrize("name", TOLD)
 def test_a_report_names_a_guidance_and_its_scales(name):
-    told = report.guided(CHOICES[name])
+    told = guided(CHOICES[name])
     assert (told.name, told.strength()) == TOLD[name]
 
 
 def test_no_guidance_but_none_is_told_without_a_scale():
-    told = {name: report.guided(node) for name, node in CHOICES.items()}
-    assert [name for name, guided in told.items() if not guided.strength() or guided.shown() == "–"] == [
-        "none"
-    ]
+    told = {name: guided(node) for name, node in CHOICES.items()}
+    assert [name for name, rule in told.items() if not rule.strength() or rule.shown() == "–"] == ["none"]
     assert len(told) >= 24
 
 
 def test_a_report_tells_the_scales_of_all_rules_of_a_chain_in_their_order():
-    told = report.guided({**CHOICES["chain"], "links": [CHOICES["text_and_image"], CHOICES["cfg_linear"]]})
+    told = guided({**CHOICES["chain"], "links": [CHOICES["text_and_image"], CHOICES["cfg_linear"]]})
     assert told.name == "TextAndImage, then ScheduledScale"
     assert told.shown() == "7.5; 1.5; 1 to 3"
     assert told.strength() == "text scale 7.5; image scale 1.5; s = 1 to 3 (linear), w = s − 1 = 0 to 2"
@@ -49,29 +46,18 @@ def test_a_report_tells_the_scales_of_all_rules_of_a_chain_in_their_order():
 
 def test_words_that_samples_are_led_away_from_are_told_beside_the_scale():
     def led_away(negative):
-        return report.guided({**CHOICES["cfg"], "negative": negative}).led_away()
+        return guided({**CHOICES["cfg"], "negative": negative}).led_away()
 
-    assert report.guided(CHOICES["cfg"]).led_away() == led_away("") == ""
+    assert guided(CHOICES["cfg"]).led_away() == led_away("") == ""
     assert led_away("on black") == "away from 'on black'"
     assert led_away([*"abcdefg"]) == "away from 'a', 'b', 'c', 'd', 'e' and 2 more"
-    told = report.guided({**CHOICES["cfg"], "negative": "grey"})
+    told = guided({**CHOICES["cfg"], "negative": "grey"})
     assert (told.strength(), told.shown()) == ("s = 2, w = s − 1 = 1", "2")
 
 
 def test_a_falling_scale_is_told_from_its_start_and_a_scale_by_default_too():
     falling = {**CHOICES["cfg_linear"]["schedule"], "start": 4.0, "end": 0.5}
-    told = report.guided({**CHOICES["cfg_linear"], "schedule": falling})
+    told = guided({**CHOICES["cfg_linear"], "schedule": falling})
     assert told.strength() == "s = 4 to 0.5 (linear), w = s − 1 = 3 to -0.5"
     left_out = {key: value for key, value in CHOICES["composition"].items() if key != "own_scale"}
-    assert report.guided(left_out).strength() == "own scale 1; scales -1"
-
-
-def test_measured_rates_of_dropout_are_told_as_means_over_all_steps():
-    text, both = {"dropped_text": 0.2}, {"dropped_text": 0.05, "dropped_label": 0.1}
-    rows = [{"stage": "denoiser", "step": 100, **text}, {"stage": "denoiser", "step": 150, **both}]
-    rows += [{"stage": "denoiser", "step": 150, "fd": 3.0}, {"stage": "adapter", "step": 4, **text}]
-    rows += [{"stage": "autoencoder", "step": 4, "loss": 0.2}]
-    assert notes(rows, {}) == [
-        "Dropped while denoiser was trained, measured: text of 15.0%, label of 10.0% of the samples.",
-        "Dropped while adapter was trained, measured: text of 20.0% of the samples.",
-    ]
+    assert guided(left_out).strength() == "own scale 1; scales -1"

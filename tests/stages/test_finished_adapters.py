@@ -1,0 +1,77 @@
+"""Finished adapters, by their files or runs, are added to a base, which is read and hashed once."""
+# ruff: noqa: F811  fixtures of another file are arguments
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from condiff.adapters.base import digest_of
+from condiff.adapters.formats import export, load
+from condiff.adapters.low_rank import base_of
+from condiff.adapters.tensor_files import read_tensors
+from condiff.errors import ArtifactError, ConfigError
+from condiff.stages.adapted import adapted
+from condiff.stages.denoiser import load_denoiser, read_denoiser
+from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
+from tests.stages.test_adapter import config, inputs, weights, whole  # noqa: F401  a base and an adapter of it
+
+
+def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inputs, whole, tmp_path):
+    """Twice the file of another format and minus the run's own: what is left is one of it."""
+    own = load_denoiser(inputs["denoiser"], inputs["data"])
+    path, base = tmp_path / "other.safetensors", base_of(own[0].network)
+    export(load(whole.path / FILE, base), path, base, "kohya")
+    (tmp_path / "run").mkdir()
+    left = {"adapter": {"key": whole.key, "path": str(whole.path)}}
+    (whole.path / "manifest.json").write_text("{}")
+    for name, value in {"stages": left, "metrics": {}, "config": {}}.items():
+        (tmp_path / "run" / f"{name}.{'yaml' if name == 'config' else 'json'}").write_text(json.dumps(value))
+    with adapted(config(), {**inputs, "adapter": whole}, own):
+        wanted = weights(inputs)
+    cfg = {**config(), "adapters": [f"{path}:2", f"{tmp_path / 'run'}:-1", f"{whole.path / FILE}:-1"]}
+    assert [(named.path.name, named.scale) for named in finished(cfg)][:2] == [(path.name, 2.0), (FILE, -1.0)]
+    adapters_are_there(cfg)
+    with adapted(cfg, {**inputs, "adapter": whole}, own):
+        for name, value in weights(inputs).items():
+            torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
+    assert of_samples(cfg, tmp_path) != of_samples({"adapters": [str(path)]}, tmp_path)
+    assert of_samples({"adapters": None}, tmp_path) is None
+    with (
+        pytest.raises(ConfigError, match=r"adapters\[0\]: START-END has no effect on a LoRA; leave it out"),
+        adapted({**config(), "adapters": [f"{path}:2:0-0.5"]}, {**inputs, "adapter": whole}, own),
+    ):
+        pass
+
+
+def test_a_sweep_over_finished_adapters_reads_and_hashes_its_base_once(inputs, whole, tmp_path, monkeypatch):
+    """And does not hash it for a file that has no hash."""
+    own = load_denoiser(inputs["denoiser"], inputs["data"])
+    tensors, header = read_tensors(whole.path / FILE)
+    bare, same = tmp_path / "bare.safetensors", tmp_path / "same.safetensors"
+    save_file(tensors, bare, {"lora_adapter_metadata": header["lora_adapter_metadata"]})
+    export(load(whole.path / FILE, base_of(own[0].network)), same, base_of(own[0].network), "kohya")
+    read, hashed, seen = [], [], []
+    monkeypatch.setattr(
+        "condiff.stages.denoiser.read_denoiser", lambda *made: read.append(made) or read_denoiser(*made)
+    )
+    monkeypatch.setattr("condiff.adapters.base.digest_of", lambda net: hashed.append(net) or digest_of(net))
+    load_denoiser.cache_clear()
+    for path in (bare, whole.path / FILE, same, whole.path / FILE):
+        trained_ = load_denoiser(inputs["denoiser"], inputs["data"])
+        with adapted({"adapters": [str(path)]}, inputs, trained_):
+            seen.append((len(read), len(hashed)))
+    assert seen == [(1, 0), (1, 1), (1, 1), (1, 1)]
+
+
+def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"adapters\[0\]: nowhere does not exist; give a file of"):
+        adapters_are_there({"adapters": ["nowhere:0.5"]})
+    save_file({"weight": torch.ones(1)}, tmp_path / "none.safetensors")
+    own = load_denoiser(inputs["denoiser"], inputs["data"])
+    with (
+        pytest.raises(ArtifactError, match=r"adapters: .*none\.safetensors: none of its 1 keys is of a LoRA"),
+        adapted({"adapters": [str(tmp_path / "none.safetensors")]}, inputs, own),
+    ):
+        pass
