@@ -107,3 +107,9 @@ def test_a_bug_is_no_want_of_values(place, monkeypatch):
     monkeypatch.setattr(NoGuidance, "__call__", look)
     with pytest.raises(RuntimeError, match="mat1"):
         rehearsed("guidance=none")
+
+
+def test_a_rate_of_a_layer_that_is_not_there_is_told():
+    assert rehearsed("adapter=linear", "+adapter.rates={mid_block.*:0.5}") == ()
+    (line,) = rehearsed("adapter=linear", "+adapter.rates={mid_blok.*:0.5}")
+    assert line.startswith("adapter.rates: 'mid_blok.*' is the end of none of the ")
