@@ -80,7 +80,7 @@ def test_a_sweep_in_which_nothing_succeeds_ends_with_its_table(sweep, monkeypatc
         ["1", "guidance.scale=2", "1"],
     ]
     assert f"ledger: {folder / 'sweep.json'}" in out
-    assert "comparison: none, as fewer than two jobs are done and measured" in out
+    assert "comparison: none; it is of two jobs or more that are done and measured" in out
     assert not (folder / "comparison.html").exists()
 
 

@@ -191,6 +191,11 @@ def fits(cfg: Config, info: DataInfo) -> None:
         )
     if not info.num_classes and "denoiser" in cfg["stages"] and reads_label(cfg):
         raise DataError(f"data: has no labels, which this study needs; {info.source}")
+    if info.unseen and "denoiser" in cfg["stages"] and reads_label(cfg):
+        raise ConfigError(
+            f"conditioner: reads classes, and {len(info.unseen)} of {info.num_classes} are in no training"
+            f" picture, {info.unseen[0]} for one; use data.unseen_kinds=0, or conditioner=text"
+        )
     if not info.num_classes and "judge" in cfg["stages"]:
         raise DataError(f"data: has no labels, which the judge needs; {info.source}; {WITHOUT_LABELS}")
     if info.num_held_out < 2:

@@ -50,7 +50,7 @@ def run_sweep(command: Command, program: str, interrupts: Interrupts) -> int:
         tell(ledger, best)
         page = compare(ledger, command)
         if page is None:
-            print("comparison: none, as fewer than two jobs are done and measured", flush=True)
+            print("comparison: none; it is of two jobs or more that are done and measured", flush=True)
         else:
             print(f"comparison: {page}", flush=True)
             log(ledger, command)
