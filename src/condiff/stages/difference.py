@@ -5,17 +5,20 @@ from typing import Any
 
 from condiff.stages.stage import Config
 
+NEVER = "never made before"
 
 def difference(identity: Config, others: Sequence[Config]) -> str:
-    """How this differs from the most similar artifact there is."""
+    """How this differs from the most similar artifact there is, if half of what it is made of is the same."""
     if not others:
-        return "never made before"
+        return NEVER
     mine = _leaves(identity)
     gaps = [
         {k for k in mine.keys() | its.keys() if mine.get(k) != its.get(k)} for its in map(_leaves, others)
     ]
     nearest = min(range(len(gaps)), key=lambda i: len(gaps[i]))
     its = _leaves(others[nearest])
+    if len(gaps[nearest]) > len(mine.keys() | its.keys()) / 2:
+        return NEVER  # that one is of another study
     parts = [_told(k, mine.get(k), its.get(k)) for k in sorted(gaps[nearest])]
     return "; ".join(parts[:2]) + (f"; and {len(parts) - 2} more" if len(parts) > 2 else "")
 
