@@ -105,6 +105,7 @@ def test_a_number_that_is_not_finite_is_no_number():
 
 
 def test_a_value_is_named_by_the_last_word_of_its_path():
+    assert said("guidance.negative", None) == "no negative"
     assert said("sampler.num_steps", 16.0) == "num steps 16"
     assert said("guidance", "cfg_interval") == "cfg_interval"
     assert said("num_samples", 500) == "num samples 500"

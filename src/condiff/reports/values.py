@@ -37,7 +37,8 @@ def said(path: str, value: Any, among: Collection[str] = ()) -> str:
         return f"{path}={value}" if value.lower() in _WORDS else shown(value)
     parts, others = path.split("."), [other.split(".") for other in among if other != path]
     enough = (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others))
-    return f"{' '.join(parts[-next(enough, len(parts)) :]).replace('_', ' ')} {shown(value)}"
+    name = " ".join(parts[-next(enough, len(parts)) :]).replace("_", " ")
+    return f"no {name}" if value is None else f"{name} {shown(value)}"
 
 
 def plain(value: Any) -> Any:
