@@ -150,9 +150,14 @@ def _of_one_adapter(runs: Sequence[Run]) -> list[Run]:
 
 
 def _scales(runs: Sequence[Run], count: int, side: str | None) -> Any:
-    files = [Path(run.stages["samples"]["path"]) / "samples.safetensors" for run in runs]
-    shown = [np.moveaxis(load_file(file)["image"][:count], 1, -1) for file in files]
-    labels = [_label(run, runs) for run in runs]
+    rows: dict[str, Any] = {}
+    for run in runs:
+        made = load_file(Path(run.stages["samples"]["path"]) / "samples.safetensors")
+        label = _label(run, runs)
+        rows[label] = made["image"]
+        if "class" in made:
+            rows |= {f"its class, {label}": made["class"], "its class, base": made["class_of_base"]}
+    labels, shown = [*rows], [np.moveaxis(images[:count], 1, -1) for images in rows.values()]
     if side is not None:
         shards = Shards.open(Path(runs[0].stages["data"]["path"]), side)
         real = [np.asarray(decode(shards.read(row % len(shards), "png"))) for row in range(count)]
