@@ -7,6 +7,7 @@ from condiff.stages.stage import Config
 
 NEVER = "never made before"
 
+
 def difference(identity: Config, others: Sequence[Config]) -> str:
     """How this differs from the most similar artifact there is, if half of what it is made of is the same."""
     if not others:
