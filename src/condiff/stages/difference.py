@@ -9,7 +9,7 @@ NEVER = "never made before"
 
 
 def difference(identity: Config, others: Sequence[Config]) -> str:
-    """How this differs from the most similar artifact there is, if half of what it is made of is the same."""
+    """How this differs from the most similar artifact there is, if half of its settings are the same."""
     if not others:
         return NEVER
     mine = _leaves(identity)
@@ -18,7 +18,8 @@ def difference(identity: Config, others: Sequence[Config]) -> str:
     ]
     nearest = min(range(len(gaps)), key=lambda i: len(gaps[i]))
     its = _leaves(others[nearest])
-    if len(gaps[nearest]) > len(mine.keys() | its.keys()) / 2:
+    settings = {key for key in mine.keys() | its.keys() if key.startswith("config.")}
+    if len(gaps[nearest] & settings) > max(2, len(settings) / 2):
         return NEVER  # that one is of another study
     parts = [_told(k, mine.get(k), its.get(k)) for k in sorted(gaps[nearest])]
     return "; ".join(parts[:2]) + (f"; and {len(parts) - 2} more" if len(parts) > 2 else "")
