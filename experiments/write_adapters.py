@@ -150,14 +150,19 @@ def _of_one_adapter(runs: Sequence[Run]) -> list[Run]:
 
 
 def _scales(runs: Sequence[Run], count: int, side: str | None) -> Any:
-    rows: dict[str, Any] = {}
+    labels, shown = [], []
     for run in runs:
-        made = load_file(Path(run.stages["samples"]["path"]) / "samples.safetensors")
-        label = _label(run, runs)
-        rows[label] = made["image"]
+        made, label = (
+            load_file(Path(run.stages["samples"]["path"]) / "samples.safetensors"),
+            _label(run, runs),
+        )
+        rows = {label: made["image"]}
         if "class" in made:
-            rows |= {f"its class, {label}": made["class"], "its class, base": made["class_of_base"]}
-    labels, shown = [*rows], [np.moveaxis(images[:count], 1, -1) for images in rows.values()]
+            rows |= {f"class, {label}": made["class"], "class, base": made["class_of_base"]}
+        for name, images in rows.items():
+            if name != "class, base" or name not in labels:  # which is the same beside each
+                labels.append(name)
+                shown.append(np.moveaxis(images[:count], 1, -1))
     if side is not None:
         shards = Shards.open(Path(runs[0].stages["data"]["path"]), side)
         real = [np.asarray(decode(shards.read(row % len(shards), "png"))) for row in range(count)]

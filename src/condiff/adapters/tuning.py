@@ -1,7 +1,7 @@
 """Which parameters of a finished network are trained for something new, and what is left of it in a file."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -54,6 +54,17 @@ def layer_of(parameter: str) -> str:
     """The name of the layer that a parameter is of, or that one of peft's matrices is beside."""
     beside = parameter.partition(".lora_")[0]
     return beside if beside != parameter else parameter.rpartition(".")[0] or parameter
+
+
+def named_so(end: str, layers: Collection[str], what: str) -> list[str]:
+    """The layers whose names end so; ValueError, under the key of the rates, where none of them does."""
+    found = [layer for layer in layers if ends_so(layer, end)]
+    if not found:
+        raise ValueError(
+            f"adapter.rates: {end!r} is the end of none of the {len(layers)} layers {what},"
+            f" {next(iter(layers))} for one"
+        )
+    return found
 
 
 def part_of(network: nn.Module) -> str:

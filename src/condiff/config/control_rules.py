@@ -1,6 +1,6 @@
 """What a ControlNet, and the hints that samples are drawn with, ask of the study around them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from condiff.config.nodes import Config, at, attribute, class_of, words
 from condiff.config.origins import draws
@@ -12,6 +12,16 @@ def has_hints(cfg: Config) -> bool:
     """Whether the adapter of a study reads a hint that comes with each picture."""
     own = attribute(at(cfg, "adapter", "tuning"), "needs_control")
     return bool(own) and "adapter" in words(cfg.get("stages"))
+
+
+def comparing_hints(cfg: Config) -> dict[str, Config]:
+    """The metrics that compare samples with hints, by the keys that the config has them under."""
+    nodes = {f"metrics.{name}": node for name, node in at(cfg, "metrics").items()}
+    return {
+        path: node
+        for path, node in nodes.items()
+        if isinstance(node, Mapping) and attribute(node, "needs_control")
+    }
 
 
 def control_is_of_a_controlnet(cfg: Config) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from condiff.adapters.tuning import ends_so, layer_of
+from condiff.adapters.tuning import layer_of, named_so
 from condiff.autoencoders.space import LatentSpace
 from condiff.data.pairs import is_second
 from condiff.data.shuffled import shuffled
@@ -87,13 +87,8 @@ class Adaptation(Diffusion):
         text = {} if self.text is None else {id(p): self.text_rate for p in self.text.parameters()}
         named = {id(p): layer_of(name) for name, p in self.trained.named_parameters() if p.requires_grad}
         for end, factor in self.factors.items():
-            found = {key: factor for key, layer in named.items() if ends_so(layer, end)}
-            if not found:
-                raise ValueError(
-                    f"adapter.rates: {end!r} is the end of none of the {len({*named.values()})} layers that"
-                    f" are trained, {next(iter(named.values()))} for one"
-                )
-            text |= found
+            found = {*named_so(end, dict.fromkeys(named.values()), "that are trained")}
+            text |= {key: factor for key, layer in named.items() if layer in found}
         return text
 
     def noise(self, x0: Tensor, draws: Draws) -> Tensor:

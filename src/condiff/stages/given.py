@@ -7,6 +7,7 @@ from typing import Any
 
 from condiff import single_file
 from condiff.autoencoders.published import fetched, found
+from condiff.config.control_rules import comparing_hints
 from condiff.config.given_rules import PLACES
 from condiff.config.kinds import objects
 from condiff.config.network_rules import size_can_be_halved
@@ -52,13 +53,17 @@ def _looked_at(cfg: Config) -> Iterator[tuple[str, list[str]]]:
                 layout = attribute(at(cfg, *keys), "layout") or "the layout of ADM's published ones"
                 yield weights, [f"{path}: {weights} is no file; give one in {layout}, or null to train"]
     if "texts" in cfg["stages"]:
-        for path, node in _encoders(cfg):
-            yield str(argument(node, "path") or path), _lines(partial(_folders, node), path)
+        yield from _encoders_looked_at(cfg)
+
+
+def _encoders_looked_at(cfg: Config) -> Iterator[tuple[str, list[str]]]:
+    for path, node in _encoders(cfg):
+        yield str(argument(node, "path") or path), _lines(partial(_folders, node), path)
 
 
 def encoders_are_there(cfg: Config) -> None:
     """ConfigError for each encoder of text that is not there."""
-    missing = [line for path, node in _encoders(cfg) for line in _lines(partial(_folders, node), path)]
+    missing = [line for _, lines in _encoders_looked_at(cfg) for line in lines]
     if missing:
         raise ConfigError(*missing)
 
@@ -67,9 +72,9 @@ def hints_are_there(cfg: Config, info: DataInfo) -> None:
     """ConfigError where an adapter or a metric reads hints and the data has none."""
     reading = {"adapter.tuning": cfg["adapter"]["tuning"]} if "adapter" in cfg["stages"] else {}
     if "metrics" in cfg["stages"]:
-        reading |= {f"metrics.{name}": node for name, node in cfg["metrics"].items()}
+        reading |= comparing_hints(cfg)
     for path, node in reading.items():
-        if isinstance(node, dict) and attribute(node, "needs_control") and not info.control:
+        if attribute(node, "needs_control") and not info.control:
             instead = "adapter=linear_conv" if path == "adapter.tuning" else "metrics=judged"
             raise ConfigError(
                 f"{path}: {class_of(node)} needs a hint beside each picture, and data is"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from condiff.adapters.tuning import ends_so, layer_of
+from condiff.adapters.tuning import layer_of, named_so
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
 from condiff.config.nodes import attribute
@@ -61,7 +61,8 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
             built_tuning(cfg["adapter"]["tuning"], info, networks["denoiser"], shape).check(
                 networks["denoiser"]
             )
-        _rates_are_of_layers(cfg["adapter"], networks["denoiser"])
+        with _told_under("adapter.rates"):
+            _rates_are_of_layers(cfg["adapter"], networks["denoiser"])
     with _told_under("guidance"):
         models = Models(denoisers["denoiser"], log_p, denoisers.get("weaker"))
         guided = built_guidance(cfg["guidance"])(models)
@@ -72,16 +73,12 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
 
 
 def _rates_are_of_layers(own: Config, network: torch.nn.Module) -> None:
-    """ConfigError of an end of a name that no layer of a base has, where nothing else is trained."""
+    """ValueError of an end of a name that no layer of a base has, where nothing else is trained."""
     if own.get("text") is not None or attribute(own["tuning"], "needs_control"):
         return
-    layers = {layer_of(name): None for name, _ in network.named_parameters()}
+    layers = dict.fromkeys(layer_of(name) for name, _ in network.named_parameters())
     for end in own.get("rates") or ():
-        if not any(ends_so(layer, end) for layer in layers):
-            raise ConfigError(
-                f"adapter.rates: {end!r} is the end of none of the {len(layers)} layers of"
-                f" {type(network).__name__}, {next(iter(layers))} for one"
-            )
+        named_so(end, layers, f"of {type(network).__name__}")
 
 
 def _networks(
