@@ -86,7 +86,9 @@ def test_encoders_of_text_that_are_trained_too_are_counted_with_what_trains_in_e
         own = found["networks"][f"adapter.text {part}"]
         assert own["trainable"] == 2 * 4 * 2 * 2 * width
         assert own["flop"] > 0
-        said = f"adapter.text {part} trains {own['trainable']:,} of {own['parameters']:,} parameters"
+        base = own["parameters"] - own["trainable"]  # the matrices of a LoRA are beside it
+        share = f"{own['trainable'] / base:.1%} of the base's {base:,}"
+        said = f"adapter.text {part} trains {own['trainable']:,} parameters ({share})"
         assert any(line.startswith(said) for line in check_told({**found, "recipe": None}))
 
 

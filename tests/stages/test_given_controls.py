@@ -32,6 +32,6 @@ def test_one_of_the_adapters_has_to_be_a_controlnet_where_hints_are_compared(tmp
 
 def test_and_the_data_has_to_have_hints(tmp_path):
     cfg = {**config(tmp_path, every=0, edge_f1=EDGES), "data": {"_target_": "condiff.data.mnist.Mnist"}}
-    hints_are_there(cfg, SimpleNamespace(control=1))
+    hints_are_there(cfg, cfg["stages"], SimpleNamespace(control=1))
     with pytest.raises(ConfigError, match=r"metrics\.edge_f1: EdgeFidelity needs a hint beside each picture"):
-        hints_are_there(cfg, SimpleNamespace(control=None))
+        hints_are_there(cfg, cfg["stages"], SimpleNamespace(control=None))

@@ -66,7 +66,7 @@ def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
     if classifier is not None:
         found["classifier"] = _cost(classifier, lambda: classifier(x, m), _training(cfg, "classifier"))
     if "adapter" in stages:
-        hints_are_there(cfg, info)
+        hints_are_there(cfg, ("adapter",), info)
         hint = torch.empty(1, info.control, info.size, info.size, device=META) if info.control else None
         network, heard = _adapted(cfg, info, shape, makes["denoiser"]), replace(cond, control=hint)
         calls = {"adapter": (network, lambda: network(x, m, heard)), **_text(cfg, conditioner)}

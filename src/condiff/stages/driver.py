@@ -209,7 +209,7 @@ def fits(cfg: Config, info: DataInfo) -> None:
             f"conditioner: {class_of(cfg['conditioner'])} needs pictures that were made from others, and data"
             f" is {class_of(cfg['data'])}; use data=edits, or conditioner=label"
         )
-    hints_are_there(cfg, info)
+    hints_are_there(cfg, cfg["stages"], info)
     first_stage_fits(cfg, info)
     unknown = [*classes_are_known(cfg, info.num_classes)]
     if unknown:

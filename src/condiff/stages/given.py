@@ -1,6 +1,6 @@
 """Weights that a config gives to a network, which is then used as it is; no torch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,10 @@ def encoders_are_there(cfg: Config) -> None:
         raise ConfigError(*missing)
 
 
-def hints_are_there(cfg: Config, info: DataInfo) -> None:
-    """ConfigError where an adapter or a metric reads hints and the data has none."""
-    reading = {"adapter.tuning": cfg["adapter"]["tuning"]} if "adapter" in cfg["stages"] else {}
-    if "metrics" in cfg["stages"]:
+def hints_are_there(cfg: Config, stages: Collection[str], info: DataInfo) -> None:
+    """ConfigError where the adapter or a metric of these stages reads hints and the data has none."""
+    reading = {"adapter.tuning": cfg["adapter"]["tuning"]} if "adapter" in stages else {}
+    if "metrics" in stages:
         reading |= comparing_hints(cfg)
     for path, node in reading.items():
         if attribute(node, "needs_control") and not info.control:
