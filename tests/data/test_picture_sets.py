@@ -140,7 +140,7 @@ def test_what_holds_no_pictures_is_refused_under_its_key(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "stages.json").write_text("{}")
-    for name, file in (("sweep", "multirun.yaml"), ("failed", "overrides.json")):
+    for name, file in (("sweep", "sweep.json"), ("failed", "overrides.json")):
         save(tmp_path / name / "samples.png", numbered(1)[0])
         (tmp_path / name / file).write_text("")
     np.savez(tmp_path / "moments.npz", mu=np.zeros(3), sigma=np.eye(3))

@@ -134,7 +134,7 @@ REHEARSED = {
 }
 
 
-@pytest.mark.parametrize("case", REHEARSED)
+@pytest.mark.parametrize("case", ["order", pytest.param("layers", marks=pytest.mark.slow)])
 def test_what_cannot_be_sampled_is_one_line_before_any_job_starts(tmp_path, case):
     argv, said = REHEARSED[case]
     code, out, err = told(tmp_path / "cwd", "experiment=cfg_latent", *argv)

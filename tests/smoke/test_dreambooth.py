@@ -10,11 +10,13 @@ import torch
 from condiff.adapters.tensor_files import read_names
 from condiff.config.compose import check, register
 from condiff.data.dataset import ShardDataset
+from condiff.data.picture_sets import open_pictures
+from condiff.data.sides import OF_CLASS
 from condiff.interrupts import Interrupts
 from condiff.stages.driver import run_study
 from condiff.stages.finished_adapters import FILE
 from condiff.stages.pictures import load_pictures
-from condiff.stages.stage import OF_CLASS, PICTURES_MADE
+from condiff.stages.stage import PICTURES_MADE
 from condiff.stages.study import STAGES
 from tests.smoke.conftest import ROOT
 
@@ -69,6 +71,10 @@ def test_a_class_is_drawn_beside_its_subject_as_it_is_alone_and_by_the_base(ran,
     drawn = {name: load_pictures(Path(own["samples"]["path"]) / PICTURES_MADE) for name, own in made.items()}
     for name in OF_CLASS:
         assert torch.equal(drawn["subject"][name], drawn[name]["image"])
+    beside = open_pictures(str(tmp_path / "subject"), "images").beside()  # as task=evaluate finds them
+    for name in OF_CLASS:
+        ((found, _),) = beside[name].batches(4)
+        assert torch.equal(found, drawn[name]["image"])
     images = [drawn[name]["image"] for name in asked]
     assert not any(torch.equal(one, other) for one, other in combinations(images, 2))
     pages = {name: (tmp_path / name / "report.html").read_text() for name in asked}

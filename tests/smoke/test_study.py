@@ -143,7 +143,9 @@ SECOND = {
 
 
 @pytest.mark.parametrize("name", SECOND)
-@pytest.mark.parametrize("space", [LATENT, PIXELS], ids=["latents", "pixels"])
+@pytest.mark.parametrize(
+    "space", [LATENT, pytest.param(PIXELS, marks=pytest.mark.slow)], ids=["latents", "pixels"]
+)
 def test_a_guidance_trains_its_second_model_once_and_no_other_guidance_does(study, space, name):
     plain = study(space=space, folder="plain")
     assert name not in stages(plain)

@@ -14,6 +14,7 @@ from condiff.data.image_folder import folder_captions
 from condiff.data.memo import in_order
 from condiff.data.npz_members import Images, Labels
 from condiff.data.pictures import EXTENSIONS, Unreadable, decode, looks_like
+from condiff.data.sides import SIDES
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, DataError
 from condiff.files import read_json
@@ -48,7 +49,7 @@ class PictureSet(ABC):
         return None
 
     def beside(self) -> "dict[str, PictureSet]":
-        """Other sets that go with it picture by picture: "sources", "targets" and "controls"."""
+        """Other sets that go with it, ``SIDES`` but the samples; the first three picture by picture."""
         return {}
 
     @abstractmethod
@@ -66,7 +67,7 @@ def open_pictures(path: str, key: str) -> PictureSet:
     try:
         if (place / "stages.json").is_file():
             return _of_run(place)
-        if (place / "multirun.yaml").is_file():
+        if (place / "sweep.json").is_file():
             raise DataError(f"{place} is the folder of a sweep; give one of its runs, such as {place / '0'}")
         if (place / "overrides.json").is_file():
             raise DataError(f"{place} is a run that did not finish")
@@ -174,7 +175,8 @@ class Samples(PictureSet):
     def __init__(self, run: Path, path: Path, data: DataInfo, which: str = "image") -> None:
         self.run, self.path, self.data, self.which = run, path, data, which
         self.unseen = data.unseen
-        self.where = str(run) if which == "image" else f"{run}, {which}s"
+        side = next(side for side, name in SIDES.items() if name == which)
+        self.where = str(run) if which == "image" else f"{run}, {side}"
         with safe_open(path, "pt") as stored:
             self.count = stored.get_slice(which).get_shape()[0]
 
@@ -188,8 +190,9 @@ class Samples(PictureSet):
 
     def beside(self) -> dict[str, PictureSet]:
         with safe_open(self.path, "pt") as stored:
-            there = [which for which in ("source", "target", "control") if which in stored.keys()]  # noqa: SIM118
-        return {f"{which}s": Samples(self.run, self.path, self.data, which) for which in there}
+            there = {side: which for side, which in SIDES.items() if which in stored.keys()}  # noqa: SIM118
+        del there["samples"]
+        return {side: Samples(self.run, self.path, self.data, which) for side, which in there.items()}
 
     def batches(self, most: int) -> Iterator[Pictures]:
         with safe_open(self.path, "pt") as stored:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from condiff.data.picture_sets import PictureSet, open_pictures
 from condiff.data.pictures import square
+from condiff.data.sides import OF_CLASS
 from condiff.errors import ConfigError, DataError
 from condiff.evaluation.measurement import Measurement
 from condiff.evaluation.statistics import write_statistics
@@ -158,6 +159,7 @@ _HINTS = {
     "targets": " (two folders whose pictures have the same names)",
     "sources": " (a study of edits has them)",
     "controls": " (a study with a ControlNet has hints)",
+    **dict.fromkeys(OF_CLASS, " (a run of a subject with class_text has them)"),
 }
 
 

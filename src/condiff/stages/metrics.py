@@ -18,6 +18,7 @@ from condiff.config.needed_stages import JUDGED
 from condiff.config.signatures import signature_of
 from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
+from condiff.data.sides import SIDES
 from condiff.data.source import SPLITS, DataInfo
 from condiff.errors import DataError
 from condiff.evaluation.measurement import Measurement
@@ -27,7 +28,7 @@ from condiff.stages.device import device
 from condiff.stages.judge import load_judge
 from condiff.stages.outside import of_metrics
 from condiff.stages.pictures import from_uint8, load_asked, load_share, num_pictures
-from condiff.stages.stage import ASKED, MADE, OF_CLASS, PER_SAMPLE, PICTURES_MADE, Artifact, Config, Runtime
+from condiff.stages.stage import ASKED, MADE, PER_SAMPLE, PICTURES_MADE, Artifact, Config, Runtime
 from condiff.stages.statistics import keep, recall
 
 BATCH = 250
@@ -136,14 +137,12 @@ def take_in(metrics: Mapping[str, Measurement], sets: Sets, ranks: Ranks | None 
 
 def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:
     """The sets of pictures that a file of samples holds: uint8, each with its label."""
-    sides = {"samples": "image", "sources": "source", "targets": "target", "controls": "control"}
-    sides |= {name: name for name in OF_CLASS}
 
     def pictures(images: Tensor) -> Pictures:
         for part, label in zip(images.split(BATCH), stored["label"].split(BATCH), strict=True):
             yield from_uint8(part).to(place), label.to(place), None
 
-    return {side: partial(pictures, stored[name]) for side, name in sides.items() if name in stored}
+    return {side: partial(pictures, stored[name]) for side, name in SIDES.items() if name in stored}
 
 
 def update(

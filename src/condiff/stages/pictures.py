@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from condiff.data.sides import OF_CLASS
 from condiff.files import written_whole
-from condiff.stages.stage import OF_CLASS
 
 
 def save_pictures(path: Path, tensors: Mapping[str, Tensor]) -> None:

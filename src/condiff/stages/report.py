@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from condiff.config.text_rules import reads_text
 from condiff.data.captions import captions_of
 from condiff.data.shards import Shards
+from condiff.data.sides import OF_CLASS
 from condiff.data.source import DataInfo
 from condiff.files import read_json
 from condiff.reports.captioned import captioned
@@ -21,7 +22,7 @@ from condiff.stages.environment import environment
 from condiff.stages.guided import guided
 from condiff.stages.notes import notes
 from condiff.stages.obedience import rows_of
-from condiff.stages.stage import CAPTION, LOG, MADE, OF_CLASS, PICTURES, PICTURES_MADE, Artifact
+from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
 COLUMNS = 10  # pictures of each class

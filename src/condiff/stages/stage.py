@@ -33,7 +33,6 @@ _UNASKED = ("class_text", None)  # as before there was such a key: artifacts of 
 _BASE = "base_"  # in front of the name of a stage that makes for the base of an adapter what that one makes
 MADE = ("samples", "reconstructions")  # stages whose pictures are measured and shown, whichever a study has
 PICTURES_MADE = "samples.safetensors"  # of theirs: ``image``, and what was asked for
-OF_CLASS = ("class", "class_of_base")  # beside ``image``: a subject's class, adapted and by the base
 
 
 @dataclass(frozen=True)
