@@ -26,7 +26,12 @@ def test_a_pipeline_is_adapted_and_drawn_as_its_kind_is(name, kind, scale, sampl
     assert len(cfg["adapter"]["tuning"]["names"]) == layers
     if name == "dreambooth":
         assert cfg["prior"]["sampler"] == cfg["sampler"]
-        assert cfg["adapter"]["trainer"]["steps"] == 500
+        trainer = cfg["adapter"]["trainer"]
+        assert (trainer["steps"], trainer["batch_size"], trainer["accumulate"]) == (
+            500,
+            8,
+            4,
+        )  # 4 of the subject
 
 
 def test_what_the_command_line_says_comes_first(tmp_path):
@@ -61,7 +66,27 @@ def test_a_subject_is_learned_with_its_prior_or_without(name, tmp_path):
     assert " sks " in cfg["data"]["caption"]
     assert (prior["num"], prior["text"], prior["guidance"]["scale"]) == (100, "a photo of a dog", 5.0)
     assert prior["sampler"]["_target_"].endswith("DDIM")
+    assert cfg["adapter"]["trainer"]["batch_size"] == 8  # half of it the prior's
     assert {"prior", "prior_latents"}.isdisjoint(checked(*words, "prior=none")["stages"])
+
+
+@pytest.mark.parametrize("name", ["dreambooth", "dreambooth_sdxl"])
+def test_a_subject_of_a_large_base_is_measured_as_published_with_its_class(name, tmp_path):
+    words = (f"experiment={name}", f"base={left(tmp_path, XL)}", "data.path=pictures")
+    measured = ("metrics=subject_published_and_class", "stages=[data,denoiser,samples,metrics]")
+    metrics = checked(*words, *measured, "class_text='a photo of a dog'")["metrics"]
+    sides = {name: (own.get("fake"), own.get("real")) for name, own in metrics.items() if name != "every"}
+    assert sides == {
+        "subject_dinov2": ("samples", "train"),
+        "subject_clip": ("samples", "train"),
+        "clip_score": (None, None),
+        "class_subject_dinov2": ("class", "train"),
+        "class_of_base_subject_dinov2": ("class_of_base", "train"),
+        "class_drift_lpips": ("class", "class_of_base"),
+        "lpips_diversity": ("samples", None),
+        "class_lpips_diversity": ("class", None),
+        "class_of_base_lpips_diversity": ("class_of_base", None),
+    }
 
 
 def test_a_finished_run_is_adapted_as_small_bases_are(tmp_path):
