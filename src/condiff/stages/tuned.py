@@ -36,11 +36,16 @@ def told(network: nn.Module) -> str:
     """
     trained = sizes(network)
     base = sum(weight.numel() for name, weight in network.named_parameters() if not _is_added(name))
-    kinds = Counter(layer.removesuffix(".0").rpartition(".")[2] for layer in {*map(layer_of, trained)})
+    kinds = Counter(map(_kind, {*map(layer_of, trained)}))
     what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     count = sum(trained.values())
     share = f"{count / base:.1%} of the base's {base:,}"
     return f"trains {count:,} parameters ({share}) in {len(trained)} tensors: {what}"
+
+
+def _kind(layer: str) -> str:
+    """The last word of its name, as numbers only tell it from its neighbours."""
+    return next((word for word in reversed(layer.split(".")) if not word.isdigit()), layer)
 
 
 def _is_added(name: str) -> bool:
