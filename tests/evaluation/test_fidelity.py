@@ -53,6 +53,24 @@ def test_real_pictures_are_their_own_ceiling_and_shuffled_ones_the_floor(circles
     assert colours["x_use"] == colours["x_shuffled"] > 0.3
 
 
+def test_a_hint_that_stands_for_two_pictures_is_not_the_hint_of_another(circles):
+    """Each circle twice in a row: half of the next pictures have the same hint, and none counts."""
+    images, hints = (rows[: COUNT // 2].repeat_interleave(2, 0) for rows in circles)
+    found, _ = measured(DiscIoU(), images, images, hints)
+    own, other = disc_of(images), filled((hints + 1) / 2)
+    agreed = torch.tensor(
+        [
+            [(own[i] & other[i - turn]).sum() / (own[i] | other[i - turn]).sum() for turn in range(1, 11)]
+            for i in range(COUNT)
+        ]
+    )
+    same = torch.tensor([[i // 2 == (i - turn) % COUNT // 2 for turn in range(1, 11)] for i in range(COUNT)])
+    assert same.sum() == COUNT // 2
+    by_hand = (agreed * ~same).sum(1) / (~same).sum(1)
+    assert found["x_shuffled"] == pytest.approx(float(by_hand.mean()))
+    assert found["x_shuffled"] < float(agreed.mean()) - 0.03
+
+
 def test_pictures_that_do_not_heed_the_hint_reach_the_floor_and_are_told(circles):
     images, hints = circles
     own, entries = measured(DiscIoU(), images.roll(11, 0), images, hints)

@@ -3,6 +3,14 @@
 from condiff.stages.notes import notes
 
 
+def test_a_watched_hint_is_told_as_of_the_training_whatever_is_drawn_of_it():
+    ends = {"iou_real": 1.0, "iou_shuffled": 0.2}
+    rows = [{"stage": "adapter", "step": step, "iou": iou, **ends} for step, iou in ((0, 0.2), (5, 0.9))]
+    (line,) = notes(rows, {})
+    assert line.startswith("While the adapter trained, at scale 1: condition obeyed since step 5: iou 0.90")
+    assert line.endswith(".")
+
+
 def test_measured_rates_of_dropout_are_told_as_means_over_all_steps():
     text, both = {"dropped_text": 0.2}, {"dropped_text": 0.05, "dropped_label": 0.1}
     rows = [{"stage": "denoiser", "step": 100, **text}, {"stage": "denoiser", "step": 150, **both}]

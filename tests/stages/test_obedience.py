@@ -1,6 +1,8 @@
 """Since when a condition is obeyed, told of curves whose jump is known."""
 
-from condiff.stages.obedience import obeyed, since
+import pytest
+
+from condiff.stages.obedience import drawn_as_watched, obeyed, since
 
 
 def rows(name, values, floor, ceiling):
@@ -41,3 +43,20 @@ def test_the_step_is_a_number_of_each_that_is_obeyed_in_the_end():
     assert found == {"iou_obeyed_since": 80}
     assert since(rows("iou", [0.1, 0.8, 0.2], 0.1, 0.99)) == {}
     assert since([{"step": 3, "loss": 0.2, "logits_real": 0.1}]) == {}
+
+
+CONTROL = {"_target_": "condiff.adapters.control.Even", "start": 0.0, "end": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("own", "same"),
+    [
+        ({"scale": 1.0}, True),
+        ({"scale": 1.0, "control": CONTROL}, True),
+        ({"scale": 0.0, "control": CONTROL}, False),
+        ({"scale": 1.0, "control": {**CONTROL, "end": 0.5}}, False),
+        ({"scale": 1.0, "control": {**CONTROL, "_target_": "condiff.adapters.control.GuessOriginal"}}, False),
+    ],
+)
+def test_what_was_seen_while_training_is_of_the_whole_control_alone(own, same):
+    assert drawn_as_watched(own) == same

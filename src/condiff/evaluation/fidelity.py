@@ -100,9 +100,15 @@ class Fidelity(EachSample):
         return better if self.higher_is_better else -better
 
     def _of_others(self, found: Tensor, asked: Tensor) -> Tensor:
-        """[N], the mean agreement of each with what others were asked for."""
-        turns = range(1, min(_TURNS, len(asked) - 1) + 1)
-        return torch.stack([self.agreement(found, asked.roll(turn, 0)) for turn in turns]).mean(0)
+        """[N], the mean agreement of each with what others were asked for, but for the same.
+
+        A hint may stand for several pictures: one that no other hint is beside is compared with them all.
+        """
+        others = [asked.roll(turn, 0) for turn in range(1, min(_TURNS, len(asked) - 1) + 1)]
+        differs = torch.stack([(other != asked).flatten(1).any(1) for other in others])
+        differs = (differs | ~differs.any(0)).double()
+        values = torch.stack([self.agreement(found, other) for other in others])
+        return (values * differs).sum(0) / differs.sum(0)
 
     def _in_turn(self) -> tuple[Tensor, Tensor, Tensor]:
         """What was found, in samples and in real pictures, and what was asked for, by the samples' places."""

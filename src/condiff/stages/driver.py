@@ -33,7 +33,7 @@ from condiff.stages.given import first_stage_fits, hints_are_there
 from condiff.stages.left import leave_of_tasks
 from condiff.stages.loggers.choose import chosen_loggers
 from condiff.stages.loggers.logger import Loggers, Outcome, Told, Training
-from condiff.stages.obedience import rows_of, since
+from condiff.stages.obedience import drawn_as_watched, rows_of, since
 from condiff.stages.outside import DATA
 from condiff.stages.ranks import check_devices, where
 from condiff.stages.report import log_rows, metrics_in, report, row, samples_grid
@@ -97,7 +97,7 @@ def _run(
         runtime = replace(_runtime(cfg, cache, interrupts, loggers, steps, done), failures=failures)
         run(steps, cfg, cache, runtime, done)
         metrics = _leave(folder, cfg, steps, done, command)
-        loggers.result(_outcome(folder, metrics, done))
+        loggers.result(_outcome(folder, cfg, metrics, done))
     except BaseException:
         loggers.finish(exit_code=1)
         raise
@@ -150,11 +150,12 @@ def _training(steps: Sequence[Step], stage: str, model: Mapping[str, Any]) -> Tr
     return Training(stage, step.key, step.status == "resumed", redact(step.identity["config"]), model)
 
 
-def _outcome(folder: Path, metrics: Mapping[str, Any], done: Mapping[str, Artifact]) -> Outcome:
+def _outcome(folder: Path, cfg: Config, metrics: Mapping[str, Any], done: Mapping[str, Artifact]) -> Outcome:
     trained = {
         name: item.path for name, item in done.items() if (item.path / "weights.safetensors").is_file()
     }
-    obeyed = since(rows_of(done["adapter"].path / LOG)) if "adapter" in done else {}
+    watched = "adapter" in done and drawn_as_watched(cfg["adapter"])
+    obeyed = since(rows_of(done["adapter"].path / LOG)) if watched else {}
     return Outcome(metrics, folder / "samples.png", folder / "report.html", trained, obeyed)
 
 

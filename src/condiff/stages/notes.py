@@ -19,9 +19,12 @@ def notes(rows: Sequence[Mapping[str, Any]], done: Mapping[str, Artifact]) -> li
 
 
 def _obeyed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """From which step of its training on an adapter has obeyed its hints, which its loss does not show."""
+    """From which step of its training on an adapter has obeyed its hints, which its loss does not show.
+
+    It was watched as a whole, whatever is drawn of it here, with the guidance of the study that trained it.
+    """
     lines = obeyed([row for row in rows if row["stage"] == "adapter"])
-    return [f"{line[0].upper()}{line[1:]}." for line in lines]
+    return [f"While the adapter trained, at scale 1: {line}." for line in lines]
 
 
 def _dropped(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -9,12 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_WHOLE = {"_target_": "condiff.adapters.control.Even", "start": 0.0, "end": 1.0}
 _REAL, _SHUFFLED = "_real", "_shuffled"  # end the names of a fidelity's ceiling and floor
 
 
 def rows_of(log: Path) -> list[dict[str, Any]]:
     """What a stage logged, an object a step; nothing where it logged nothing."""
     return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+
+
+def drawn_as_watched(adapter: Mapping[str, Any]) -> bool:
+    """Whether the samples of a study are drawn as those were that were measured while its adapter trained."""
+    control = {**(adapter.get("control") or _WHOLE)}
+    return adapter.get("scale", 1.0) == 1.0 and control == _WHOLE
 
 
 def obeyed(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -230,7 +230,7 @@ def _classifier_curve(done: Mapping[str, Artifact]) -> list[Curve]:
 def _watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Curve]:
     """What was measured while the denoiser, or its adapter, trained, a curve a metric."""
     own = [row for row in rows if row["stage"] in ("denoiser", "adapter")]
-    caption = "Of samples of the averaged weights, while training."
+    caption = "Of samples of the averaged weights, while training; of an adapter at scale 1."
     lines = [series_of(own, name) for name in metrics]
     return [Curve(line.name, caption, [line], y_label=line.name) for line in lines if line.points]
 

@@ -1,4 +1,7 @@
-"""Measuring a denoiser while it trains, as it is measured once it is trained, and looking at it."""
+"""Measuring a denoiser while it trains, as it is measured once it is trained, and looking at it.
+
+An adapter is measured at scale 1, a ControlNet over the whole way, as their training has them.
+"""
 
 import copy
 from collections.abc import Callable, Mapping
