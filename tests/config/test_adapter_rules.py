@@ -12,6 +12,7 @@ from condiff.config.adapter_rules import (
     adapter_is_used,
     base_is_trained_on_its_data,
     finished_adapters_are_named,
+    trigger_calls_up,
     with_scale,
     with_shares,
 )
@@ -54,6 +55,23 @@ def test_a_scale_is_another_sampling_and_the_same_training():
     )
     assert {stage for stage in first if first[stage] != other[stage]} == {"samples", "metrics"}
     assert {stage for stage in first if first[stage] != rank[stage]} == {"adapter", "samples", "metrics"}
+
+
+@pytest.mark.parametrize(
+    ("caption", "trigger", "lines"),
+    [
+        ("a photo of zwx cat", ["zwx"], 0),
+        ("a photo of ZWX cat", ["zwx", "cat"], 0),
+        ("a photo of zwx cat", ["sks"], 1),
+        (None, ["sks"], 0),
+        ("a photo of zwx cat", [], 0),
+    ],
+)
+def test_a_trigger_is_a_word_that_the_adapter_is_trained_with(caption, trigger, lines):
+    found = [*trigger_calls_up({"data": {"caption": caption}, "adapter": {"trigger": trigger}})]
+    assert len(found) == lines
+    told = "adapter.trigger: sks is not in data.caption='a photo of zwx cat', which it is trained with; give"
+    assert all(line.startswith(told) for line in found)
 
 
 def test_rates_are_factors_by_names():

@@ -4,7 +4,12 @@ import shutil
 
 import pytest
 
-from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work, parts_can_be_held
+from condiff.config.device_rules import (
+    batches_have_parts,
+    compiling_has_a_compiler,
+    devices_have_work,
+    parts_can_be_held,
+)
 from tests import composed
 
 TRAINER = {"_target_": "condiff.methods.settings.Training", "steps": 1, "batch_size": 8}
@@ -34,6 +39,13 @@ CFG = {
 )
 def test_every_device_has_a_part_of_every_batch_and_of_the_samples(devices, lines):
     assert list(devices_have_work({**CFG, "runtime": {"devices": devices}})) == lines
+
+
+@pytest.mark.parametrize(("parts", "lines"), [(8, 0), (9, 1), ("nine", 0)])
+def test_a_batch_has_a_picture_for_each_of_its_parts(parts, lines):
+    cfg = {**CFG, "judge": {"trainer": {**TRAINER, "accumulate": parts}}}
+    told = "judge.trainer.accumulate: must be at most judge.trainer.batch_size=8, got 9"
+    assert list(batches_have_parts(cfg)) == [told] * lines
 
 
 def test_devices_for_nothing_are_refused():

@@ -124,15 +124,18 @@ def test_a_floor_of_few_pictures_is_the_floor_all_the_same():
         "fd_biased_n180_floor": entry(10.0, 180),
         "kid": entry(1, 9),
     }
-    assert html._context("fd_biased_n100", metrics) == ["n = 100", "3 × the floor of 10 (n = 180)"]
+    assert html._context("fd_biased_n100", metrics) == [
+        "n = 100",
+        "3 × what real pictures have, 10 (n = 180)",
+    ]
     assert html._context("kid", metrics) == ["n = 9"]
     far = {**metrics, "fd_biased_n100": entry(2024.0, 100)}
-    assert html._context("fd_biased_n100", far)[1] == "200 × the floor of 10 (n = 180)"
+    assert html._context("fd_biased_n100", far)[1] == "200 × what real pictures have, 10 (n = 180)"
 
 
 def test_metrics_stand_beside_the_floor_of_real_data():
     text = Page(render(report("fd"))).text
-    assert "2.4 × the floor of 2.5" in text
+    assert "2.4 × what real pictures have, 2.5" in text
     assert "[5, 7]" in text
     assert "n = 500" in text
 

@@ -52,13 +52,16 @@ def ran(tmp_path, cache):
     return run
 
 
-def test_a_subject_is_learned_beside_what_the_base_draws_of_its_class(ran):
+def test_a_subject_is_learned_beside_what_the_base_draws_of_its_class(ran, tmp_path):
     made = ran("own", *SUBJECT, *PRIOR)
     assert {"base_data", "base_texts", "base_latents", "prior", "prior_latents", "adapter"} < {*made}
     place = Path(made["prior"]["path"])
     assert ShardDataset(place, "train").text(3) == "twemoji emoji of cat"
     keys = {*ShardDataset(Path(made["base_data"]["path"]), "train").keys}
     assert keys.isdisjoint(ShardDataset(Path(made["data"]["path"]), "train").keys)
+    page = (tmp_path / "own" / "report.html").read_text()
+    assert page.count("What was taught") == 1
+    assert 'the 4 that the base drew of "twemoji emoji of cat"' in page.replace("&quot;", '"')
     plain = ran("plain", *SUBJECT, "prior=none")
     assert {name for name, stage in plain.items() if stage["status"] == "run"} == {"adapter", "samples"}
 

@@ -28,6 +28,22 @@ def test_an_autoencoder_needs_none_but_for_a_judge(experiment):
         fits(judged, PLAIN)
 
 
+def test_one_picture_held_out_is_enough_where_nothing_is_compared():
+    one = dataclasses.replace(PLAIN, num_classes=2, class_names=["a", "b"], num_held_out=1)
+    fits(study("experiment=cfg_latent", "stages=[data,denoiser,samples]", "conditioner=label"), one)
+    need = r"data: pictures held out: 1, at least 2 are needed, by a larger data\.held_out"
+    with pytest.raises(DataError, match=need):
+        fits(study("experiment=cfg_latent", "metrics=efficientnet_lite0"), one)
+    none = dataclasses.replace(one, num_held_out=0)
+    with pytest.raises(DataError, match=r"pictures held out: 0, at least 1 are needed"):
+        fits(study("experiment=cfg_latent", "stages=[data,denoiser,samples]"), none)
+
+
+def test_captions_that_are_not_there_are_told_how_to_give():
+    with pytest.raises(ConfigError, match=r"give them, in metadata.jsonl or files .txt .* data.caption="):
+        fits(study("experiment=cfg_latent_text", "metrics=efficientnet_lite0"), PLAIN)
+
+
 def test_a_denoiser_that_is_told_classes_needs_them():
     with pytest.raises(DataError, match=r"data: has no labels, which this study needs; 100 pictures"):
         fits(study("experiment=cfg_latent"), PLAIN)

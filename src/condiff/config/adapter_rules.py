@@ -129,6 +129,19 @@ def class_is_of_a_subject(cfg: Config) -> Iterator[str]:
         yield f"class_text: has no effect where conditioner is {name}, which does not read it; leave it out"
 
 
+def trigger_calls_up(cfg: Config) -> Iterator[str]:
+    """The word that is to call up what an adapter has learned is one of those that it is trained with."""
+    caption, words_of = at(cfg, "data").get("caption"), at(cfg, "adapter").get("trigger")
+    if not isinstance(caption, str) or not isinstance(words_of, list) or not words_of:
+        return
+    lacking = [word for word in words_of if str(word).lower() not in caption.lower()]
+    if lacking:
+        yield (
+            f"adapter.trigger: {lacking[0]} is not in data.caption={caption!r}, which it is trained with; give"
+            " its rare word, adapter.trigger=[...], and the other words of the subject: text, prior.text"
+        )
+
+
 def base_is_trained_on_its_data(cfg: Config) -> Iterator[str]:
     """Data of a base are for a base that is trained here, and are seen by metrics where there are some."""
     for name, node in at(cfg, "metrics").items():

@@ -19,6 +19,15 @@ def compiling_has_a_compiler(cfg: Config) -> Iterator[str]:
             yield f"{path}.compile: needs a C++ compiler, and none was found; install g++, or leave it out"
 
 
+def batches_have_parts(cfg: Config) -> Iterator[str]:
+    """A batch that is taken in parts has a picture in each."""
+    for path in _trainers(cfg):
+        settings = at(cfg, *path.split("."))
+        parts, size = argument(settings, "accumulate"), argument(settings, "batch_size")
+        if type(parts) is type(size) is int and parts > size >= 1:
+            yield f"{path}.accumulate: must be at most {path}.batch_size={size}, got {parts}"
+
+
 def devices_have_work(cfg: Config) -> Iterator[str]:
     """Each of the devices takes a part of every batch, and of the samples."""
     devices, stages = argument(at(cfg, "runtime"), "devices"), words(cfg.get("stages"))

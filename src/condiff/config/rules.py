@@ -12,10 +12,16 @@ from condiff.config.adapter_rules import (
     base_is_trained_on_its_data,
     class_is_of_a_subject,
     finished_adapters_are_named,
+    trigger_calls_up,
 )
 from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
 from condiff.config.data_rules import shards_lie_in_one_place
-from condiff.config.device_rules import compiling_has_a_compiler, devices_have_work, parts_can_be_held
+from condiff.config.device_rules import (
+    batches_have_parts,
+    compiling_has_a_compiler,
+    devices_have_work,
+    parts_can_be_held,
+)
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
     given_weights_are_not_trained,
@@ -290,7 +296,9 @@ RULES: tuple[Rule, ...] = (
     classes_are_led_away_from_where_they_are_told,
     what_is_asked_is_heard,
     names_are_earned,
+    trigger_calls_up,
     logger_is_understood,
+    batches_have_parts,
     devices_have_work,
     parts_can_be_held,
     compiling_has_a_compiler,

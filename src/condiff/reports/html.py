@@ -132,7 +132,7 @@ def _context(name: str, metrics: Metrics) -> list[str]:
     if floor is not None and floor["value"] > 0:
         count = "" if floor["n"] == metric["n"] else f" (n = {floor['n']})"
         times = number(metric["value"] / floor["value"], 2)
-        lines.append(f"{times} × the floor of {number(floor['value'])}{count}")
+        lines.append(f"{times} × what real pictures have, {number(floor['value'])}{count}")
     return lines
 
 

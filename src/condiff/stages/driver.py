@@ -182,13 +182,16 @@ def _planned(cfg: Config) -> tuple[Cache, list[Step]]:
     return cache, plan(cfg, cache, settings["stale"], taken(cfg, cache))
 
 
+_INSTEAD = {True: ", or one for all, data.caption='...'", False: ", or use data=shapes"}
+
+
 def fits(cfg: Config, info: DataInfo) -> None:
     """Refuse data that the stages of a study cannot work with; DataError or ConfigError."""
     if cfg["conditioner"] and reads_text(cfg) and not info.has_text:
         raise ConfigError(
             f"conditioner: {class_of(cfg['conditioner'])} needs captions, and data is"
-            f" {class_of(cfg['data'])}, which has none; use data=shapes, a folder with metadata.jsonl, or"
-            " conditioner=label"
+            f" {class_of(cfg['data'])}, which has none; give them, in metadata.jsonl or files .txt beside the"
+            f" pictures{_INSTEAD['caption' in cfg['data']]}"
         )
     if not info.num_classes and "denoiser" in cfg["stages"] and reads_label(cfg):
         raise DataError(f"data: has no labels, which this study needs; {info.source}")
@@ -199,10 +202,10 @@ def fits(cfg: Config, info: DataInfo) -> None:
         )
     if not info.num_classes and "judge" in cfg["stages"]:
         raise DataError(f"data: has no labels, which the judge needs; {info.source}; {WITHOUT_LABELS}")
-    if info.num_held_out < 2:
-        raise DataError(
-            f"data: {info.num_held_out} held-out pictures are too few to compare with; hold out at least 2"
-        )
+    least = 2 if {"judge", "metrics"} & {*cfg["stages"]} else 1
+    if info.num_held_out < least:
+        own = ", by a larger data.held_out" if "held_out" in cfg["data"] else ""
+        raise DataError(f"data: pictures held out: {info.num_held_out}, at least {least} are needed{own}")
     if "metrics" in cfg["stages"] and cfg["num_samples"] < 2:
         raise ConfigError(f"num_samples: must be at least 2 to be measured, got {cfg['num_samples']}")
     if cfg["conditioner"] and attribute(cfg["conditioner"], "needs_source") and not info.has_source:

@@ -24,6 +24,7 @@ from condiff.stages.notes import notes
 from condiff.stages.obedience import rows_of
 from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
+from condiff.stages.taught import taught_figure
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
@@ -99,6 +100,7 @@ def report(
         pictures=[
             *_samples_figure(done),
             *_class_figure(done),
+            *taught_figure(done),
             *_evaluated_figure(done),
             *_strip("Through training", "denoiser", done),
             *_strip("The adapter through training", "adapter", done),
