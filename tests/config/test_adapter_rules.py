@@ -70,7 +70,7 @@ def test_a_scale_is_another_sampling_and_the_same_training():
 def test_a_trigger_is_a_word_that_the_adapter_is_trained_with(caption, trigger, lines):
     found = [*trigger_calls_up({"data": {"caption": caption}, "adapter": {"trigger": trigger}})]
     assert len(found) == lines
-    told = "adapter.trigger: sks is not in data.caption='a photo of zwx cat', which it is trained with; give"
+    told = "adapter.trigger: sks is not in data.caption='a photo of zwx cat', which it has; give"
     assert all(line.startswith(told) for line in found)
 
 

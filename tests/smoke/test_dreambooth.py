@@ -60,7 +60,7 @@ def test_a_subject_is_learned_beside_what_the_base_draws_of_its_class(ran, tmp_p
     keys = {*ShardDataset(Path(made["base_data"]["path"]), "train").keys}
     assert keys.isdisjoint(ShardDataset(Path(made["data"]["path"]), "train").keys)
     page = (tmp_path / "own" / "report.html").read_text()
-    assert page.count("What was taught") == 1
+    assert "What was taught" in page
     assert 'the 4 that the base drew of "twemoji emoji of cat"' in page.replace("&quot;", '"')
     plain = ran("plain", *SUBJECT, "prior=none")
     assert {name for name, stage in plain.items() if stage["status"] == "run"} == {"adapter", "samples"}

@@ -137,7 +137,7 @@ def trigger_calls_up(cfg: Config) -> Iterator[str]:
     lacking = [word for word in words_of if str(word).lower() not in caption.lower()]
     if lacking:
         yield (
-            f"adapter.trigger: {lacking[0]} is not in data.caption={caption!r}, which it is trained with; give"
+            f"adapter.trigger: {lacking[0]} is not in data.caption={caption!r}, which it has; give"
             " its rare word, adapter.trigger=[...], and the other words of the subject: text, prior.text"
         )
 
