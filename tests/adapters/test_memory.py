@@ -9,6 +9,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from transformers.models.clip.modeling_clip import CLIPAttention
 
+from condiff.adapters.controlnet import ControlNet
 from condiff.adapters.low_rank import LowRank
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import CosineVP
@@ -17,13 +18,15 @@ from condiff.methods.adaptation import WithText
 from condiff.networks.unet import CrossAttentionUNet
 from condiff.stages.recomputed import recompute
 
+TUNINGS = {"low rank": LowRank(["linear"], rank=2), "controlnet": ControlNet(channels=1, stride=2, folded=2)}
 
-@pytest.fixture(scope="module")
-def begun():
-    """A network of diffusers with matrices beside its weights, as a training might have left them."""
+
+@pytest.fixture(scope="module", params=TUNINGS)
+def begun(request):
+    """A network of diffusers with what is trained beside its weights, as a training might have left them."""
     torch.manual_seed(0)
     network = CrossAttentionUNet(1, 4, 8, [8, 8], [False, True], head_width=8, patch=2)
-    LowRank(["linear"], rank=2).begin(network)
+    network = TUNINGS[request.param].begin(network)
     for weight in network.parameters():
         weight.data.add_(0.1 * torch.randn(weight.shape))
     return network.train()
@@ -36,7 +39,7 @@ def passed(network):
     x, m = CosineVP().perturb(ones, -ones, t)
     kept = []
     with saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda tensor: tensor):
-        answer = network(x, m, Condition(label=torch.tensor([1, 3])))
+        answer = network(x, m, Condition(label=torch.tensor([1, 3]), control=ones))
     trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     found = torch.autograd.grad(answer.float().square().sum(), [*trained.values()])
     return answer.detach(), dict(zip(trained, found, strict=True)), sum(kept)
