@@ -4,23 +4,29 @@ import copy
 
 import pytest
 import torch
+from adapters import bases
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+from transformers.models.clip.modeling_clip import CLIPAttention
 
+from condiff.adapters.controlnet import ControlNet
 from condiff.adapters.low_rank import LowRank
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import CosineVP
 from condiff.errors import ConfigError
+from condiff.methods.adaptation import WithText
 from condiff.networks.unet import CrossAttentionUNet
-from condiff.stages.training import recompute
+from condiff.stages.recomputed import recompute
+
+TUNINGS = {"low rank": LowRank(["linear"], rank=2), "controlnet": ControlNet(channels=1, stride=2, folded=2)}
 
 
-@pytest.fixture(scope="module")
-def begun():
-    """A network of diffusers with matrices beside its weights, as a training might have left them."""
+@pytest.fixture(scope="module", params=TUNINGS)
+def begun(request):
+    """A network of diffusers with what is trained beside its weights, as a training might have left them."""
     torch.manual_seed(0)
     network = CrossAttentionUNet(1, 4, 8, [8, 8], [False, True], head_width=8, patch=2)
-    LowRank(["linear"], rank=2).begin(network)
+    network = TUNINGS[request.param].begin(network)
     for weight in network.parameters():
         weight.data.add_(0.1 * torch.randn(weight.shape))
     return network.train()
@@ -33,7 +39,7 @@ def passed(network):
     x, m = CosineVP().perturb(ones, -ones, t)
     kept = []
     with saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda tensor: tensor):
-        answer = network(x, m, Condition(label=torch.tensor([1, 3])))
+        answer = network(x, m, Condition(label=torch.tensor([1, 3]), control=ones))
     trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     found = torch.autograd.grad(answer.float().square().sum(), [*trained.values()])
     return answer.detach(), dict(zip(trained, found, strict=True)), sum(kept)
@@ -48,6 +54,49 @@ def test_what_is_computed_again_gives_the_same_gradients_with_less_kept(begun):
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, wanted[name])
     assert kept < more / 2
+
+
+def test_text_encoders_that_are_trained_too_compute_again_as_they_are_loaded_for_use():
+    """Which is not in the mode of training, where transformers would keep all."""
+    pipeline = bases.sd()
+    whole = WithText(pipeline.unet, nn.ModuleDict({"text_encoder": pipeline.text_encoder})).eval()
+    for network in (whole.network, whole.text["text_encoder"]):
+        LowRank(["linear"], rank=2).begin(network)
+    for weight in whole.parameters():
+        weight.data = (weight + 0.1 * torch.randn(weight.shape)).detach().double()
+    plain, more = _told(whole)
+    recompute("adapter", whole)
+    found, kept = _told(whole)
+    assert whole.network.is_gradient_checkpointing
+    assert whole.text["text_encoder"].is_gradient_checkpointing
+    assert not any(module.training for module in whole.modules() if isinstance(module, CLIPAttention))
+    assert {name.partition(".")[0] for name in plain} == {"network", "text"}
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, plain[name], atol=1e-6, rtol=1e-6)
+        assert gradient.any()
+    assert all(kept[part] < 0.7 * more[part] for part in more)
+
+
+def _told(whole):
+    """Gradients of what is trained for a text that a U-Net is told, and the bytes that each part keeps."""
+    rng, kept = torch.Generator().manual_seed(0), {}
+    x = torch.randn(2, 4, 8, 8, generator=rng, dtype=torch.float64)
+    words = torch.tensor([[0, 5, 7, 3, 1], [0, 2, 2, 9, 1]])
+    for part in ("text", "network"):
+        kept[part] = 0
+
+        def keep(tensor, part=part):
+            kept[part] += tensor.nbytes
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            if part == "text":
+                tokens = whole.text["text_encoder"](words).last_hidden_state
+            else:
+                answer = whole.network(x, 7, tokens).sample
+    trained = {name: weight for name, weight in whole.named_parameters() if weight.requires_grad}
+    found = torch.autograd.grad(answer.square().sum(), [*trained.values()])
+    return dict(zip(trained, found, strict=True)), kept
 
 
 def test_a_network_that_cannot_compute_again_is_one_line():

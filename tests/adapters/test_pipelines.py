@@ -9,7 +9,7 @@ import torch
 from adapters import bases
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.utils import convert_state_dict_to_kohya
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -18,6 +18,7 @@ from condiff.adapters.base import Base
 from condiff.adapters.formats import detect, export, load
 
 SAME = 1e-6
+WORDS = torch.tensor([[0, 5, 7, 3, 1]])
 CHANGES = [
     pytest.param(lambda adapter: adapter, id="even"),
     pytest.param(bases.mixed, id="mixed"),
@@ -180,6 +181,29 @@ def test_names_that_end_like_another_are_not_mixed_up_by_peft(tmp_path):
         "base_model.model.proj_out.lora_A.default.weight"
     ]
     peft.unload()
+
+
+def test_a_folder_of_peft_whose_second_matrix_was_not_trained_is_read(tmp_path):
+    """MiCA's, of singular vectors beside a zero; it leaves the base as it was."""
+    parts = {"text_encoder": bases.text().float().eval()}
+    before = {name: weight.clone() for name, weight in parts["text_encoder"].named_parameters()}
+    config = LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "fc1"], init_lora_weights="mica")
+    peft = get_peft_model(parts["text_encoder"], config)
+    matrices = {n: w for n, w in peft.named_parameters() if ".lora_" in n}
+    assert {n for n, w in matrices.items() if w.requires_grad} == {n for n in matrices if "lora_A" in n}
+    for name, weight in matrices.items():
+        assert bool(weight.any()) == ("lora_B" in name)
+        if weight.requires_grad:
+            weight.data.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    peft.save_pretrained(tmp_path)
+    wanted = peft.get_base_model()(WORDS).last_hidden_state.detach()
+    own = peft.unload()
+    assert all(torch.equal(before[name], weight) for name, weight in own.named_parameters())
+    adapter = load(tmp_path, Base.of(parts))
+    with bases.with_added(parts, adapter):
+        found = own(WORDS).last_hidden_state.detach()
+    assert (own(WORDS).last_hidden_state - wanted).abs().max() > 0.01
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])

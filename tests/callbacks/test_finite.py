@@ -10,7 +10,7 @@ from torch import nn
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.finite import SKIPS, FiniteSteps
-from condiff.errors import DivergedError
+from condiff.errors import CondiffError, DivergedError
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.methods.optimizers import AdamW
 from condiff.stages.training import stepping
@@ -95,11 +95,21 @@ def test_the_norm_that_is_clipped_is_that_of_the_gradient_itself():
     assert float(finite.norm) == pytest.approx(0.25)  # 2 (3 - 1) / 16
 
 
-def test_a_parameter_that_is_stepped_and_not_clipped_ends_it_before_a_step():
-    module, seen = Line(steps=1), Seen()
-    first, *others = module.parameters()
-    with pytest.raises(AssertionError, match="what is stepped is not what is clipped"):
-        fit(module, [FiniteSteps("line", others, 1.0), seen])
+@pytest.mark.parametrize("lacks", ["asks", "stepped", "clipped"])
+def test_what_is_trained_must_be_stepped_and_clipped_or_it_ends_before_a_step(lacks):
+    """Three sets of tensors, each of which lacks one in turn; the optimizer is the one that was built."""
+    module = Line(steps=1)
+    module.more = nn.Linear(1, 1, bias=False)
+    first, second = module.parameters()
+    second.requires_grad = lacks != "asks"
+    if lacks == "stepped":
+        configured = AdamW(lr=0.1)([first], 1)
+        module.configure_optimizers = lambda: [configured[0]]
+    clipped = [first] if lacks == "clipped" else [first, second]
+    counts = {"asks": (1, 2, 2), "stepped": (2, 1, 2), "clipped": (2, 2, 1)}[lacks]
+    said = "line: {} tensors ask for a gradient, the optimizer steps {} and {} are clipped, of 2 in all"
+    with pytest.raises(CondiffError, match=said.format(*counts)):
+        fit(module, [FiniteSteps("line", clipped, 1.0)], "32-true")
     assert first.grad is None
 
 

@@ -37,6 +37,7 @@ class Made(NamedTuple):
     pipeline: object
     folder: Path
     inputs: dict[str, Artifact]
+    study: dict[str, object]  # its config
     asked: dict[str, object]  # the config of a task that draws from it
 
 
@@ -51,7 +52,7 @@ def made_by(folder, save, study):
     run_study(cfg, folder / "run", Interrupts())
     task = ("task=sample", f"from={folder / 'model'}", "n=2", "text=words")
     (asked,) = check([*task, f"sampler.steps={STEPS}", f"guidance.scale={SCALE}"], CONF, NAMES) or []
-    return Made(pipeline, folder, artifacts(folder / "run"), asked)
+    return Made(pipeline, folder, artifacts(folder / "run"), cfg, asked)
 
 
 def artifacts(run):

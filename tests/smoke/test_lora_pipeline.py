@@ -12,6 +12,9 @@ from safetensors.torch import load_file
 from condiff.adapters.tensor_files import read_header
 from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
+from condiff.data.source import DataInfo
+from condiff.errors import ConfigError
+from condiff.stages import rehearsal
 from condiff.stages.exported_adapter import PLACES, leave_adapter
 from condiff.stages.finished_adapters import FILE
 from tests.smoke.adapting import NUM, made_by, ours, theirs, trained_in_two
@@ -23,6 +26,16 @@ SUBJECT = (
     "data.buckets=8",
     "data.caption='a photo of sks dog, {text}'",
 )
+# less memory, and what else a training may be told, all at once: what comes of it is in float32 all the same
+SPARING = (
+    "adapter.tuning.frozen=bfloat16",
+    "adapter.trainer.precision=bf16-mixed",
+    "adapter.trainer.recompute=true",
+    "adapter.method.noise_offset=0.05",
+    "adapter.method.min_snr=5",
+    "adapter.method.shuffle_after=1",
+    "data.mirror=true",
+)
 DREAMBOOTH = ("experiment=dreambooth", "adapter=stable_diffusion_text", "adapter.text_rate=0.5", *SUBJECT)
 ALL = {"diffusers", "kohya", "peft"}
 # How each is made, what adapts it, the formats that its adapter has names in, and the parts that it changes.
@@ -33,6 +46,7 @@ KINDS = {
         (
             *("experiment=lora_style", "adapter=stable_diffusion_text", "adapter.text_rate=0.5"),
             "adapter.tuning.names=[to_q,to_k,to_v,to_out.0,proj_in,proj_out]",
+            "adapter.trainer.recompute=true",
         ),
         ALL,
         {"unet", "text_encoder"},
@@ -50,7 +64,7 @@ KINDS = {
         {"transformer", "text_encoder", "text_encoder_2"},
     ),
     "sd15": (tiny_stable_diffusion.saved, ("experiment=lora_sd15",), ALL, {"unet"}),
-    "subject": (tiny_pipelines.saved_xl, ("experiment=dreambooth_sdxl", *SUBJECT), ALL, {"unet"}),
+    "subject": (tiny_pipelines.saved_xl, ("experiment=dreambooth_sdxl", *SUBJECT, *SPARING), ALL, {"unet"}),
 }
 
 
@@ -107,6 +121,7 @@ def test_every_part_that_is_adapted_was_trained(kind):
     """But for last layers whose answer to the text is not used."""
     made, _, parts = kind
     tensors = load_file(made.inputs["adapter"].path / FILE)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     ups = [(name.partition(".")[0], tensor) for name, tensor in tensors.items() if "lora_B" in name]
     assert {part for part, _ in ups} == parts
     for part in parts:
@@ -143,3 +158,23 @@ def test_interrupted_it_ends_bit_for_bit_the_same_with_its_text_encoders(made, t
     once, again = (load_file(folder / FILE) for folder in (made.inputs["adapter"].path, tmp_path))
     assert once.keys() == again.keys()
     assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+@pytest.mark.parametrize("kind", ["xl"], indirect=True)
+def test_a_name_or_a_rate_of_no_layer_of_its_text_encoders_is_told_before_anything_is_made(made, monkeypatch):
+    monkeypatch.setattr(rehearsal, "LARGE", 0)  # by shapes alone, as of a base of true size
+    cfg, info = made.study, DataInfo.read(made.inputs["data"].path)
+
+    def refused(rates=None, **text):
+        own = cfg["adapter"]
+        changed = {**own, "text": {**own["text"], **text}, "rates": rates}
+        with pytest.raises(ConfigError) as told:
+            rehearsal.rehearse({**cfg, "adapter": changed}, info)
+        (line,) = told.value.lines
+        return line
+
+    said = "adapter.text.names: 'q_prj' is the end of none of the 12 linear layers of CLIPTextModel; theirs"
+    assert refused(names=["q_proj", "q_prj"]).startswith(said)
+    trains = sum("lora_A" in name for name in load_file(made.inputs["adapter"].path / FILE))
+    said = f"adapter.rates: 'fc1' is the end of none of the {trains} layers that are trained, network."
+    assert refused({"to_q": 0.5, "q_proj": 0.1, "fc1": 0.1}).startswith(said)  # which is there, and frozen

@@ -32,9 +32,10 @@ class LowRank(Tuning):
     init: of the first matrix, kaiming or gaussian, and the second one is zero; or orthogonal, of two whose
         product is zero; or a share of the weights, from their QR (Büyükakyüz 2024: olora) or their largest
         singular values (Meng 2024: pissa; both from memory), which pissa_niter_N finds nearly, by N rounds
-        of a faster iteration. peft's eva, corda and loftq are left out: the first two look at data before
-        the training, the last one is for a base in few bits. Training starts at the base with each of them,
-        and what is written is the difference to it, for a share of the weights of twice the rank.
+        of a faster iteration. Training starts at the base with each of them, and what is written is the
+        difference to it, for a share of the weights of twice the rank. peft's others are left out: eva and
+        corda look at data before the training, loftq is for a base in few bits, and mica does not train the
+        second matrix, of singular vectors, which a checkpoint here, of what is trained, would not hold.
     frozen: what the base is kept and computed in while the matrices, in float32, are trained.
     """
 

@@ -29,8 +29,9 @@ _MUST_BE_UNSET = (
     "kasa_config",
 )
 _UNSET = (None, False, "none", [], {})
-# Beginnings that leave W = W0 + s B A; the others, such as pissa and olora, change W0 itself.
-_KEEP_BASE = (True, False, None, "gaussian", "eva", "orthogonal")
+# Beginnings that leave W = W0 + s B A; the others, such as pissa and olora, change W0 itself. That of mica is
+# A = 0 beside a B that stays as it was.
+_KEEP_BASE = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 _REPEATED = re.compile(r"\)[*+{]")  # a repeated group can keep a matcher busy forever
 
 

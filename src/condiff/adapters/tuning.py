@@ -56,14 +56,22 @@ def layer_of(parameter: str) -> str:
     return beside if beside != parameter else parameter.rpartition(".")[0] or parameter
 
 
-def named_so(end: str, layers: Collection[str], what: str) -> list[str]:
-    """The layers whose names end so; ValueError, under the key of the rates, where none of them does."""
-    found = [layer for layer in layers if ends_so(layer, end)]
-    if not found:
-        raise ValueError(
-            f"adapter.rates: {end!r} is the end of none of the {len(layers)} layers {what},"
-            f" {next(iter(layers))} for one"
-        )
+def trained_so(ends: Collection[str], network: nn.Module) -> list[list[nn.Parameter]]:
+    """For each end of a name, what is trained of the layers whose names end so.
+
+    ValueError, under the key of the rates, of an end that nothing has which is trained.
+    """
+    layers: dict[str, list[nn.Parameter]] = {}
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            layers.setdefault(layer_of(name), []).append(weight)
+    found = [[weight for name in layers if ends_so(name, end) for weight in layers[name]] for end in ends]
+    for end, weights in zip(ends, found, strict=True):
+        if not weights:
+            raise ValueError(
+                f"adapter.rates: {end!r} is the end of none of the {len(layers)} layers that are trained,"
+                f" {next(iter(layers))} for one"
+            )
     return found
 
 

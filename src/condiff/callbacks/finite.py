@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from condiff.callbacks.ranks import Alone, Ranks
 from condiff.callbacks.trainings import settings_of
 from condiff.divided import whole
-from condiff.errors import DivergedError
+from condiff.errors import CondiffError, DivergedError
 from condiff.files import write_json
 
 DIVERGED = "diverged"  # folder beside the checkpoints
@@ -47,8 +47,16 @@ class FiniteSteps(Callback):
         self.in_a_row = self.skipped = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """CondiffError where what asks for a gradient, what is stepped and what is clipped differ."""
         stepped = {id(p) for group in trainer.optimizers[0].param_groups for p in group["params"]}
-        assert stepped == {id(p) for p in self.parameters}, "what is stepped is not what is clipped"
+        clipped = {id(p) for p in self.parameters}
+        asking = {id(p) for p in pl_module.parameters() if p.requires_grad}
+        if not stepped == clipped == asking:
+            raise CondiffError(
+                f"{self.name}: {len(asking)} tensors ask for a gradient, the optimizer steps {len(stepped)}"
+                f" and {len(clipped)} are clipped, of {len(asking | stepped | clipped)} in all; they must be"
+                " the same, or another part than asked for would be trained"
+            )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, _: int) -> None:
         self.batch = batch

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from condiff.adapters.tuning import layer_of, named_so
+from condiff.adapters.tuning import trained_so
 from condiff.autoencoders.space import LatentSpace
 from condiff.data.pairs import is_second
 from condiff.data.shuffled import shuffled
@@ -85,10 +85,9 @@ class Adaptation(Diffusion):
     def rates(self) -> dict[int, float]:
         """ValueError of an end of a name that nothing has which is trained."""
         text = {} if self.text is None else {id(p): self.text_rate for p in self.text.parameters()}
-        named = {id(p): layer_of(name) for name, p in self.trained.named_parameters() if p.requires_grad}
-        for end, factor in self.factors.items():
-            found = {*named_so(end, dict.fromkeys(named.values()), "that are trained")}
-            text |= {key: factor for key, layer in named.items() if layer in found}
+        found = trained_so(self.factors, self.trained)
+        for factor, weights in zip(self.factors.values(), found, strict=True):
+            text |= {id(weight): factor for weight in weights}
         return text
 
     def noise(self, x0: Tensor, draws: Draws) -> Tensor:

@@ -18,8 +18,8 @@ class Training:
         normalization, and the adaptive weight of a discriminator, are of each part.
     precision: of the step; with 16-mixed the loss is scaled, and a step whose gradient does not fit float16
         leaves the weights as they are.
-    recompute: activations of a network of diffusers are not kept for the way back but computed again, which
-        takes less memory and more time (Chen 2016).
+    recompute: activations of networks of diffusers, and of text encoders that are trained beside them, are
+        not kept for the way back but computed again, which takes less memory and more time (Chen 2016).
     averages: lengths of averages to be kept beside it, ``snapshots`` times over the training, as shares of it
         (0.05 and 0.1 in Karras 2024): what is sampled with any other ``average`` is made of them.
     compile: by torch.compile, while it trains: ``whole`` networks, or the ``blocks`` that a transformer of

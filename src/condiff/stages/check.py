@@ -37,7 +37,7 @@ from condiff.stages.networks import makers
 from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.tuned import begin, told
-from condiff.stages.tunings import built_tuning
+from condiff.stages.tunings import begun_encoders, built_tuning
 
 FLOAT = 4  # bytes; weights, gradients, AdamW's two moments and the average are float32
 META = torch.device("meta")
@@ -139,13 +139,10 @@ def _adapted(cfg: Config, info: DataInfo, shape: list[int], make: Callable[[], n
 
 def _text(cfg: Config, conditioner: Conditioner) -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]:
     """The encoders of text that are trained with an adapter, and the pass of a caption through each."""
-    tuning, found = cfg["adapter"].get("text"), {}
-    if tuning is None:
-        return found
-    for part, own in cast(Text, conditioner).encoder.named().items():
-        with META:
-            network = begin(build(tuning, "adapter.text"), own.outline(), cfg["seed"], "adapter.text")
-            ids = torch.zeros(1, own.length, dtype=torch.int64)
+    found = {}
+    for part, network in begun_encoders(cfg, conditioner).items():
+        own = cast(Text, conditioner).encoder.named()[part]
+        ids = torch.zeros(1, own.length, dtype=torch.int64, device=META)
         found[f"adapter.text {part}"] = network, partial(_states, own, network, ids)
     return found
 

@@ -3,6 +3,7 @@
 Networks that are given their weights are filled, so that a file that does not fit is told then, too.
 """
 
+import copy
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,11 +11,11 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 
-from condiff.adapters.tuning import layer_of, named_so
+from condiff.adapters.tuning import trained_so
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
-from condiff.config.nodes import attribute
 from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
@@ -23,7 +24,8 @@ from condiff.errors import ConfigError
 from condiff.stages.asked import built_guidance
 from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
-from condiff.stages.tunings import built_tuning
+from condiff.stages.tuned import begin
+from condiff.stages.tunings import begun_encoders, built_tuning
 from condiff.stages.untrained import fill
 
 Config = Mapping[str, Any]
@@ -57,12 +59,8 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
     cond = conditioner.example({"label": label, "source": source, "text": ["", ""]}).to(place)
     rng = SampleNoise(0, range(2), place)
     if "adapter" in cfg["stages"]:
-        with _told_under("adapter.tuning"):
-            built_tuning(cfg["adapter"]["tuning"], info, networks["denoiser"], shape).check(
-                networks["denoiser"]
-            )
-        with _told_under("adapter.rates"):
-            _rates_are_of_layers(cfg["adapter"], networks["denoiser"])
+        with place:
+            _check_adapter(cfg, info, networks["denoiser"], conditioner, shape)
     with _told_under("guidance"):
         models = Models(denoisers["denoiser"], log_p, denoisers.get("weaker"))
         guided = built_guidance(cfg["guidance"])(models)
@@ -72,13 +70,21 @@ def rehearse(cfg: Config, info: DataInfo) -> None:
         sampler.nodes(process, torch.zeros(2, *shape))
 
 
-def _rates_are_of_layers(own: Config, network: torch.nn.Module) -> None:
-    """ValueError of an end of a name that no layer of a base has, where nothing else is trained."""
-    if own.get("text") is not None or attribute(own["tuning"], "needs_control"):
-        return
-    layers = dict.fromkeys(layer_of(name) for name, _ in network.named_parameters())
-    for end in own.get("rates") or ():
-        named_so(end, layers, f"of {type(network).__name__}")
+def _check_adapter(
+    cfg: Config, info: DataInfo, network: nn.Module, conditioner: Conditioner, shape: list[int]
+) -> None:
+    """ConfigError of names of layers that an adapter is for, or has rates for, and that there are not."""
+    own = cfg["adapter"]
+    with _told_under("adapter.tuning"):
+        tuning = built_tuning(own["tuning"], info, network, shape)
+        tuning.check(network)
+    with _told_under("adapter.text"):
+        text = begun_encoders(cfg, conditioner)
+    if own.get("rates"):
+        begun = begin(tuning, copy.deepcopy(network), cfg["seed"])
+        whole = nn.ModuleDict({"network": begun, "text": nn.ModuleDict(text)}) if text else begun
+        with _told_under("adapter.rates"):
+            trained_so(own["rates"], whole)
 
 
 def _networks(

@@ -33,12 +33,12 @@ from condiff.data.dataset import ShardDataset
 from condiff.data.pairs import Pairs
 from condiff.diffusion.randomness import step_seed
 from condiff.divided import gathered
-from condiff.errors import ConfigError
 from condiff.files import write_json, written_whole
 from condiff.methods.method import Method
 from condiff.stages.compiled import COMPILE
 from condiff.stages.obedience import rows_of, since
 from condiff.stages.parameters import parameters_of
+from condiff.stages.recomputed import recompute
 from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 from condiff.stages.weights import kept_weights, save_weights
 
@@ -140,19 +140,6 @@ def fit(
         if obeyed := since(rows_of(out / LOG)):
             rows.add(settings.steps, obeyed)
         runtime.ended(name)
-
-
-def recompute(name: str, trained: nn.Module) -> None:
-    """Let a network keep less for the way back; ConfigError where it cannot. name: of the stage."""
-    begins = [getattr(module, "enable_gradient_checkpointing", None) for module in trained.modules()]
-    begin = next(filter(None, begins), None)
-    if begin is None:
-        key = settings_of(name)
-        raise ConfigError(
-            f"{key}.recompute: {type(trained).__name__} keeps its activations; leave it out, or take a batch"
-            f" in parts with {key}.accumulate"
-        )
-    begin()
 
 
 def _leave(method: Method, ema: Ema | None, out: Path, ranks: Ranks) -> None:

@@ -2,13 +2,16 @@
 
 from typing import cast
 
+import torch
 from torch import nn
 
 from condiff.adapters.branch import Branch
 from condiff.adapters.control import Control, Even
 from condiff.adapters.controlled import ONLY, Controlled
 from condiff.adapters.tuning import Tuning
+from condiff.conditioners.conditioner import Conditioner
 from condiff.conditioners.control import WithControl
+from condiff.conditioners.text import Text
 from condiff.config.build import build
 from condiff.config.nodes import attribute
 from condiff.data.source import DataInfo
@@ -33,6 +36,21 @@ def begun(trained: Trained, tuning: Tuning, seed: int) -> Trained:
     network = begin(tuning, denoiser.network, seed)
     hears = WithControl(conditioner) if tuning.needs_control else conditioner
     return _with(denoiser, network), hears, shape
+
+
+def begun_encoders(cfg: Config, conditioner: Conditioner) -> dict[str, nn.Module]:
+    """Encoders of text whose training begins, without weights, by part; none where they are not trained.
+
+    ConfigError of what nothing in them has.
+    """
+    node = cfg["adapter"].get("text")
+    if node is None:
+        return {}
+    with torch.device("meta"):
+        return {
+            part: begin(build(node, "adapter.text"), own.outline(), cfg["seed"], "adapter.text")
+            for part, own in cast(Text, conditioner).encoder.named().items()
+        }
 
 
 def controlled(
