@@ -105,7 +105,7 @@ class Fidelity(EachSample):
         A hint may stand for several pictures: one that no other hint is beside is compared with them all.
         """
         others = [asked.roll(turn, 0) for turn in range(1, min(_TURNS, len(asked) - 1) + 1)]
-        differs = torch.stack([(other != asked).flatten(1).any(1) for other in others])
+        differs = torch.stack([(other != asked).reshape(len(asked), -1).any(1) for other in others])
         differs = (differs | ~differs.any(0)).double()
         values = torch.stack([self.agreement(found, other) for other in others])
         return (values * differs).sum(0) / differs.sum(0)
