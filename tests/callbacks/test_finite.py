@@ -10,6 +10,7 @@ from torch import nn
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.ema import Ema
 from condiff.callbacks.finite import SKIPS, FiniteSteps
+from condiff.callbacks.power_averages import PowerAverages
 from condiff.errors import CondiffError, DivergedError
 from condiff.interrupts import Interrupted, Interrupts
 from condiff.methods.optimizers import AdamW
@@ -85,6 +86,28 @@ def test_a_gradient_that_does_not_fit_float16_leaves_the_weights_and_halves_the_
     fit(Line(), [whole])
     assert seen.rates == whole.rates  # the schedule is of steps, not of steps that changed something
     assert finite.row() == {"loss_scale": 65536.0 / 2, "skipped_steps": 1.0}
+
+
+def test_a_skipped_step_leaves_averages_as_they_are_and_counts():
+    module, seen = Line(huge=(5,)), []
+    plain = Ema(module, 0.9)
+    power = PowerAverages(module, [0.1], 1, module.steps, lambda *_: None)
+
+    class Look(Callback):
+        def on_train_batch_end(self, *_):
+            seen.append((float(plain.average[0]), float(power.averages[0.1][0])))
+
+    fit(module, [FiniteSteps("line", [*module.parameters()], 1.0), plain, power, Look()])
+    assert seen[5] == seen[4]
+    assert len({*seen}) == len(seen) - 1  # every other step moves them
+    assert (plain.updates, power.updates) == (12, 12)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_one_loss_that_is_not_finite_stops_the_run_whatever_its_scale(precision):
+    module = Line(poison=5)
+    with pytest.raises(DivergedError, match="step 5 is nan"):
+        fit(module, [FiniteSteps("line", [*module.parameters()], 1.0)], precision)
 
 
 def test_the_norm_that_is_clipped_is_that_of_the_gradient_itself():

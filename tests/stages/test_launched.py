@@ -3,13 +3,19 @@
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from condiff.errors import ConfigError, DivergedError, EnvironmentFault
+from condiff.files import read_json, write_json
 from condiff.interrupts import Interrupts
 from condiff.stages import launched as under_test
-from condiff.stages.launched import Launch, launched, read_launch, with_all_devices
+from condiff.stages.launched import CODE, Launch, launched, read_launch, with_all_devices
+from condiff.stages.processes import JOB
+from condiff.stages.ranks import _job
+from condiff.stages.stage import Runtime
 
 SRUN = {
     "SLURM_JOB_ID": "7",
@@ -70,6 +76,33 @@ def test_a_command_is_given_all_devices_and_no_others(launch):
     said = r"runtime\.devices: must be 2, the processes that srun has started, or be left out, got 4"
     with pytest.raises(ConfigError, match=said):
         with_all_devices(["runtime.devices=4"], launch)
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_a_process_elsewhere_takes_part_in_the_job_that_the_first_one_leaves(
+    launch, tmp_path, monkeypatch, on_gpu
+):
+    """As ``ranks`` writes it, and ends with the code of its own process."""
+    asked = []
+
+    class Done:
+        def poll(self):
+            return 0
+
+        def kill(self):
+            pass
+
+        def wait(self):
+            return 7
+
+    monkeypatch.setattr(Launch, "_process", lambda self, job, gpu: asked.append(gpu) or Done())
+    stage: Any = SimpleNamespace(work="module:function", seen=lambda cfg: {})
+    said = _job(stage, {}, {}, Runtime(devices=2), tmp_path, on_gpu)
+    (tmp_path / "job").mkdir()
+    write_json(tmp_path / "job" / JOB, said)
+    launch._take_part(tmp_path / "job")
+    assert asked == [on_gpu]
+    assert read_json(tmp_path / "job" / f"{CODE}1") == 7
 
 
 def test_the_others_end_as_the_first_one_ends(launch):

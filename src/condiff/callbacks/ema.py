@@ -6,6 +6,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from condiff.callbacks.finite import FiniteSteps
 from condiff.divided import like
 from condiff.ranges import Probability, checked
 
@@ -27,7 +28,11 @@ class Ema(Callback):
             self.average = [p.detach().clone() for p in self.parameters]
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.global_step > self.updates:  # an accumulated or skipped batch takes no step
+        if trainer.global_step <= self.updates:  # an accumulated batch takes no step
+            return
+        if FiniteSteps.skipped_one(trainer):
+            self.updates += 1
+        else:
             self.update()
 
     @torch.no_grad()

@@ -25,8 +25,9 @@ class FiniteSteps(Callback):
     """Clips the gradient's norm; one that is not finite, or such a loss, stops the run before a step.
 
     Under ``16-mixed`` the loss is scaled, and a gradient that does not fit float16 is no fault of the model:
-    the weights stay, the scale is halved and the training goes on. Such a step counts, for the schedule, the
-    moving average and the draws alike; more than ``SKIPS`` in a row stop the run.
+    the weights stay and their averages with them, the scale is halved and the training goes on. Such a step
+    counts, for the schedule, the warm-up of an average and the draws alike; more than ``SKIPS`` in a row stop
+    the run, and so does a loss that is not finite, which no scale explains.
 
     name: of the stage that trains. folder: where ``diverged/`` is left: the step, its batch, loss, norm and
     rates of each rank, which with the config and the newest checkpoint are the step itself.
@@ -45,6 +46,7 @@ class FiniteSteps(Callback):
         self.batch: Any = {}
         self.scale: float | None = None  # of the loss, where it is scaled
         self.in_a_row = self.skipped = 0
+        self.is_skipped = False  # the last step
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """CondiffError where what asks for a gradient, what is stepped and what is clipped differ."""
@@ -64,6 +66,7 @@ class FiniteSteps(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
+        self.is_skipped = False
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None:
             self.scale = scaler.get_scale()
@@ -77,8 +80,14 @@ class FiniteSteps(Callback):
             self.in_a_row = 0
             return
         self.in_a_row, self.skipped = self.in_a_row + 1, self.skipped + 1
-        if scaler is None or self.in_a_row > SKIPS or torch.isfinite(self.norm):
+        if scaler is None or self.in_a_row > SKIPS or not torch.isfinite(loss.detach()).all():
             self._stop(trainer, loss)
+        self.is_skipped = True
+
+    @staticmethod
+    def skipped_one(trainer: Trainer) -> bool:
+        """Whether the last step of a training left the weights as they were."""
+        return any(isinstance(own, FiniteSteps) and own.is_skipped for own in trainer.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
 
     def row(self) -> dict[str, float]:
         """What there is to log of scaled losses."""

@@ -8,6 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from condiff.averages import decay, exponent
+from condiff.callbacks.finite import FiniteSteps
 from condiff.divided import gathered, like
 
 Keep = Callable[[int, float, dict[str, Tensor]], None]  # step, length, the averaged parameters
@@ -41,8 +42,9 @@ class PowerAverages(Callback):
         if trainer.global_step <= self.updates:  # an accumulated batch takes no step
             return
         self.updates += 1
+        is_skipped = FiniteSteps.skipped_one(trainer)
         for length, gamma in self.exponents.items():
-            share = 1 - decay(gamma, self.updates)
+            share = 0.0 if is_skipped else 1 - decay(gamma, self.updates)
             torch._foreach_lerp_(self.averages[length], self.parameters, share)  # pyright: ignore[reportPrivateImportUsage]
             if self.updates in self.at:
                 found = dict(zip(self.names, self.averages[length], strict=True))

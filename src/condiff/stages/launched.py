@@ -105,7 +105,7 @@ class Launch:
 
     def _take_part(self, job: Path) -> None:
         with suppress(FileNotFoundError):  # as soon as the first one is done with the job
-            own = self._process(job, "nccl" in read_json(job / JOB)["backend"])
+            own = self._process(job, read_json(job / JOB)["on_gpu"])
             sent = ""
             while own.poll() is None and job.is_dir():
                 now = _text(job / f"{SIGNAL}{self.rank}")

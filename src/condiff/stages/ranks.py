@@ -187,7 +187,7 @@ class _Ranks:
             f"runtime.devices: {self.stage}: rank {gone[0]} of {len(codes)} {how}; the same command goes on"
             " from the last checkpoint, with fewer devices where memory ran out"
         )
-        error.add_note("\n".join(_text(path) for path in sorted(self.folder.rglob("stderr.log"))))
+        error.add_note("\n".join(_text(path) for path in sorted(self.folder.rglob("stderr*.log"))))
         raise error
 
     def _raise(self, told: Mapping[int, Mapping[str, Any]], index: int) -> None:
