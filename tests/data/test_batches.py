@@ -162,15 +162,21 @@ def test_a_fault_in_a_worker_is_told_in_one_line(tmp_path):
     assert caught.value.lines[0].startswith(f"{tmp_path / 'train-000000.tar'}:k1: .npy cannot be read")
 
 
-def test_a_killed_worker_is_an_error_and_no_hang(digits):
-    dataset = ShardDataset(digits, "train", held_bytes=0)
+@pytest.mark.parametrize("signum", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_killed_worker_is_an_error_and_no_hang_and_what_stops_a_run_comes_first(digits, signum):
+    dataset, asked = ShardDataset(digits, "train", held_bytes=0), []
     before = set(torch.multiprocessing.active_children())
-    loaded = iter(loader(dataset, Batches([[len(dataset)]], 4, seed=0), num_workers=1))
+    batches = Batches([[len(dataset)]], 4, seed=0)
+    loaded = iter(loader(dataset, batches, num_workers=1, meanwhile=lambda: asked.append(signum)))
     next(loaded)
     (worker,) = set(torch.multiprocessing.active_children()) - before
-    os.kill(worker.pid, signal.SIGKILL)
+    os.kill(worker.pid, signal.SIGINT)  # as a terminal does
+    assert len(list(islice(loaded, 8))) == 8
+    assert asked == []
+    os.kill(worker.pid, signum)
     with pytest.raises(EnvironmentFault, match="a worker died after step"):
         list(islice(loaded, 100))
+    assert asked == [signum]
 
 
 def test_a_damaged_description_is_told(tmp_path):

@@ -108,10 +108,10 @@ def loader(
     """Batches in their order; a set held in memory has nothing to decode and takes no workers.
 
     The shards of one that is streamed are fetched ahead of them; ``meanwhile`` is called while they are
-    waited for.
+    waited for, and where a worker has died: a signal to all processes of a run ends its workers first.
     """
     sampler = _Ahead(batches, dataset, meanwhile) if dataset.is_streamed else batches
-    return _Loader(dataset, sampler, 0 if dataset.held else num_workers)
+    return _Loader(dataset, sampler, 0 if dataset.held else num_workers, meanwhile)
 
 
 class _Ahead(Sampler[list[Row]]):
@@ -138,7 +138,14 @@ class _Told(torch.utils.data.Dataset[Any]):
 
 
 class _Loader(DataLoader[Any]):
-    def __init__(self, dataset: ShardDataset | Pairs, batches: Sampler[list[Row]], num_workers: int) -> None:
+    def __init__(
+        self,
+        dataset: ShardDataset | Pairs,
+        batches: Sampler[list[Row]],
+        num_workers: int,
+        meanwhile: Callable[[], None],
+    ) -> None:
+        self.meanwhile = meanwhile
         # Spawned workers inherit no locks; an own generator keeps the global one untouched.
         super().__init__(
             _Told(dataset),
@@ -147,6 +154,7 @@ class _Loader(DataLoader[Any]):
             collate_fn=_as_it_is,
             multiprocessing_context="spawn" if num_workers else None,
             generator=torch.Generator().manual_seed(0),
+            worker_init_fn=_deaf_to_ctrl_c,
         )
 
     def __iter__(self) -> Any:
@@ -158,6 +166,7 @@ class _Loader(DataLoader[Any]):
             except (RuntimeError, OSError, EOFError) as error:
                 if not self.num_workers or not _is_a_death(error):
                     raise
+                self.meanwhile()  # raises where the run is to stop, too
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise EnvironmentFault(
                     f"runtime.num_workers: a worker died after {key} ({what}); try fewer workers"
@@ -180,6 +189,11 @@ class _Loader(DataLoader[Any]):
             return super().__iter__()
         finally:
             signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+
+def _deaf_to_ctrl_c(_: int) -> None:
+    """A terminal sends Ctrl-C to workers as well: the run itself says when they end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _is_a_death(error: Exception) -> bool:
