@@ -36,26 +36,31 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
         made, scale = (inputs["denoiser"], inputs["data"], inputs.get("texts")), cfg["adapter"]["scale"]
         changes, branch = _trained(inputs[ADAPTER], *made)
         used += [(changes, scale)] if scale else []
-        beside += [] if branch is None else [(branch, scale, None)]
+        beside += [] if branch is None else [(branch, scale, built_control(cfg))]
     try:
         if files := [*finished(cfg)]:
             base = base_for([own.path for own in files if not is_control(own.path)], trained)
-            for path, scale, shares, key in files:
+            for path, scale, shares, guess, key in files:
                 if is_control(path):
                     own = encoder_of(network), base.digests[part_of(network)], _channels(inputs["data"])
-                    beside.append((read_control(path, *own), scale, shares))
+                    beside.append((read_control(path, *own), scale, built_control(cfg, shares, guess)))
                     used.append(({part_of(network): decoder_changes(path, network)}, scale))
-                elif shares is not None:
-                    raise ConfigError(f"{key}: START-END has no effect on a LoRA; leave it out")
+                elif shares is not None or guess is not None:
+                    what = "START-END" if guess is None else "guess mode"
+                    raise ConfigError(f"{key}: {what} has no effect on a LoRA; leave it out")
                 else:
                     used.append((_changes(path, base, trained), scale))
     except ValueError as error:
         raise ArtifactError(f"adapters: {error}") from error
     count = _hints_for(cfg, len(beside))
+    if len({control.in_null for *_, control in beside}) > 1:
+        raise ConfigError(
+            "adapters: nothing controls the null condition in guess mode, so that all ControlNets are used in"
+            " it or none; give each with :guess, or none"
+        )
     with _merged(trained, used):
-        for number, (branch, scale, shares) in enumerate(beside):
-            place = number % count, count
-            trained = controlled(trained, branch, built_control(cfg, shares), scale, place)
+        for number, (branch, scale, control) in enumerate(beside):
+            trained = controlled(trained, branch, control, scale, (number % count, count))
         yield trained
 
 
