@@ -214,7 +214,7 @@ def test_hints_are_one_for_all_or_one_for_each(made, controls):
         assert [own[0].network.place, own[0].network.network.place] == [(0, 1), (0, 1)]
     mixed = {**cfg, "adapters": [f"{folder / 'a'}:1:guess", str(folder / "b")]}
     with (
-        pytest.raises(ConfigError, match="all ControlNets are used in it or none"),
+        pytest.raises(ConfigError, match="all ControlNets are used so or none"),
         adapted(mixed, inputs, trained),
     ):
         pass

@@ -17,7 +17,7 @@ from condiff.stages.denoiser import Trained
 from condiff.stages.stage import Config
 from condiff.stages.tuned import begin
 
-_EVEN = "condiff.adapters.control.Even"
+_EVEN, POOLED = "condiff.adapters.control.Even", "condiff.adapters.control.Pooled"
 
 
 def built_tuning(node: Config, info: DataInfo, network: nn.Module, shape: list[int]) -> Tuning:
@@ -59,8 +59,8 @@ def built_control(
 ) -> Control:
     """How what stands beside a denoiser is used: as its study says, or evenly.
 
-    shares, guess: from which of the way on and up to which, and the target of its guess mode, where these
-    are its own.
+    shares, guess: from which of the way on and up to which, and the target of its guess mode or ``POOLED``,
+    where these are its own.
     """
     node = (cfg.get("adapter") or {}).get("control") or {"_target_": _EVEN}
     own = {} if shares is None else dict(zip(("start", "end"), shares, strict=True))
