@@ -13,6 +13,7 @@ from condiff.config.adapter_rules import (
     base_is_trained_on_its_data,
     finished_adapters_are_named,
     trigger_calls_up,
+    with_guess,
     with_scale,
     with_shares,
 )
@@ -22,7 +23,7 @@ from condiff.stages.driver import planned_keys
 from condiff.stages.study import STAGES
 from tests.config.nodes import of
 
-FORMS = "give FILE, FILE:SCALE or FILE:SCALE:START-END"
+FORMS = "give FILE, FILE:SCALE or FILE:SCALE:START-END, of a ControlNet in guess mode and :guess"
 STAGED = ["data", "denoiser", "adapter", "samples"]
 STUDY, PLAIN = "experiment=lora_digits", "experiment=cfg_latent"
 CHOOSE = "choose one with adapter=linear, attention or linear_conv"
@@ -202,6 +203,9 @@ def test_what_follows_a_colon_is_the_scale_of_an_adapter(entry, found):
     assert with_scale(entry) == found
     assert with_shares(entry) == (entry, None)
     assert with_shares(f"{entry}:0-.25") == (entry, (0.0, 0.25))
+    assert with_guess(entry) == (entry, None)
+    own, target = with_guess(f"{entry}:guess_diffusers")
+    assert (own, target) == (entry, "condiff.adapters.control.GuessDiffusers")
 
 
 @pytest.mark.parametrize(

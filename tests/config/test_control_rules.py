@@ -75,3 +75,11 @@ def test_of_a_stable_diffusion_the_numbers_are_the_published_ones(tmp_path):
         assert (adapter["optimizer"]["lr"], adapter["method"]["drop_condition"]) == (rate, 0.5)
         assert adapter["tuning"]["_target_"].endswith("Unlocked" if "unlocked" in choice else "ControlNet")
         assert adapter["optimizer"]["warmup"] == 0
+
+
+def test_a_finished_one_is_measured_by_the_study_that_would_train_one(tmp_path):
+    """Which then trains nothing: that its file measures on the way is nobody's mistake."""
+    words = ("experiment=controlnet", f"base={left(tmp_path, SD)}", "adapter=none", "adapters=[CONTROLNET]")
+    (cfg,) = check([*words, "data.pictures.path=PICTURES"], CONF) or []
+    assert "adapter" not in cfg["stages"]
+    assert "edge_f1" in cfg["metrics"]

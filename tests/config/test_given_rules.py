@@ -4,7 +4,7 @@ import pytest
 from choices import CONF
 
 from condiff.config.compose import check
-from condiff.config.given_rules import given_weights_are_not_trained
+from condiff.config.given_rules import given_weights_are_not_trained, without_training
 from condiff.config.network_rules import without_restarts
 from condiff.errors import ConfigError
 from tests.config.nodes import of, told
@@ -58,7 +58,11 @@ def test_an_end_of_restarts_is_given_where_there_are_some():
 
 
 def test_a_given_network_is_measured_on_the_way_of_its_adapter_alone():
+    """What a file says of it is nobody's mistake, and 0 asks for nothing."""
     study = {"network": {"weights": "file"}, "metrics": {"every": 2}, "stages": ["denoiser", "samples"]}
-    (line,) = given_weights_are_not_trained(study)
-    assert line.startswith("metrics.every: has no effect with network.weights: nothing is trained")
-    assert [*given_weights_are_not_trained({**study, "stages": [*study["stages"], "adapter"]})] == []
+    every = [("metrics.every", "metrics.every=2")]
+    (line,) = without_training(every, [study])
+    assert line == "metrics.every=2: has no effect with network.weights: nothing is trained; leave it out"
+    assert [*given_weights_are_not_trained(study), *without_training([], [study])] == []
+    for other in ({"stages": [*study["stages"], "adapter"]}, {"metrics": {"every": 0}}, {"network": {}}):
+        assert [*without_training(every, [{**study, **other}])] == []

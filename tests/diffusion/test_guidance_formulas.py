@@ -1,5 +1,6 @@
 """Every rule is its formula, in float64, on a labelled mixture whose fields are known."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -258,6 +259,18 @@ def test_an_interval_is_the_same_in_log_snr_and_as_a_part_of_the_way(process):
     whole = TrajectoryInterval(inner)(models)(x_t, m, cond).x0
     exactly(whole, inner(models)(x_t, m, cond).x0)
     assert not torch.allclose(whole, expected)
+
+
+def test_from_the_first_step_on_also_where_no_signal_is_left():
+    """As samplers ask, of one level, and as a batch of many times does."""
+    process, cond, x_t = RectifiedFlow(), labelled(DATA, [0, 1]), torch.randn(2, 2, 3, 3, dtype=torch.float64)
+    models, inner = Models(ideal(DATA, process, V())), ClassifierFree(3.0)
+    m = process.at(torch.tensor([1.0, 1.0], dtype=torch.float64))
+    for at in (m, m.row(0, 2, math.inf)):
+        guided, plain = inner(models)(x_t, at, cond).x0, models.denoiser(x_t, at, cond).x0
+        exactly(TrajectoryInterval(inner, 0, 0.5)(models)(x_t, at, cond).x0, guided)
+        exactly(TrajectoryInterval(inner, 0.1, 0.5)(models)(x_t, at, cond).x0, plain)
+        assert not torch.allclose(guided, plain)
 
 
 def test_noise_left_is_the_clock_backwards():

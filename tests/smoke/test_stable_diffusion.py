@@ -212,15 +212,25 @@ def test_hints_are_one_for_all_or_one_for_each(made, controls):
         pass
     with adapted(asked(folder, "n=2", both, f"control={folder / 'hints_a'}"), inputs, trained) as own:
         assert [own[0].network.place, own[0].network.network.place] == [(0, 1), (0, 1)]
+    mixed = {**cfg, "adapters": [f"{folder / 'a'}:1:guess", str(folder / "b")]}
+    with (
+        pytest.raises(ConfigError, match="all ControlNets are used so or none"),
+        adapted(mixed, inputs, trained),
+    ):
+        pass
 
 
 def test_guess_mode_draws_what_the_whole_pipeline_draws_in_it(made, controls):
-    (pipeline, folder, inputs), (nets, hints, words) = made, controls
-    one = f"control={folder / 'hints_a'}"
-    cfg = asked(folder, "n=2", "text=[two small things,a red circle on white]", words[0], one)
+    """Asked for by name, and put together by hand."""
+    (pipeline, folder, inputs), (nets, hints, _) = made, controls
+    named = (f"adapters=[{folder / 'a'}:0.7:guess_diffusers]", f"control={folder / 'hints_a'}")
+    cfg = asked(folder, "n=2", "text=[two small things,a red circle on white]", *named)
     plain = load_denoiser(inputs["denoiser"], inputs["data"], inputs["texts"])
-    own = controlled(plain, Branch(nets[0]), GuessDiffusers(), 0.7)
-    images = drawn(cfg, inputs, own, torch.device("cpu"))["image"].clamp(-1, 1) / 2 + 0.5
+    with adapted(cfg, inputs, plain) as own:
+        found = drawn(cfg, inputs, own, torch.device("cpu"))["image"]
+    made_by_hand = controlled(plain, Branch(nets[0]), GuessDiffusers(), 0.7)
+    assert torch.equal(drawn(cfg, inputs, made_by_hand, torch.device("cpu"))["image"], found)
+    images = found.clamp(-1, 1) / 2 + 0.5
     told = {"image": hints[0], "controlnet_conditioning_scale": 0.7}
     expected = with_control(pipeline, nets[0], guess_mode=True, **told)
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)

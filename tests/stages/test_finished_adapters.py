@@ -38,11 +38,12 @@ def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inpu
             torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
     assert of_samples(cfg, tmp_path) != of_samples({"adapters": [str(path)]}, tmp_path)
     assert of_samples({"adapters": None}, tmp_path) is None
-    with (
-        pytest.raises(ConfigError, match=r"adapters\[0\]: START-END has no effect on a LoRA; leave it out"),
-        adapted({**config(), "adapters": [f"{path}:2:0-0.5"]}, {**inputs, "adapter": whole}, own),
-    ):
-        pass
+    for word, said in (("0-0.5", "START-END"), ("guess", "guess mode")):
+        with (
+            pytest.raises(ConfigError, match=rf"adapters\[0\]: {said} has no effect on a LoRA; leave it out"),
+            adapted({**config(), "adapters": [f"{path}:2:{word}"]}, {**inputs, "adapter": whole}, own),
+        ):
+            pass
 
 
 def test_a_sweep_over_finished_adapters_reads_and_hashes_its_base_once(inputs, whole, tmp_path, monkeypatch):

@@ -158,6 +158,19 @@ def test_a_half_is_mirrored_by_draws_of_its_own_wherever_the_batch_is_shared():
     assert not torch.equal(turned, other)
 
 
+def test_a_hint_is_mirrored_with_the_latent_beside_it():
+    """By a marker: one pixel of the hint, and the latent of the picture that has it on the same side."""
+    left = torch.zeros(100, 1, 4, 4)
+    left[..., 2, 0] = 1
+    moments = left[..., ::2, ::2].repeat(1, 2, 1, 1)
+    batch = {"moments": moments, "mirrored": moments.flip(-1) + 5, "control": left}
+    found = mirrored(batch, Draws(0, 5, 100, slice(None)))
+    turned = found["moments"].amax((1, 2, 3)) >= 5
+    assert 30 < int(turned.sum()) < 70
+    assert torch.equal(found["control"][:, 0, 2, 3] == 1, turned)
+    assert torch.equal(found["control"][:, 0, 2, 0] == 1, ~turned)
+
+
 def test_a_step_on_cached_latents_is_the_step_on_pictures_that_are_encoded_then(either):
     root, autoencoder, space = either
 

@@ -31,6 +31,18 @@ def test_of_an_error_less_is_nearer():
     assert line.endswith("most between steps 40 and 60, from 0.35 to 0.04")
 
 
+def test_only_a_quarter_of_the_way_at_once_is_told_as_a_jump():
+    for name, floor, ceiling in (("iou", 0.2, 1.0), ("colour_error", 1.0, 0.2)):
+        steep, even = (floor + share * (ceiling - floor) for share in (0.26, 0.24))
+        (line,) = obeyed(rows(name, [floor, floor, steep], floor, ceiling))
+        assert f"; most between steps 40 and 60, from {floor:.2f} to {steep:.2f}" in line
+        for flat in ([floor, floor, even], [0.58, 0.58], [floor, 2 * floor - ceiling]):
+            (line,) = obeyed(rows(name, flat, floor, ceiling))
+            assert "most between" not in line
+    (line,) = obeyed(rows("iou", [0.5, 0.5], 0.5, 0.5))
+    assert "most between" not in line
+
+
 def test_what_is_never_obeyed_is_told_too_and_what_was_not_measured_is_not():
     (line,) = obeyed(rows("iou", [0.1, 0.8, 0.2], 0.1, 0.99))
     assert line.startswith("condition not obeyed by step 60: iou 0.20 (shuffled 0.10, real 0.99)")

@@ -48,3 +48,5 @@ def test_a_control_with_shares_of_its_own_is_used_in_these_and_else_as_its_study
     assert (other.start, other.end) == (0.1, 0.9)
     even = built_control({}, (0.2, 0.5))
     assert (type(even), even.start, even.end) == (Even, 0.2, 0.5)
+    guessed = built_control({}, (0.2, 0.5), node["_target_"])
+    assert (type(guessed), guessed.start, guessed.end) == (GuessOriginal, 0.2, 0.5)

@@ -80,6 +80,15 @@ class Branch(nn.Module):
         """How often it halves a hint."""
         return len(cast(tuple[int, ...], self.net.config["conditioning_embedding_out_channels"])) - 1
 
+    @property
+    def pools(self) -> bool:
+        """Whether what it adds are means over all places, which its net then takes by itself."""
+        return bool(self.net.config["global_pool_conditions"])
+
+    def channels(self, patch: int = 1) -> int:
+        """Of the hints that it is for, of which it sees patches of so many pixels a side."""
+        return cast(int, self.net.config["conditioning_channels"]) // patch**2
+
     def forward(self, hint: Tensor, args: tuple[Any, ...], told: Mapping[str, Any]) -> list[Tensor]:
         """What is added to the skips, from the first, and last to the middle.
 
@@ -92,10 +101,14 @@ class Branch(nn.Module):
         return [*found.down_block_res_samples, found.mid_block_res_sample]
 
     def _folded(self, hint: Tensor, seen: int) -> Tensor:
-        """A hint in patches, for a U-Net that sees so many places a side; a grey one has equal channels."""
+        """A hint in patches, for a U-Net that sees so many places a side.
+
+        A grey one has equal channels; where grey ones are seen, of one in colours it is the mean of them.
+        """
         patch = max(1, hint.shape[-1] // (seen << self.halvings))
-        channels = cast(int, self.net.config["conditioning_channels"]) // patch**2
-        return pixel_unshuffle(hint.expand(-1, channels, -1, -1), patch)
+        channels = self.channels(patch)
+        grey = hint.mean(1, keepdim=True) if channels == 1 else hint
+        return pixel_unshuffle(grey.expand(-1, channels, -1, -1), patch)
 
 
 def thirds(weight: Tensor) -> Tensor:

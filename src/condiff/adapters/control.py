@@ -40,6 +40,15 @@ class Even(Control):
         return [1.0] * num
 
 
+class Pooled(Even):
+    """Of nets whose additions are means over all places: as they are, and nothing for the null condition.
+
+    So diffusers' pipeline uses those that say ``global_pool_conditions``, such as control_v11e_sd15_shuffle.
+    """
+
+    in_null: ClassVar[bool] = False
+
+
 class GuessOriginal(Control):
     """Guess mode of the published ControlNet: less in the first skips, and nothing for the null condition.
 

@@ -23,7 +23,7 @@ class Controlled(nn.Module):
     The network may be controlled already; what several add there is their sum.
 
     weights: of what is added, from the first skip to the middle; 1 each in training.
-    span: it is added where low < sigma / alpha <= high.
+    span: it is added where low < sigma / alpha <= high, with 0 and infinity for no bound.
     place: which of so many hints, whose channels stand one after another, it looks at.
     """
 
@@ -69,6 +69,5 @@ class Controlled(nn.Module):
 
     def _share(self, m: Marginal, cond: Condition) -> Tensor:
         """How much of the control each sample is given, [B, 1, 1, 1]: none outside the span."""
-        low, high = self.span
-        share = ((m.sigma > low * m.alpha) & (m.sigma <= high * m.alpha)).to(m.sigma)
+        share = m.within(*self.span).to(m.sigma)
         return share if cond.control_scale is None else share * cond.control_scale.view_as(share)

@@ -12,7 +12,12 @@ from condiff.config.text_rules import reads_text
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
 
 _SHARES = re.compile(r"(.*):(\d*\.?\d+)-(\d*\.?\d+)")  # FILE:SCALE:START-END
-_FORMS = "FILE, FILE:SCALE or FILE:SCALE:START-END"
+_FORMS = "FILE, FILE:SCALE or FILE:SCALE:START-END, of a ControlNet in guess mode and :guess"
+# At the end of what names a ControlNet: guess mode, by the curve of adapter=controlnet_guess and the other.
+_GUESSES = {
+    "guess": "condiff.adapters.control.GuessOriginal",
+    "guess_diffusers": "condiff.adapters.control.GuessDiffusers",
+}
 
 # Parts that a study may not have: their name in a sentence, a key that each has, and how to have one.
 _PARTS = {"adapter": ("an adapter", "tuning", _CHOOSE), "prior": ("a prior", "sampler", "use prior=drawn")}
@@ -54,6 +59,12 @@ def with_shares(entry: str) -> tuple[str, tuple[float, float] | None]:
     return found[1], (start, end)
 
 
+def with_guess(entry: str) -> tuple[str, str | None]:
+    """What stands before ``:guess`` or ``:guess_diffusers``, and the target of that use, if it is one."""
+    rest, _, last = entry.rpartition(":")
+    return (rest, _GUESSES[last]) if rest and last in _GUESSES else (entry, None)
+
+
 def finished_adapters_are_named(cfg: Config) -> Iterator[str]:
     """Those that samples are drawn with, each at a scale."""
     given = words(cfg.get("adapters"))
@@ -61,7 +72,7 @@ def finished_adapters_are_named(cfg: Config) -> Iterator[str]:
         yield f"adapters: has no effect here, where nothing is sampled; leave it out, got {given}"
     for place, entry in enumerate(given):
         try:
-            named = with_scale(with_shares(entry)[0])[0].strip()
+            named = with_scale(with_shares(with_guess(entry)[0])[0])[0].strip()
         except ValueError as error:
             yield f"adapters[{place}]: {error}; give {_FORMS}"
         else:

@@ -53,12 +53,9 @@ def given_weights_are_not_trained(cfg: Config) -> Iterator[str]:
     stages = words(cfg.get("stages"))
     if at(cfg, "network").get("weights") is None or "denoiser" not in stages:
         return
-    for path, value in (
-        ("trainer.keep", at(cfg, "trainer").get("keep")),
-        ("metrics.every", at(cfg, "metrics").get("every") if "adapter" not in stages else None),
-    ):
-        if value:
-            yield f"{path}: has no effect with network.weights: nothing is trained; leave it out, got {value}"
+    kept = at(cfg, "trainer").get("keep")
+    if kept:
+        yield f"trainer.keep: has no effect with network.weights: nothing is trained; leave it out ({kept})"
     if "weaker" in stages and at(cfg, "weaker").get("network") is None:
         instead = "guidance=cfg" if draws(cfg) else "weaker=narrow, or guidance=cfg"
         yield (
@@ -127,6 +124,16 @@ def without_training(settings: Sequence[tuple[str, str]], studies: Collection[Co
             if any(key == part or key.startswith(f"{part}.") for part in parts):
                 where = ".".join(PLACES[stage])
                 yield f"{text}: has no effect with {where}.weights: nothing is trained; leave it out"
+    if studies and all(map(_watches_nothing, studies)):
+        for text in (text for key, text in settings if key == "metrics.every"):
+            yield f"{text}: has no effect with network.weights: nothing is trained; leave it out"
+
+
+def _watches_nothing(cfg: Config) -> bool:
+    """Whether ``metrics.every`` asks for measurings of a training that there is not: a mistake where said."""
+    stages, given = words(cfg.get("stages")), at(cfg, "network").get("weights") is not None
+    untrained = given and "denoiser" in stages and "adapter" not in stages
+    return untrained and bool(at(cfg, "metrics").get("every"))
 
 
 def not_compared(settings: Sequence[tuple[str, str]], studies: Collection[Config]) -> Iterator[str]:

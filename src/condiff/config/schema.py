@@ -174,7 +174,7 @@ class Run:
     trainer: Wired | None = None
     weaker: Weaker | None = None
     adapter: Adaptation | None = None
-    adapters: list[str] | None = None  # finished ones: FILE or RUN, :SCALE or 1, and :START-END or always
+    adapters: list[str] | None = None  # finished: FILE or RUN, :SCALE or 1, :START-END or always, and :guess
     prior: Prior | None = None  # what the base drew, for the adapter not to forget it
     base: str | None = None  # the finished run whose denoiser is adapted; null: it is trained here
     base_data: Wired | None = None  # what the base of the adapter is trained on; null: data

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from condiff.ranges import Count, Positive, Probability, Range, checked
 
+PURE_NOISE = 1e30  # stands for sigma / alpha where no signal is left, which is infinite
 InsideUnit = Annotated[float, Range(low=0, high=1, over=True, below=True)]
 
 
@@ -38,6 +39,11 @@ class Marginal:
     def angle(self) -> Tensor:
         """Noise on a scale from 0 (data) to 1 (no signal), whatever the process: the time of CosineVP."""
         return torch.atan2(self.sigma, self.alpha) * (2 / math.pi)
+
+    def within(self, low: float, high: float) -> Tensor:
+        """Where low < sigma / alpha <= high, [B, 1, 1, 1]; 0 is below every level, PURE_NOISE above each."""
+        above, under = self.sigma > low * self.alpha, self.sigma <= high * self.alpha
+        return (above | (low == 0)) & (under | (high >= PURE_NOISE))  # without signal both sides are 0 or nan
 
     def tile(self, n: int) -> "Marginal":
         """The same times n times over, for a batch made of n copies."""

@@ -20,7 +20,7 @@ from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.denoiser import Trained, load_denoiser
 from condiff.stages.finished_adapters import ADAPTER, FILE, finished, hints_named, text_beside
 from condiff.stages.stage import KEPT, Artifact, Config
-from condiff.stages.tunings import built_control, built_tuning, controlled
+from condiff.stages.tunings import POOLED, built_control, built_tuning, controlled
 
 Changes = dict[str, dict[str, Tensor]]  # by part of a pipeline, what is added to each of its parameters
 
@@ -36,26 +36,34 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
         made, scale = (inputs["denoiser"], inputs["data"], inputs.get("texts")), cfg["adapter"]["scale"]
         changes, branch = _trained(inputs[ADAPTER], *made)
         used += [(changes, scale)] if scale else []
-        beside += [] if branch is None else [(branch, scale, None)]
+        beside += [] if branch is None else [(branch, scale, built_control(cfg))]
     try:
         if files := [*finished(cfg)]:
             base = base_for([own.path for own in files if not is_control(own.path)], trained)
-            for path, scale, shares, key in files:
+            for path, scale, shares, guess, key in files:
                 if is_control(path):
                     own = encoder_of(network), base.digests[part_of(network)], _channels(inputs["data"])
-                    beside.append((read_control(path, *own), scale, shares))
+                    branch = read_control(path, *own)
+                    _check_hints(cfg, key, branch.channels(getattr(network, "patch", 1)), inputs["data"])
+                    use = POOLED if branch.pools else guess
+                    beside.append((branch, scale, built_control(cfg, shares, use)))
                     used.append(({part_of(network): decoder_changes(path, network)}, scale))
-                elif shares is not None:
-                    raise ConfigError(f"{key}: START-END has no effect on a LoRA; leave it out")
+                elif shares is not None or guess is not None:
+                    what = "START-END" if guess is None else "guess mode"
+                    raise ConfigError(f"{key}: {what} has no effect on a LoRA; leave it out")
                 else:
                     used.append((_changes(path, base, trained), scale))
     except ValueError as error:
         raise ArtifactError(f"adapters: {error}") from error
     count = _hints_for(cfg, len(beside))
+    if len({control.in_null for *_, control in beside}) > 1:
+        raise ConfigError(
+            "adapters: nothing controls the null condition in guess mode, nor with a net that pools, so that"
+            " all ControlNets are used so or none; give each with :guess, or none"
+        )
     with _merged(trained, used):
-        for number, (branch, scale, shares) in enumerate(beside):
-            place = number % count, count
-            trained = controlled(trained, branch, built_control(cfg, shares), scale, place)
+        for number, (branch, scale, control) in enumerate(beside):
+            trained = controlled(trained, branch, control, scale, (number % count, count))
         yield trained
 
 
@@ -63,6 +71,20 @@ def _channels(data: Artifact) -> int:
     """Of a hint."""
     info = DataInfo.read(data.path)
     return info.control or info.channels
+
+
+def _check_hints(cfg: Config, key: str, wanted: int, data: Artifact) -> None:
+    """ConfigError where hints that come with the data have other channels; given ones are made to fit."""
+    has = DataInfo.read(data.path).control
+    if not hints_named(cfg) and has not in (None, 1, wanted):
+        raise ConfigError(
+            f"{key}: is for hints of {_counted(wanted)}, and those of data have {_counted(has)}; give data"
+            " with hints of its kind, or pictures of them with control="
+        )
+
+
+def _counted(channels: int) -> str:
+    return f"{channels} channel{'s' if channels > 1 else ''}"
 
 
 def _hints_for(cfg: Config, controls: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from condiff.config.adapter_rules import with_scale, with_shares
+from condiff.config.adapter_rules import with_guess, with_scale, with_shares
 from condiff.errors import ConfigError, DataError
 from condiff.stages.outside import content
 from condiff.stages.run_folders import artifacts_of
@@ -16,21 +16,23 @@ _KEY = "adapters"
 
 
 class Finished(NamedTuple):
-    """Where an adapter lies, its scale, and the shares of the way in which it is used, if it has its own."""
+    """Where an adapter lies, its scale, and how it is used, where that is its own."""
 
     path: Path
     scale: float
-    shares: tuple[float, float] | None
+    shares: tuple[float, float] | None  # of the way
+    guess: str | None  # the target of a control
     key: str  # where the config names it
 
 
 def finished(cfg: Config) -> Iterator[Finished]:
     """Each that is named; ConfigError where a run has none."""
     for place, entry in enumerate(cfg[_KEY] or []):
-        at_scale, shares = with_shares(entry)
+        rest, guess = with_guess(entry)
+        at_scale, shares = with_shares(rest)
         named, scale = with_scale(at_scale)
         key = f"{_KEY}[{place}]"
-        yield Finished(_file(named, key), scale, shares, key)
+        yield Finished(_file(named, key), scale, shares, guess, key)
 
 
 def adapters_are_there(cfg: Config) -> None:

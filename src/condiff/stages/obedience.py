@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _WHOLE = {"_target_": "condiff.adapters.control.Even", "start": 0.0, "end": 1.0}
+_JUMP = 0.25  # of the way from the floor to the ceiling between two measurings; chosen here
 _REAL, _SHUFFLED = "_real", "_shuffled"  # end the names of a fidelity's ceiling and floor
 
 
@@ -51,7 +52,7 @@ def _measured(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping
 def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     last, (floor, ceiling) = rows[-1], (rows[-1][f"{name}{end}"] for end in (_SHUFFLED, _REAL))
     ends = f"shuffled {floor:.2f}, real {ceiling:.2f}"
-    fast = _jump([(row["step"], row[name]) for row in rows], ceiling > floor)
+    fast = _jump([(row["step"], row[name]) for row in rows], ceiling - floor)
     kept = _kept(name, rows)
     if not kept:
         return f"condition not obeyed by step {last['step']:,}: {name} {last[name]:.2f} ({ends}){fast}"
@@ -72,11 +73,11 @@ def _is_near(value: float, floor: float, ceiling: float) -> bool:
     return abs(value - ceiling) < abs(value - floor)
 
 
-def _jump(points: Sequence[tuple[int, float]], upwards: bool) -> str:
-    """Between which two measurings it rose most."""
-    pairs = [*itertools.pairwise(points)]
-    if not pairs:
+def _jump(points: Sequence[tuple[int, float]], way: float) -> str:
+    """Between which two measurings it rose most, where that is a jump; way: from the floor to the ceiling."""
+    rises = [(pair[1][1] - pair[0][1], pair) for pair in itertools.pairwise(points)]
+    most, pair = max(rises, key=lambda rise: rise[0] * way, default=(0.0, None))
+    if pair is None or most * way < _JUMP * way**2 or not way:
         return ""
-    sign = 1 if upwards else -1
-    (start, one), (end, other) = max(pairs, key=lambda pair: sign * (pair[1][1] - pair[0][1]))
+    (start, one), (end, other) = pair
     return f"; most between steps {start:,} and {end:,}, from {one:.2f} to {other:.2f}"

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from condiff.adapters.branch import Branch
-from condiff.adapters.control import Control, Even
+from condiff.adapters.control import Control
 from condiff.adapters.controlled import ONLY, Controlled
 from condiff.adapters.tuning import Tuning
 from condiff.conditioners.conditioner import Conditioner
@@ -19,6 +19,8 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.stages.denoiser import Trained
 from condiff.stages.stage import Config
 from condiff.stages.tuned import begin
+
+_EVEN, POOLED = "condiff.adapters.control.Even", "condiff.adapters.control.Pooled"
 
 
 def built_tuning(node: Config, info: DataInfo, network: nn.Module, shape: list[int]) -> Tuning:
@@ -70,16 +72,18 @@ def controlled(
     return _with(denoiser, network).eval(), hears, shape
 
 
-def built_control(cfg: Config, shares: tuple[float, float] | None = None) -> Control:
+def built_control(
+    cfg: Config, shares: tuple[float, float] | None = None, guess: str | None = None
+) -> Control:
     """How what stands beside a denoiser is used: as its study says, or evenly.
 
-    shares: from which of the way on and up to which, where that is its own.
+    shares, guess: from which of the way on and up to which, and the target of its guess mode or ``POOLED``,
+    where these are its own.
     """
-    node = (cfg.get("adapter") or {}).get("control")
-    if node is None:
-        return Even(*(shares or ()))
+    node = (cfg.get("adapter") or {}).get("control") or {"_target_": _EVEN}
     own = {} if shares is None else dict(zip(("start", "end"), shares, strict=True))
-    return build({**node, **own}, "adapter.control")
+    target = {} if guess is None else {"_target_": guess}
+    return build({**node, **own, **target}, "adapter.control")
 
 
 def _with(denoiser: NetworkDenoiser, network: nn.Module) -> NetworkDenoiser:

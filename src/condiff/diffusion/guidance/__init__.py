@@ -14,7 +14,7 @@ from torch import Tensor
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import Denoiser, fresh
 from condiff.diffusion.parameterization import Prediction
-from condiff.diffusion.process import Marginal
+from condiff.diffusion.process import PURE_NOISE, Marginal
 from condiff.ranges import NonNegative, Positive, checked
 
 Rule = Callable[[Tensor, Marginal, Condition], Prediction]
@@ -121,10 +121,9 @@ class Interval:
 
         def rule(x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
             if m.level is not None:
-                return (guided if self.low < m.level <= self.high else plain)(x_t, m, cond)
-            inside = (m.sigma > self.low * m.alpha) & (
-                m.sigma <= self.high * m.alpha
-            )  # a batch of many times
+                level = min(m.level, PURE_NOISE)
+                return (guided if self.low < level <= self.high else plain)(x_t, m, cond)
+            inside = m.within(self.low, self.high)  # a batch of many times
             return guided(x_t, m, cond).where(inside, plain(x_t, m, cond))
 
         return rule

@@ -7,10 +7,8 @@ import torch
 
 from condiff.diffusion.denoiser import Denoiser
 from condiff.diffusion.guidance import ClassifierFree, Guidance, Interval, Models
-from condiff.diffusion.process import Process
+from condiff.diffusion.process import PURE_NOISE, Process
 from condiff.ranges import Fraction, NonNegative, Positive, Real, checked
-
-MOST_LEVEL = 1e30  # stands for the infinite sigma / alpha of pure noise
 
 
 class ClassifierFreeInterval:
@@ -61,7 +59,7 @@ class TrajectoryInterval:
     def __call__(self, models: Models) -> Denoiser:
         process = models.denoiser.process
         low = 0.0 if self.stop == 1 else _level(process, 1 - self.stop)
-        high = MOST_LEVEL if self.start == 0 else _level(process, 1 - self.start)
+        high = PURE_NOISE if self.start == 0 else _level(process, 1 - self.start)
         return Interval(self.inner, low, high)(models)
 
 
