@@ -2,17 +2,19 @@
 # ruff: noqa: F811  fixtures of another file are arguments
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from condiff.adapters.base import digest_of
+from condiff.adapters.base import Base, digest_of
 from condiff.adapters.formats import export, load
 from condiff.adapters.low_rank import base_of
 from condiff.adapters.tensor_files import read_tensors
 from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.adapted import adapted
+from condiff.stages.adapters_fit import of_run
 from condiff.stages.denoiser import load_denoiser, read_denoiser
 from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
 from tests.stages.test_adapter import config, inputs, weights, whole  # noqa: F401  a base and an adapter of it
@@ -75,3 +77,16 @@ def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_
         adapted({"adapters": [str(tmp_path / "none.safetensors")]}, inputs, own),
     ):
         pass
+
+
+def test_an_adapter_of_another_base_is_told_of_a_finished_run_before_anything_is_drawn(
+    inputs, whole, tmp_path
+):
+    """By the hash of the weights that the run draws with, though all its layers fit."""
+    own, other = read_denoiser(inputs["denoiser"], inputs["data"])[0].network, tmp_path / "other.safetensors"
+    base = base_of(own)
+    export(replace(load(whole.path / FILE, base), base={"unet": "0" * 64}), other, Base(base.shapes), "kohya")
+    cfg = {"checkpoint": None, "average": None, "runtime": {"cache": tmp_path / "cache"}}
+    of_run({**cfg, "adapters": [str(whole.path / FILE)]}, inputs)
+    with pytest.raises(ArtifactError, match=r"adapters: .*other\.safetensors: its \d+ layers fit, but were"):
+        of_run({**cfg, "adapters": [str(other)]}, inputs)
