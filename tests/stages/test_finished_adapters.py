@@ -16,7 +16,8 @@ from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.adapted import adapted
 from condiff.stages.adapters_fit import of_run
 from condiff.stages.denoiser import load_denoiser, read_denoiser
-from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
+from condiff.stages.exported_adapter import leave_adapter
+from condiff.stages.finished_adapters import FILE, PLACES, adapters_are_there, finished, of_samples
 from tests.stages.test_adapter import config, inputs, weights, whole  # noqa: F401  a base and an adapter of it
 
 
@@ -90,3 +91,27 @@ def test_an_adapter_of_another_base_is_told_of_a_finished_run_before_anything_is
     of_run({**cfg, "adapters": [str(whole.path / FILE)]}, inputs)
     with pytest.raises(ArtifactError, match=r"adapters: .*other\.safetensors: its \d+ layers fit, but were"):
         of_run({**cfg, "adapters": [str(other)]}, inputs)
+
+
+def test_what_an_export_leaves_is_drawn_with_as_the_run_that_it_exports(inputs, whole, tmp_path):
+    """Its run and the folder of its adapter are both named so; a format that is not written has another."""
+    run = tmp_path / "run"
+    leave_adapter("run", {**inputs, "adapter": whole}, run / "adapter")
+    (run / "stages.json").write_text("{}")
+    named = [
+        str(run),
+        f"{run / 'adapter'}:-1",
+        f"{run / 'adapter' / 'peft'}:0.5",
+        f"{whole.path / FILE}:-0.5",
+    ]
+    cfg, own = {"adapters": named}, load_denoiser(inputs["denoiser"], inputs["data"])
+    places = [*dict.fromkeys(one.path.name for one in finished(cfg))]
+    assert places == [PLACES["diffusers"], PLACES["peft"], FILE]
+    wanted = weights(inputs)
+    with adapted({"adapters": named[1:]}, inputs, own):
+        assert any(not torch.equal(value, wanted[name]) for name, value in weights(inputs).items())
+    with adapted(cfg, inputs, own):
+        for name, value in weights(inputs).items():
+            torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
+    (run / "adapter" / PLACES["diffusers"]).unlink()
+    assert [one.path.name for one in finished({"adapters": [str(run)]})] == [PLACES["peft"]]

@@ -1,4 +1,7 @@
-"""Adapters that a config names to draw with: files in any format, or runs that have trained one; no torch."""
+"""Adapters that a config names to draw with: files in any format, or runs that have trained or exported one.
+
+No torch.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +10,14 @@ from typing import NamedTuple
 from condiff.config.adapter_rules import with_scale, with_shares
 from condiff.errors import ConfigError, DataError
 from condiff.stages.outside import content
-from condiff.stages.run_folders import artifacts_of
+from condiff.stages.run_folders import EXPORTED_ADAPTER, artifacts_of
 from condiff.stages.stage import Config
 
 ADAPTER, FILE = "adapter", "adapter.safetensors"  # a stage, and what it leaves
+CONTROL = "controlnet"  # a folder of diffusers
+# Below the folder of an export, by their format.
+PLACES = {"diffusers": "diffusers.safetensors", "kohya": "kohya.safetensors", "peft": "peft"}
+_WHICH = (PLACES["diffusers"], PLACES["peft"], CONTROL)  # those that hold all of it, the first that is there
 _TEXT = "text_encoders.safetensors"  # beside the file, of encoders of text that were trained as a whole
 _KEY = "adapters"
 
@@ -71,7 +78,9 @@ def hints_named(cfg: Config) -> list[str]:
 def _file(named: str, key: str) -> Path:
     path = Path(named).expanduser()
     if not (path / "stages.json").is_file():
-        return path
+        return _exported(path) or path
+    if (file := _exported(path / EXPORTED_ADAPTER)) is not None:
+        return file
     try:
         made = artifacts_of(named, key)
     except DataError as error:
@@ -79,3 +88,8 @@ def _file(named: str, key: str) -> Path:
     if ADAPTER not in made:
         raise ConfigError(f"{key}: {named} has trained no adapter; give a run that has")
     return made[ADAPTER].path / FILE
+
+
+def _exported(folder: Path) -> Path | None:
+    """The adapter in the folder of an export; None where it is none."""
+    return next((folder / name for name in _WHICH if (folder / name).exists()), None)
