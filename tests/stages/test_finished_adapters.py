@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from condiff.adapters.base import Base, digest_of
@@ -16,9 +17,11 @@ from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.adapted import adapted
 from condiff.stages.adapters_fit import of_run
 from condiff.stages.denoiser import load_denoiser, read_denoiser
+from condiff.stages.drawn import leave
 from condiff.stages.exported_adapter import leave_adapter
 from condiff.stages.finished_adapters import FILE, PLACES, adapters_are_there, finished, of_samples
-from tests.stages.test_adapter import config, inputs, weights, whole  # noqa: F401  a base and an adapter of it
+from condiff.stages.stage import PICTURES_MADE, Artifact
+from tests.stages.test_adapter import config, inputs, of, weights, whole  # noqa: F401  a base and an adapter of it
 
 
 def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inputs, whole, tmp_path):
@@ -115,3 +118,15 @@ def test_what_an_export_leaves_is_drawn_with_as_the_run_that_it_exports(inputs, 
             torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
     (run / "adapter" / PLACES["diffusers"]).unlink()
     assert [one.path.name for one in finished({"adapters": [str(run)]})] == [PLACES["peft"]]
+
+
+def test_a_picture_tells_the_adapters_that_it_was_drawn_with_as_they_were_given(inputs, tmp_path):
+    (tmp_path / "drawn").mkdir()
+    pictures = {"image": torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "label": torch.arange(2)}
+    save_file(pictures, tmp_path / "drawn" / PICTURES_MADE)
+    done = {**inputs, "samples": Artifact("drawn", tmp_path / "drawn", {})}
+    asked = {"from": "a run", "seed": 3, "negative": None, "label": None}
+    asked |= {"guidance": of("diffusion.guidance", "NoGuidance"), "sampler": of("samplers", "DDIM", steps=2)}
+    for given, said in (([], None), (["a.safetensors:0.7", "b/run"], "a.safetensors:0.7, b/run")):
+        leave({**asked, "adapters": given}, done, tmp_path)
+        assert Image.open(tmp_path / "samples" / "00001.png").text.get("adapters") == said
