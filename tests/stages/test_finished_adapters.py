@@ -130,3 +130,19 @@ def test_a_picture_tells_the_adapters_that_it_was_drawn_with_as_they_were_given(
     for given, said in (([], None), (["a.safetensors:0.7", "b/run"], "a.safetensors:0.7, b/run")):
         leave({**asked, "adapters": given}, done, tmp_path)
         assert Image.open(tmp_path / "samples" / "00001.png").text.get("adapters") == said
+
+
+def test_a_colon_after_a_file_is_followed_by_a_scale(tmp_path):
+    file = tmp_path / "a.safetensors"
+    file.touch()
+    named = [f"{file}:x", f"{file}:0,7", f"{file}:0.5:late", f"{file}:0.5:0-0.5", f"{tmp_path / 'b'}:x"]
+    with pytest.raises(ConfigError) as told:
+        adapters_are_there({"adapters": named})
+    forms = "give FILE, FILE:SCALE or FILE:SCALE:START-END"
+    assert told.value.lines == (
+        f"adapters[0]: 'x' is no scale; {forms}",
+        f"adapters[1]: '0,7' is no scale; {forms}",
+        f"adapters[2]: 'late' is no START-END, shares of the way; {forms}",
+        f"adapters[4]: {tmp_path / 'b'}:x does not exist; give a file of an adapter, a folder of peft, or a"
+        " finished run",
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from condiff.config.adapter_rules import with_scale, with_shares
+from condiff.config.adapter_rules import FORMS, with_scale, with_shares
 from condiff.errors import ConfigError, DataError
 from condiff.stages.outside import content
 from condiff.stages.run_folders import EXPORTED_ADAPTER, artifacts_of
@@ -42,12 +42,7 @@ def finished(cfg: Config) -> Iterator[Finished]:
 
 def adapters_are_there(cfg: Config) -> None:
     """ConfigError with a line for each that is named and not there."""
-    gone = [
-        f"{own.key}: {own.path} does not exist; give a file of an adapter, a folder of peft, or a finished"
-        " run"
-        for own in finished(cfg)
-        if not own.path.exists()
-    ]
+    gone = [f"{own.key}: {_why_none(str(own.path))}" for own in finished(cfg) if not own.path.exists()]
     if gone:
         raise ConfigError(*gone)
 
@@ -88,6 +83,17 @@ def _file(named: str, key: str) -> Path:
     if ADAPTER not in made:
         raise ConfigError(f"{key}: {named} has trained no adapter; give a run that has")
     return made[ADAPTER].path / FILE
+
+
+def _why_none(named: str) -> str:
+    """What is wrong with what is not there: perhaps what follows the name."""
+    place, colon, last = named.rpartition(":")
+    file, scale, _ = place.rpartition(":")
+    if colon and Path(place).exists():
+        return f"{last!r} is no scale; give {FORMS}"
+    if colon and scale and Path(file).exists():
+        return f"{last!r} is no START-END, shares of the way; give {FORMS}"
+    return f"{named} does not exist; give a file of an adapter, a folder of peft, or a finished run"
 
 
 def _exported(folder: Path) -> Path | None:
