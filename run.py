@@ -101,7 +101,7 @@ def preflight(command: Command) -> None:
     for cfg, info in checked:
         can_be_measured(cfg, built)
         way = digest({key: part for key, part in cfg.items() if key not in NOT_REHEARSED})
-        if info is not None and way not in rehearsed:
+        if way not in rehearsed:
             rehearse_if_new(cfg, info)
             rehearsed.add(way)
 

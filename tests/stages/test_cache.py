@@ -12,7 +12,7 @@ import pytest
 
 from condiff.errors import ArtifactError, ConfigError, EnvironmentFault
 from condiff.stages import study
-from condiff.stages.cache import Cache
+from condiff.stages.cache import MANIFEST, Cache
 from condiff.stages.environment import commit
 from condiff.stages.stage import CHECKPOINTS, Runtime, Stage
 from condiff.stages.study import chosen, plan, run
@@ -242,3 +242,24 @@ def test_a_manifest_names_the_commit_it_was_made_by():
     here = Path(__file__).parent
     there = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=here, text=True)
     assert commit() == there.strip()[:12]
+
+
+def test_a_large_file_that_another_artifact_has_is_not_kept_twice(tmp_path):
+    """And stays whole where the other is damaged or removed."""
+    cache, same, made = Cache(tmp_path), {"weights": b"w" * 2**20, "small": b"s"}, {}
+    for key in ("a", "b", "c"):
+        (work := cache.work("one", key)).mkdir(parents=True)
+        for name, content in same.items():
+            (work / name).write_bytes(content)
+        made[key] = cache.publish("one", key, {"recipe": key}).path
+        if key == "b":
+            assert os.path.samefile(made["a"] / "weights", made["b"] / "weights")
+            assert not os.path.samefile(made["a"] / "small", made["b"] / "small")
+            (made["a"] / "weights").write_bytes(b"damaged")  # of both, as they are one
+    assert [cache.find("one", key, lambda *_: None) is not None for key in made] == [False, False, True]
+    assert {path.name for path in made["c"].iterdir()} == {*same, MANIFEST}
+    (cache.work("one", "d")).mkdir()
+    (cache.work("one", "d") / "weights").write_bytes(same["weights"])
+    last = cache.publish("one", "d", {"recipe": "d"}).path
+    (made["c"] / "weights").unlink()
+    assert (last / "weights").read_bytes() == same["weights"]

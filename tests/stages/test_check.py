@@ -74,11 +74,16 @@ def test_an_adapter_is_counted_with_the_weights_that_it_trains_beside_those_it_p
     assert whole["flop_step"] == 3 * whole["batch_size"] * base["flop"]
 
 
-def test_encoders_of_text_that_are_trained_too_are_counted_with_what_trains_in_each(tmp_path):
+@pytest.fixture(scope="module")
+def xl(tmp_path_factory):
+    tiny_pipelines.saved_xl(folder := tmp_path_factory.mktemp("xl"))
+    return folder
+
+
+def test_encoders_of_text_that_are_trained_too_are_counted_with_what_trains_in_each(xl):
     """Two layers of attention, four matrices each, of rank 2, in and out."""
-    tiny_pipelines.saved_xl(tmp_path)
     cfg = study(
-        *("experiment=lora_sd15", f"base={tmp_path}", "data.path=none", "data.size=32"),
+        *("experiment=lora_sd15", f"base={xl}", "data.path=none", "data.size=32"),
         *("adapter=stable_diffusion_text", "adapter.text.rank=2"),
     )
     found = counted(cfg, replace(INFO, channels=3))
@@ -90,6 +95,25 @@ def test_encoders_of_text_that_are_trained_too_are_counted_with_what_trains_in_e
         share = f"{own['trainable'] / base:.1%} of the base's {base:,}"
         said = f"adapter.text {part} trains {own['trainable']:,} parameters ({share})"
         assert any(line.startswith(said) for line in check_told({**found, "recipe": None}))
+
+
+def test_a_base_that_is_used_as_it_is_is_not_trained_and_what_it_draws_of_the_class_is_counted(xl):
+    cfg = study(
+        *("experiment=dreambooth_sdxl", f"base={xl}", "data.path=none", "data.size=32"),
+        *("sampler.steps=5", "prior.num=7", "prior.sampler.steps=3"),
+        "prior.guidance.scale=4",
+    )
+    found = counted(cfg, replace(INFO, channels=3))
+    base, one = found["networks"]["denoiser"], found["networks"]["denoiser"]["flop"]
+    assert (base["steps"], base["batch_size"], base["flop_training"]) == (0, 0, 0)
+    assert base["bytes_states"] == 4 * base["parameters"]  # its weights alone
+    assert (found["networks"]["autoencoder"]["steps"], found["networks"]["adapter"]["steps"]) == (0, 500)
+    assert found["sampling"]["calls"] == {"denoiser": 2 * 5}  # with the text and without it
+    assert found["prior"]["calls"] == {"denoiser": 2 * 3}
+    assert (found["prior"]["flop_picture"], found["prior"]["num_samples"]) == (6 * one, 7)
+    (line,) = (line for line in check_told({**found, "recipe": None}) if line.startswith("prior: "))
+    assert line.endswith(f"in 3 steps of DDIM with ClassifierFree, {short(42 * one, 'FLOP')} for 7.")
+    assert "7 pictures" in check_tables({**found, "recipe": None})
 
 
 def test_a_controlnet_is_counted_beside_the_base_that_it_passes_through():

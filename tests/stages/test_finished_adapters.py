@@ -2,20 +2,26 @@
 # ruff: noqa: F811  fixtures of another file are arguments
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from condiff.adapters.base import digest_of
+from condiff.adapters.base import Base, digest_of
 from condiff.adapters.formats import export, load
 from condiff.adapters.low_rank import base_of
 from condiff.adapters.tensor_files import read_tensors
 from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.adapted import adapted
+from condiff.stages.adapters_fit import of_run
 from condiff.stages.denoiser import load_denoiser, read_denoiser
-from condiff.stages.finished_adapters import FILE, adapters_are_there, finished, of_samples
-from tests.stages.test_adapter import config, inputs, weights, whole  # noqa: F401  a base and an adapter of it
+from condiff.stages.drawn import leave
+from condiff.stages.exported_adapter import leave_adapter
+from condiff.stages.finished_adapters import FILE, PLACES, adapters_are_there, finished, of_samples
+from condiff.stages.stage import PICTURES_MADE, Artifact
+from tests.stages.test_adapter import config, inputs, of, weights, whole  # noqa: F401  a base and an adapter of it
 
 
 def test_finished_adapters_add_up_with_the_studys_own_whatever_their_format(inputs, whole, tmp_path):
@@ -76,3 +82,68 @@ def test_an_adapter_that_is_not_there_or_not_of_the_base_is_refused(inputs, tmp_
         adapted({"adapters": [str(tmp_path / "none.safetensors")]}, inputs, own),
     ):
         pass
+
+
+def test_an_adapter_of_another_base_is_told_of_a_finished_run_before_anything_is_drawn(
+    inputs, whole, tmp_path
+):
+    """By the hash of the weights that the run draws with, though all its layers fit."""
+    own, other = read_denoiser(inputs["denoiser"], inputs["data"])[0].network, tmp_path / "other.safetensors"
+    base = base_of(own)
+    export(replace(load(whole.path / FILE, base), base={"unet": "0" * 64}), other, Base(base.shapes), "kohya")
+    cfg = {"checkpoint": None, "average": None, "runtime": {"cache": tmp_path / "cache"}}
+    of_run({**cfg, "adapters": [str(whole.path / FILE)]}, inputs)
+    with pytest.raises(ArtifactError, match=r"adapters: .*other\.safetensors: its \d+ layers fit, but were"):
+        of_run({**cfg, "adapters": [str(other)]}, inputs)
+
+
+def test_what_an_export_leaves_is_drawn_with_as_the_run_that_it_exports(inputs, whole, tmp_path):
+    """Its run and the folder of its adapter are both named so; a format that is not written has another."""
+    run = tmp_path / "run"
+    leave_adapter("run", {**inputs, "adapter": whole}, run / "adapter")
+    (run / "stages.json").write_text("{}")
+    named = [
+        str(run),
+        f"{run / 'adapter'}:-1",
+        f"{run / 'adapter' / 'peft'}:0.5",
+        f"{whole.path / FILE}:-0.5",
+    ]
+    cfg, own = {"adapters": named}, load_denoiser(inputs["denoiser"], inputs["data"])
+    places = [*dict.fromkeys(one.path.name for one in finished(cfg))]
+    assert places == [PLACES["diffusers"], PLACES["peft"], FILE]
+    wanted = weights(inputs)
+    with adapted({"adapters": named[1:]}, inputs, own):
+        assert any(not torch.equal(value, wanted[name]) for name, value in weights(inputs).items())
+    with adapted(cfg, inputs, own):
+        for name, value in weights(inputs).items():
+            torch.testing.assert_close(value, wanted[name], atol=1e-6, rtol=1e-5)
+    (run / "adapter" / PLACES["diffusers"]).unlink()
+    assert [one.path.name for one in finished({"adapters": [str(run)]})] == [PLACES["peft"]]
+
+
+def test_a_picture_tells_the_adapters_that_it_was_drawn_with_as_they_were_given(inputs, tmp_path):
+    (tmp_path / "drawn").mkdir()
+    pictures = {"image": torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "label": torch.arange(2)}
+    save_file(pictures, tmp_path / "drawn" / PICTURES_MADE)
+    done = {**inputs, "samples": Artifact("drawn", tmp_path / "drawn", {})}
+    asked = {"from": "a run", "seed": 3, "negative": None, "label": None}
+    asked |= {"guidance": of("diffusion.guidance", "NoGuidance"), "sampler": of("samplers", "DDIM", steps=2)}
+    for given, said in (([], None), (["a.safetensors:0.7", "b/run"], "a.safetensors:0.7, b/run")):
+        leave({**asked, "adapters": given}, done, tmp_path)
+        assert Image.open(tmp_path / "samples" / "00001.png").text.get("adapters") == said
+
+
+def test_a_colon_after_a_file_is_followed_by_a_scale(tmp_path):
+    file = tmp_path / "a.safetensors"
+    file.touch()
+    named = [f"{file}:x", f"{file}:0,7", f"{file}:0.5:late", f"{file}:0.5:0-0.5", f"{tmp_path / 'b'}:x"]
+    with pytest.raises(ConfigError) as told:
+        adapters_are_there({"adapters": named})
+    forms = "give FILE, FILE:SCALE or FILE:SCALE:START-END"
+    assert told.value.lines == (
+        f"adapters[0]: 'x' is no scale; {forms}",
+        f"adapters[1]: '0,7' is no scale; {forms}",
+        f"adapters[2]: 'late' is no START-END, shares of the way; {forms}",
+        f"adapters[4]: {tmp_path / 'b'}:x does not exist; give a file of an adapter, a folder of peft, or a"
+        " finished run",
+    )

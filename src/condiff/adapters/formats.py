@@ -52,12 +52,17 @@ def has_text(path: Path) -> bool:
     return any(key.startswith(("text_encoder", "lora_te")) for key in read_names(path))
 
 
+def read(path: Path, base: Base) -> Adapter:
+    """What is there, in whatever format; ValueError in one line if it is not whole or not of this base."""
+    return FORMATS[detect(path)].read(path, base)
+
+
 def load(path: Path, base: Base) -> Adapter:
-    """What is there, in whatever format; ValueError in one line if it is not whole or not of this base.
+    """The same, to be used.
 
     One without a hash of its base, as other programs write it, fits any of the same shapes, which is said.
     """
-    adapter = FORMATS[detect(path)].read(path, base)
+    adapter = read(path, base)
     unknown = sum(len(layers) for part, layers in adapter.parts().items() if part not in adapter.base)
     if unknown:
         log.warning("%s: no hash of its base; %d layers fit by shape", path, unknown)

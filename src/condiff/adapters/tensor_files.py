@@ -57,6 +57,16 @@ def read_names(path: Path) -> list[str]:
         raise ValueError(f"{path}: damaged ({error}); copy it again") from error
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of its tensors by their names, without reading these."""
+    _refuse_others(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: damaged ({error}); copy it again") from error
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     if path.suffix != _SUFFIX:
         raise ValueError(f"{path}: an adapter is written as *{_SUFFIX}; give it such a name")

@@ -12,7 +12,7 @@ from condiff.config.text_rules import reads_text
 _CHOOSE = "choose one with adapter=linear, attention or linear_conv"
 
 _SHARES = re.compile(r"(.*):(\d*\.?\d+)-(\d*\.?\d+)")  # FILE:SCALE:START-END
-_FORMS = "FILE, FILE:SCALE or FILE:SCALE:START-END, of a ControlNet in guess mode and :guess"
+FORMS = "FILE, FILE:SCALE or FILE:SCALE:START-END, of a ControlNet in guess mode and :guess"
 # At the end of what names a ControlNet: guess mode, by the curve of adapter=controlnet_guess and the other.
 _GUESSES = {
     "guess": "condiff.adapters.control.GuessOriginal",
@@ -74,10 +74,10 @@ def finished_adapters_are_named(cfg: Config) -> Iterator[str]:
         try:
             named = with_scale(with_shares(with_guess(entry)[0])[0])[0].strip()
         except ValueError as error:
-            yield f"adapters[{place}]: {error}; give {_FORMS}"
+            yield f"adapters[{place}]: {error}; give {FORMS}"
         else:
             if not named:
-                yield f"adapters[{place}]: must be {_FORMS}, got {entry!r}"
+                yield f"adapters[{place}]: must be {FORMS}, got {entry!r}"
 
 
 def adapter_is_used(cfg: Config) -> Iterator[str]:

@@ -8,6 +8,7 @@ from condiff.callbacks.trainings import DIVIDED
 from condiff.reports.tables import PLAIN, Palette, table
 
 CHECKED = "check.json"
+_DRAWN = ("sampling", "prior")  # of a study's samples, and of what its base draws for an adapter's training
 _LETTERS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
@@ -16,7 +17,7 @@ def check_tables(
 ) -> str:
     """The networks, what training and sampling take, and what differs from the paper, for a terminal."""
     parts = [_networks(found, palette), _training(found, devices, strategy, palette)]
-    parts += [_sampling(found["sampling"], palette)] if "sampling" in found else []
+    parts += [_sampling(name, found[name], palette) for name in _DRAWN if name in found]
     return "\n\n".join([*parts, "\n".join(check_notes(found))])
 
 
@@ -28,11 +29,11 @@ def check_told(found: Mapping[str, Any]) -> list[str]:
         f" {size(own['bytes_activations'])} of activations a picture."
         for name, own in found["networks"].items()
     ]
-    if "sampling" in found:
-        own = found["sampling"]
+    for name in (name for name in _DRAWN if name in found):
+        own = found[name]
         whole = short(own["flop_picture"] * own["num_samples"], "FLOP")
         lines.append(
-            f"sampling: {short(own['flop_picture'], 'FLOP')} for one picture in {own['steps']:,} steps of"
+            f"{name}: {short(own['flop_picture'], 'FLOP')} for one picture in {own['steps']:,} steps of"
             f" {own['sampler']} with {own['guidance']}, {whole} for {own['num_samples']:,}."
         )
     return [*lines, *check_notes(found)]
@@ -89,12 +90,12 @@ def _training(found: Mapping[str, Any], devices: int, strategy: str, palette: Pa
     return table(head, rows, palette)
 
 
-def _sampling(own: Mapping[str, Any], palette: Palette) -> str:
+def _sampling(name: str, own: Mapping[str, Any], palette: Palette) -> str:
     calls = ", ".join(f"{name} {count:,}" for name, count in own["calls"].items())
     cells = [own["sampler"], f"{own['steps']:,}", calls, short(own["flop_picture"], "FLOP")]
     cells += [short(own["flop_picture"] * own["num_samples"], "FLOP"), own["guidance"]]
     head = [
-        "sampling",
+        name,
         "steps",
         "network calls",
         "one picture",

@@ -6,7 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,6 +20,7 @@ from condiff.files import file_digest, read_json, sync_tree, write_json
 from condiff.stages.stage import Artifact
 
 MANIFEST = "manifest.json"
+_LARGE = 2**20  # bytes, from which a file is not kept twice
 Say = Callable[..., None]
 
 
@@ -101,10 +102,27 @@ class Cache:
         work, folder = self.work(stage, key), self.folder(stage, key)
         names = sorted(p.relative_to(work).as_posix() for p in work.rglob("*") if p.is_file())
         files = {name: file_digest(work / name) for name in names if name != MANIFEST}
+        for name, expected in files.items():
+            self._share(stage, work, name, expected)
         write_json(work / MANIFEST, {**manifest, "finished": _now(), "files": files})
         sync_tree(work)
         os.replace(work, folder)
         return Artifact(key, folder, read_json(folder / MANIFEST))
+
+    def _share(self, stage: str, work: Path, name: str, expected: str) -> None:
+        """Let a large file that another artifact of the stage has be that one by a second name, as a base's
+        weights are under every seed and beside every data; where there are no links it stays as it is.
+        """
+        if (work / name).stat().st_size < _LARGE:
+            return
+        same = (key for key, made in self.manifests(stage) if made.get("files", {}).get(name) == expected)
+        second = work / f".{expected[:12]}.link"
+        for other in (self.folder(stage, key) / name for key in same):
+            with suppress(OSError):
+                if file_digest(other) == expected:  # not damaged since
+                    os.link(other, second)
+                    os.replace(second, work / name)
+                    return
 
 
 def clean(work: Path, keep: tuple[str, ...]) -> None:

@@ -19,6 +19,7 @@ from condiff.conditioners.encoders import OneNetwork
 from condiff.conditioners.text import Text
 from condiff.config.build import build
 from condiff.config.nodes import at, attribute, class_of
+from condiff.config.origins import TAKEN_OF_BASE
 from condiff.data.source import DataInfo
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.denoiser import NetworkDenoiser
@@ -38,6 +39,7 @@ from condiff.stages.parameters import parameters_of
 from condiff.stages.stage import Artifact, Config, Runtime
 from condiff.stages.tuned import begin, told
 from condiff.stages.tunings import begun_encoders, built_tuning
+from condiff.stages.untrained import is_given
 
 FLOAT = 4  # bytes; weights, gradients, AdamW's two moments and the average are float32
 META = torch.device("meta")
@@ -50,7 +52,9 @@ def check(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
 
 
 def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
-    """``shape`` of x0, ``networks`` with their sizes and costs, and ``sampling`` of one picture."""
+    """``shape`` of x0, ``networks`` with their sizes and costs, ``sampling`` of one picture, and ``prior`` of
+    one that the base draws for an adapter's training.
+    """
     stages, process = cfg["check"], build(cfg["process"], "process")
     shape, found = [info.channels, info.size, info.size], {}
     if "autoencoder" in stages:
@@ -75,6 +79,10 @@ def counted(cfg: Config, info: DataInfo) -> dict[str, Any]:
     whole = {"shape": shape, "networks": found}
     if "samples" in stages:
         whole["sampling"] = _sampling(cfg, parts, classifier, process, x, cond, found)
+    if "prior" in stages:
+        own = {**cfg, **{key: cfg["prior"][key] for key in ("sampler", "guidance")}}
+        own["num_samples"], base = cfg["prior"]["num"], {"denoiser": parts["denoiser"]}
+        whole["prior"] = _sampling(own, base, None, process, x, cond, found)
     return whole
 
 
@@ -162,8 +170,8 @@ def _cost(module: nn.Module, call: Callable[[], Tensor], training: Training | No
     # all of the way back to the inputs, and to the weights a share of as much again
     step = (2 + size["trainable"] / size["parameters"]) * flop * batch_size
     # weights; and of those that are trained a gradient, two moments and perhaps an average
-    has_average = training is not None and training.ema_decay is not None
-    kept = size["parameters"] + size["trainable"] * (3 + has_average)
+    beside = 0 if training is None else 3 + (training.ema_decay is not None)
+    kept = size["parameters"] + size["trainable"] * beside
     return {
         **size,
         "flop": flop,
@@ -229,7 +237,7 @@ def _sampling(
         "steps": sampler.steps,
         "sampler": class_of(cfg["sampler"]),
         "guidance": class_of(cfg["guidance"]),
-        "calls": calls,
+        "calls": {**calls},  # before a second walk is counted on the same networks
         "flop_picture": sum(count * costs[name] for name, count in calls.items()),
         "num_samples": cfg["num_samples"],
     }
@@ -270,6 +278,10 @@ def _middle(process: Process) -> Marginal:
 
 
 def _training(cfg: Config, name: str) -> Training | None:
+    """None where it is used as it is: given its weights, or of a finished base."""
+    given = cfg["network"] if name == "denoiser" else cfg[name].get("network")
+    if (given and is_given(given)) or (cfg["base"] is not None and name in TAKEN_OF_BASE):
+        return None
     path = TRAINERS.get(name, f"{name}.trainer")
     node = _value(cfg, path)
     return None if node is None else build(node, path)

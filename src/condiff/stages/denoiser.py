@@ -92,7 +92,7 @@ def read_denoiser(
     average: float | str | None = None,
 ) -> Trained:
     """In evaluation mode, with the weights that ``load_chosen`` says."""
-    cfg, shape = _as_left(artifact), read_json(artifact.path / SHAPE)
+    cfg, shape = as_left(artifact), read_json(artifact.path / SHAPE)
     conditioner = build_conditioner(cfg, DataInfo.read(data.path), texts)
     conditioner.heed(artifact.path)
     denoiser = built_denoiser(cfg, conditioner, shape)
@@ -100,7 +100,7 @@ def read_denoiser(
     return denoiser.eval(), conditioner, shape
 
 
-def _as_left(artifact: Artifact) -> Config:
+def as_left(artifact: Artifact) -> Config:
     """Its config, in which a network that was given in a folder is read from the artifact alone."""
     cfg: dict[str, Any] = {**artifact.manifest["config"]}
     place = "weaker" if network_path(cfg) == "weaker.network" else None

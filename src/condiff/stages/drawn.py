@@ -67,6 +67,7 @@ def leave(cfg: Mapping[str, Any], done: Mapping[str, Artifact], folder: Path) ->
         FROM: str(cfg[FROM]),
         "denoiser": done["denoiser"].key,
         **({"adapter": f"{done['adapter'].key} at {cfg['adapter']['scale']:g}"} if "adapter" in done else {}),
+        **({"adapters": ", ".join(cfg["adapters"])} if cfg["adapters"] else {}),
         "seed": str(cfg["seed"]),
         "guidance": strength.name,
         "scale": strength.shown(),

@@ -164,11 +164,17 @@ def _job(stages: Sequence[str]) -> str:
     return next((task for task in ("evaluation", "statistics") if task in stages), "study")
 
 
-def rehearse_if_new(cfg: Config, info: DataInfo) -> None:
-    """Find what cannot be sampled before any job starts; torch is imported if there is something to draw."""
+def rehearse_if_new(cfg: Config, info: DataInfo | None) -> None:
+    """Find what cannot be sampled before any job starts, or which adapters do not fit a finished run, whose
+    info is None; torch is imported if there is something to draw.
+    """
     _, steps = _planned(cfg)
-    if any(step.stage.name == "samples" and step.status != "cached" for step in steps):
-        importlib.import_module("condiff.stages.rehearsal").rehearse(cfg, info)
+    is_new = any(step.stage.name == "samples" and step.status != "cached" for step in steps)
+    made = {step.stage.name: step.artifact for step in steps if step.artifact is not None}
+    if is_new and info is not None:
+        importlib.import_module("condiff.stages.rehearsal").rehearse(cfg, info, made.get("denoiser"))
+    elif is_new and cfg["adapters"]:
+        importlib.import_module("condiff.stages.adapters_fit").of_run(cfg, made)
 
 
 def planned_keys(cfg: Config) -> dict[str, str]:

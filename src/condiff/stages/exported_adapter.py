@@ -15,13 +15,10 @@ from condiff.adapters.whole import is_whole
 from condiff.errors import ConfigError
 from condiff.stages.adapted import base_for
 from condiff.stages.denoiser import load_denoiser
-from condiff.stages.finished_adapters import ADAPTER, FILE
+from condiff.stages.finished_adapters import ADAPTER, CONTROL, FILE, PLACES
 from condiff.stages.stage import Artifact
 
 log = logging.getLogger(__name__)
-CONTROL = "controlnet"  # a folder of diffusers
-# Below the folder of an export, by their format.
-PLACES = {"diffusers": "diffusers.safetensors", "kohya": "kohya.safetensors", "peft": "peft"}
 
 
 def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> bool:

@@ -1,16 +1,23 @@
-"""Adapters that a config names to draw with: files in any format, or runs that have trained one; no torch."""
+"""Adapters that a config names to draw with: files in any format, or runs that have trained or exported one.
+
+No torch.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from condiff.config.adapter_rules import with_guess, with_scale, with_shares
+from condiff.config.adapter_rules import FORMS, with_guess, with_scale, with_shares
 from condiff.errors import ConfigError, DataError
 from condiff.stages.outside import content
-from condiff.stages.run_folders import artifacts_of
+from condiff.stages.run_folders import EXPORTED_ADAPTER, artifacts_of
 from condiff.stages.stage import Config
 
 ADAPTER, FILE = "adapter", "adapter.safetensors"  # a stage, and what it leaves
+CONTROL = "controlnet"  # a folder of diffusers
+# Below the folder of an export, by their format.
+PLACES = {"diffusers": "diffusers.safetensors", "kohya": "kohya.safetensors", "peft": "peft"}
+_WHICH = (PLACES["diffusers"], PLACES["peft"], CONTROL)  # those that hold all of it, the first that is there
 _TEXT = "text_encoders.safetensors"  # beside the file, of encoders of text that were trained as a whole
 _KEY = "adapters"
 
@@ -37,12 +44,7 @@ def finished(cfg: Config) -> Iterator[Finished]:
 
 def adapters_are_there(cfg: Config) -> None:
     """ConfigError with a line for each that is named and not there."""
-    gone = [
-        f"{own.key}: {own.path} does not exist; give a file of an adapter, a folder of peft, or a finished"
-        " run"
-        for own in finished(cfg)
-        if not own.path.exists()
-    ]
+    gone = [f"{own.key}: {_why_none(str(own.path))}" for own in finished(cfg) if not own.path.exists()]
     if gone:
         raise ConfigError(*gone)
 
@@ -73,7 +75,9 @@ def hints_named(cfg: Config) -> list[str]:
 def _file(named: str, key: str) -> Path:
     path = Path(named).expanduser()
     if not (path / "stages.json").is_file():
-        return path
+        return _exported(path) or path
+    if (file := _exported(path / EXPORTED_ADAPTER)) is not None:
+        return file
     try:
         made = artifacts_of(named, key)
     except DataError as error:
@@ -81,3 +85,19 @@ def _file(named: str, key: str) -> Path:
     if ADAPTER not in made:
         raise ConfigError(f"{key}: {named} has trained no adapter; give a run that has")
     return made[ADAPTER].path / FILE
+
+
+def _why_none(named: str) -> str:
+    """What is wrong with what is not there: perhaps what follows the name."""
+    place, colon, last = named.rpartition(":")
+    file, scale, _ = place.rpartition(":")
+    if colon and Path(place).exists():
+        return f"{last!r} is no scale; give {FORMS}"
+    if colon and scale and Path(file).exists():
+        return f"{last!r} is no START-END, shares of the way; give {FORMS}"
+    return f"{named} does not exist; give a file of an adapter, a folder of peft, or a finished run"
+
+
+def _exported(folder: Path) -> Path | None:
+    """The adapter in the folder of an export; None where it is none."""
+    return next((folder / name for name in _WHICH if (folder / name).exists()), None)

@@ -149,7 +149,7 @@ STAGES = (
         reads=(
             *("check", "recipe", "seed", "num_samples", "data", "conditioner", "process", "objective"),
             *("network", "method", "optimizer", "trainer", "autoencoder", "weaker", "classifier"),
-            *("adapter", "guidance", "sampler"),
+            *("adapter", "guidance", "sampler", "base", "prior"),
         ),
     ),
     Stage(

@@ -21,9 +21,11 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
+from condiff.stages.adapters_fit import adapters_fit, digest_of_base
 from condiff.stages.asked import built_guidance
 from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
+from condiff.stages.stage import Artifact
 from condiff.stages.tuned import begin
 from condiff.stages.tunings import begun_encoders, built_tuning
 from condiff.stages.untrained import fill
@@ -36,15 +38,19 @@ STEPS = 3  # as many as a solver of second order needs to show what it does
 
 
 @torch.no_grad()
-def rehearse(cfg: Config, info: DataInfo) -> None:
+def rehearse(cfg: Config, info: DataInfo, base: Artifact | None = None) -> None:
     """Draw two samples of a study with the networks as they start; ConfigError where that cannot be done.
 
     A few steps stand for all: what a guidance, a solver and a network refuse of one another shows at once.
-    Large networks are gone through by the shapes of their tensors alone, which takes a moment.
+    Large networks are gone through by the shapes of their tensors alone, which takes a moment. base: the
+    denoiser, where another run has made it. ArtifactError of adapters that are named and do not fit it.
     """
     shape = _shape(cfg, info)
     conditioner = build_conditioner(cfg, info)
     networks, place = _networks(cfg, conditioner, shape, info.num_classes)
+    if cfg.get("adapters"):
+        make = makers(cfg, ["denoiser"], conditioner, shape, info.num_classes)["denoiser"]
+        adapters_fit(cfg, info, networks["denoiser"], conditioner, digest_of_base(cfg, make, base))
     process = build(cfg["process"], "process")
     target = build(cfg["objective"]["parameterization"], "objective")
     denoisers = {
