@@ -126,7 +126,7 @@ def test_a_file_that_does_not_fit_is_told_before_anything_is_made(files):
         (["trainer.steps=9"], "trainer.steps=9: has no effect with network.weights: nothing is trained"),
         (["optimizer=adamw"], "optimizer=adamw: has no effect with network.weights"),
         (["trainer.keep=[5]"], "trainer.keep: has no effect with network.weights"),
-        (["metrics.every=5"], "metrics.every: has no effect with network.weights"),
+        (["metrics.every=5"], "metrics.every=5: has no effect with network.weights"),
         (["guidance=autoguidance", "weaker=short"], "weaker.network: is null, which is network itself"),
         (
             ["process=cosine"],

@@ -13,6 +13,7 @@ from condiff.adapters.base import Base, digest_of
 from condiff.adapters.formats import export, load
 from condiff.adapters.low_rank import base_of
 from condiff.adapters.tensor_files import read_tensors
+from condiff.config.adapter_rules import FORMS
 from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.adapted import adapted
 from condiff.stages.adapters_fit import of_run
@@ -139,7 +140,7 @@ def test_a_colon_after_a_file_is_followed_by_a_scale(tmp_path):
     named = [f"{file}:x", f"{file}:0,7", f"{file}:0.5:late", f"{file}:0.5:0-0.5", f"{tmp_path / 'b'}:x"]
     with pytest.raises(ConfigError) as told:
         adapters_are_there({"adapters": named})
-    forms = "give FILE, FILE:SCALE or FILE:SCALE:START-END"
+    forms = f"give {FORMS}"
     assert told.value.lines == (
         f"adapters[0]: 'x' is no scale; {forms}",
         f"adapters[1]: '0,7' is no scale; {forms}",

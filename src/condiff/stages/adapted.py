@@ -40,19 +40,17 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
     try:
         if files := [*finished(cfg)]:
             base = base_for([own.path for own in files if not is_control(own.path)], trained)
-            for path, scale, shares, guess, key in files:
-                if is_control(path):
-                    own = encoder_of(network), base.digests[part_of(network)], _channels(inputs["data"])
-                    branch = read_control(path, *own)
-                    _check_hints(cfg, key, branch.channels(getattr(network, "patch", 1)), inputs["data"])
-                    use = POOLED if branch.pools else guess
-                    beside.append((branch, scale, built_control(cfg, shares, use)))
-                    used.append(({part_of(network): decoder_changes(path, network)}, scale))
-                elif shares is not None or guess is not None:
-                    what = "START-END" if guess is None else "guess mode"
-                    raise ConfigError(f"{key}: {what} has no effect on a LoRA; leave it out")
+            for own in files:
+                if is_control(own.path):
+                    of_base = encoder_of(network), base.digests[part_of(network)], _channels(inputs["data"])
+                    branch = read_control(own.path, *of_base)
+                    _check_hints(cfg, own.key, branch.channels(getattr(network, "patch", 1)), inputs["data"])
+                    use = POOLED if branch.pools else own.guess
+                    beside.append((branch, own.scale, built_control(cfg, own.shares, use)))
+                    used.append(({part_of(network): decoder_changes(own.path, network)}, own.scale))
                 else:
-                    used.append((_changes(path, base, trained), scale))
+                    own.is_no_control()
+                    used.append((_changes(own.path, base, trained), own.scale))
     except ValueError as error:
         raise ArtifactError(f"adapters: {error}") from error
     count = _hints_for(cfg, len(beside))

@@ -87,14 +87,13 @@ def adapters_fit(
     None where they are not there yet.
     """
     wrong = []
-    for path, _, shares, key in finished(cfg):
+    for own in finished(cfg):
         try:
-            if is_control(path):
-                _control_fits(path, info, network, digest)
-            elif shares is not None:
-                raise ConfigError(f"{key}: START-END has no effect on a LoRA; leave it out")
+            if is_control(own.path):
+                _control_fits(own.path, info, network, digest)
             else:
-                _fits(path, network, conditioner, digest)
+                own.is_no_control()
+                _fits(own.path, network, conditioner, digest)
         except ConfigError:
             raise
         except ValueError as error:

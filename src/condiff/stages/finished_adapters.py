@@ -31,6 +31,12 @@ class Finished(NamedTuple):
     guess: str | None  # the target of a control
     key: str  # where the config names it
 
+    def is_no_control(self) -> None:
+        """ConfigError where it is used as a ControlNet alone can be."""
+        if self.shares is not None or self.guess is not None:
+            what = "START-END" if self.guess is None else "guess mode"
+            raise ConfigError(f"{self.key}: {what} has no effect on a LoRA; leave it out")
+
 
 def finished(cfg: Config) -> Iterator[Finished]:
     """Each that is named; ConfigError where a run has none."""
