@@ -37,14 +37,15 @@ from condiff.diffusion.randomness import Draws
 from condiff.diffusion.samplers import DDIM
 from condiff.networks.unet import UNet
 from condiff.stages.stage import Runtime
-from condiff.stages.training import fit
+from condiff.stages.training import _GlobalSeed, fit
 
 BATCH = 250
 TRAINING: list[tuple[Any, str, str]] = [
     (UNet, "forward", "network, forward"),
     (Tensor, "backward", "network, back"),
     (torch.optim.AdamW, "step", "optimizer"),
-    (nn.utils, "clip_grad_norm_", "clipping"),
+    (nn.utils, "get_total_norm", "clipping"),
+    (nn.utils, "clip_grads_with_norm_", "clipping"),
     (Ema, "update", "moving average"),
     (Draws, "normal", "draws"),
     (Draws, "uniform", "draws"),
@@ -54,8 +55,8 @@ TRAINING: list[tuple[Any, str, str]] = [
     (Progress, "on_train_batch_end", "log and bar"),
     (LossByNoise, "on_train_batch_end", "log and bar"),
     (FiniteSteps, "on_before_optimizer_step", "norm is finite"),
-    (torch, "manual_seed", "seeds of what a network draws"),
-    (Checkpoints, "save", "checkpoints"),
+    (_GlobalSeed, "on_train_batch_start", "seeds of what a network draws"),
+    (Checkpoints, "on_train_batch_end", "checkpoints"),
 ]
 SAMPLING: list[tuple[Any, str, str]] = [
     (UNet, "forward", "network, forward"),
@@ -75,7 +76,7 @@ class Parts:
 
     def clear(self) -> None:
         self.seconds = dict.fromkeys([*(name for _, _, name in self.parts), self.rest], 0.0)
-        self.open, self.since = [self.rest], time.thread_time()
+        self.open, self.since, self.called = [self.rest], time.thread_time(), {self.rest}
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -92,6 +93,7 @@ class Parts:
         def call(*args: Any, **kwargs: Any) -> Any:
             self._pass()
             self.open.append(name)
+            self.called.add(name)
             try:
                 return old(*args, **kwargs)
             finally:
@@ -107,8 +109,10 @@ class Parts:
         self.since = now
 
     def shown(self, title: str, steps: int) -> dict[str, float]:
-        """Milliseconds a step."""
+        """Milliseconds a step; RuntimeError where a part is none any more."""
         self._pass()
+        if missed := self.seconds.keys() - self.called:
+            raise RuntimeError(f"never called, so that another part has its time: {', '.join(sorted(missed))}")
         whole = sum(self.seconds.values())
         print(f"\n{title:<42} {'ms':>8} {'share':>6}")
         for name, seconds in self.seconds.items():
