@@ -112,7 +112,9 @@ class Parts:
         """Milliseconds a step; RuntimeError where a part is none any more."""
         self._pass()
         if missed := self.seconds.keys() - self.called:
-            raise RuntimeError(f"never called, so that another part has its time: {', '.join(sorted(missed))}")
+            raise RuntimeError(
+                f"never called, so that another part has its time: {', '.join(sorted(missed))}"
+            )
         whole = sum(self.seconds.values())
         print(f"\n{title:<42} {'ms':>8} {'share':>6}")
         for name, seconds in self.seconds.items():
