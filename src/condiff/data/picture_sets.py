@@ -172,13 +172,12 @@ class Npz(PictureSet):
 class Samples(PictureSet):
     """What a run has drawn, with what it asked for: captions, or classes of its own data."""
 
-    def __init__(self, run: Path, path: Path, data: DataInfo, which: str = "image") -> None:
-        self.run, self.path, self.data, self.which = run, path, data, which
+    def __init__(self, run: Path, path: Path, data: DataInfo, side: str = "samples") -> None:
+        self.run, self.path, self.data, self.which = run, path, data, SIDES[side]
         self.unseen = data.unseen
-        side = next(side for side, name in SIDES.items() if name == which)
-        self.where = str(run) if which == "image" else f"{run}, {side}"
+        self.where = str(run) if side == "samples" else f"{run}, {side}"
         with safe_open(path, "pt") as stored:
-            self.count = stored.get_slice(which).get_shape()[0]
+            self.count = stored.get_slice(self.which).get_shape()[0]
 
     def labelled(self, classes: Sequence[str]) -> bool:
         return bool(classes) and self.data.class_names == [*classes]
@@ -190,9 +189,8 @@ class Samples(PictureSet):
 
     def beside(self) -> dict[str, PictureSet]:
         with safe_open(self.path, "pt") as stored:
-            there = {side: which for side, which in SIDES.items() if which in stored.keys()}  # noqa: SIM118
-        del there["samples"]
-        return {side: Samples(self.run, self.path, self.data, which) for side, which in there.items()}
+            there = [side for side, which in SIDES.items() if which in stored.keys()]  # noqa: SIM118
+        return {side: Samples(self.run, self.path, self.data, side) for side in there if side != "samples"}
 
     def batches(self, most: int) -> Iterator[Pictures]:
         with safe_open(self.path, "pt") as stored:

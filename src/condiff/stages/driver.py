@@ -188,16 +188,14 @@ def _planned(cfg: Config) -> tuple[Cache, list[Step]]:
     return cache, plan(cfg, cache, settings["stale"], taken(cfg, cache))
 
 
-_INSTEAD = {True: ", or one for all, data.caption='...'", False: ", or use data=shapes"}
-
-
 def fits(cfg: Config, info: DataInfo) -> None:
     """Refuse data that the stages of a study cannot work with; DataError or ConfigError."""
     if cfg["conditioner"] and reads_text(cfg) and not info.has_text:
+        other = "one for all, data.caption='...'" if "caption" in cfg["data"] else "use data=shapes"
         raise ConfigError(
             f"conditioner: {class_of(cfg['conditioner'])} needs captions, and data is"
             f" {class_of(cfg['data'])}, which has none; give them, in metadata.jsonl or files .txt beside the"
-            f" pictures{_INSTEAD['caption' in cfg['data']]}"
+            f" pictures, or {other}"
         )
     if not info.num_classes and "denoiser" in cfg["stages"] and reads_label(cfg):
         raise DataError(f"data: has no labels, which this study needs; {info.source}")

@@ -1,13 +1,12 @@
 """What a DreamBooth was taught, for the page of its run: its subject and its class; no torch."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from condiff.data.pictures import EXTENSIONS
+from condiff.data.pictures import EXTENSIONS, decode
 from condiff.data.shards import Shards
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Panel
@@ -40,6 +39,6 @@ def _first(folder: Path) -> list[np.ndarray]:
 
 
 def _fitted(data: bytes) -> np.ndarray:
-    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image = decode(data).convert("RGB")
     how = Image.Resampling.NEAREST if max(image.size) < SIDE else Image.Resampling.LANCZOS
     return np.asarray(ImageOps.fit(image, (SIDE, SIDE), how))
