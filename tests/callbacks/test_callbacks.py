@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from safetensors import safe_open
 from torch import nn
 
+from condiff.callbacks import checkpoint
 from condiff.callbacks.checkpoint import Checkpoints, SafetensorsIO, newest
 from condiff.callbacks.clock import Clock
 from condiff.callbacks.ema import Ema
@@ -196,6 +197,25 @@ def test_only_the_two_newest_are_kept(tmp_path):
         "step=00000004.safetensors",
         "step=00000005.safetensors",
     ]
+
+
+def test_what_takes_long_to_save_is_saved_less_often(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    saved, saves = [], Checkpoints(tmp_path, 10.0, Interrupts())
+
+    class Slowly:
+        global_step, max_steps = 0, 1000
+
+        def save_checkpoint(self, path):
+            saved.append(self.global_step)
+            clock[0] += 2.0  # seconds a save, and one a step
+
+    trainer = Slowly()
+    for trainer.global_step in range(1, 251):
+        clock[0] += 1.0
+        saves.on_train_batch_end(trainer)
+    assert saved == [10, 110, 210]
 
 
 def test_metrics_while_training_are_of_the_averaged_weights_on_a_copy():

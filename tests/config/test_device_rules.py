@@ -9,6 +9,7 @@ from condiff.config.device_rules import (
     compiling_has_a_compiler,
     devices_have_work,
     parts_can_be_held,
+    precision_is_of_samples,
 )
 from tests import composed
 
@@ -83,9 +84,20 @@ def test_compiling_without_a_compiler_is_one_line(monkeypatch):
     own = {"stages": ["denoiser", "judge"], "trainer": {"compile": "whole"}, "judge": {"trainer": {}}}
     assert [*compiling_has_a_compiler(own)] == []
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    said = "trainer.compile: needs a C++ compiler, and none was found; install g++, or leave it out"
-    assert [*compiling_has_a_compiler(own)] == [said]
-    assert [*compiling_has_a_compiler({**own, "trainer": {"compile": "none"}})] == []
+    said = "compile: needs a C++ compiler, and none was found; install g++, or leave it out"
+    assert [*compiling_has_a_compiler(own)] == [f"trainer.{said}"]
+    plain = {**own, "trainer": {"compile": "none"}}
+    assert [*compiling_has_a_compiler(plain)] == []
+    drawn = {**plain, "runtime": {"sample_compile": "whole"}}
+    assert [*compiling_has_a_compiler(drawn)] == [f"runtime.sample_{said}"]
+
+
+def test_a_precision_of_what_draws_is_for_a_study_that_draws():
+    own = {"stages": ["denoiser"], "sample_precision": "bf16-mixed"}
+    said = "sample_precision: has no effect here, where nothing is drawn; leave it out, got bf16-mixed"
+    assert [*precision_is_of_samples(own)] == [said]
+    assert [*precision_is_of_samples({**own, "stages": ["samples"]})] == []
+    assert [*precision_is_of_samples({**own, "sample_precision": "32-true"})] == []
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,8 @@ WRONG = {
     "mistyped": (
         ["from=label", "txt=a"],
         "txt=a: has no effect on task=sample, which trains nothing and reads from, text, label,"
-        " control, negative, n, seed, guidance, sampler, checkpoint, average, adapters, adapter.scale,"
-        " adapter.control; leave it out; did you mean 'text'?",
+        " control, negative, n, seed, guidance, sampler, checkpoint, average, sample_precision, adapters,"
+        " adapter.scale, adapter.control; leave it out; did you mean 'text'?",
     ),
     "group": (["from=label", "network=adm"], "network=adm: has no effect on task=sample, which"),
     "study": (["from=label", "experiment=cfg_latent"], "experiment=cfg_latent: has no effect on task=sample"),

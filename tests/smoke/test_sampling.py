@@ -105,6 +105,27 @@ def test_a_file_a_picture_tells_how_it_came_about(study, sample):
     assert json.loads((folder / "metrics.json").read_text()) == {}
 
 
+def test_samples_in_half_precision_are_others_and_close_to_the_whole(study, sample):
+    run = study()
+    whole, half = (
+        load_file(sample(run, "n=4", f"sample_precision={how}", folder=how) / "samples.safetensors")["image"]
+        for how in ("32-true", "bf16-mixed")
+    )
+    apart = np.abs(half.astype(float) - whole)
+    assert apart.any()
+    assert apart.mean() < 6
+
+
+@pytest.mark.slow
+def test_what_is_compiled_draws_what_it_drew(study, sample):
+    run, drawn = study(), {}
+    for name, more in (("plain", []), ("again", []), ("compiled", ["runtime.sample_compile=whole"])):
+        folder = sample(run, "n=4", f"runtime.cache={run.parent / name}", *more, folder=name)
+        drawn[name] = load_file(folder / "samples.safetensors")["image"]
+    assert np.array_equal(drawn["plain"], drawn["again"])
+    assert np.abs(drawn["compiled"].astype(float) - drawn["plain"]).max() <= 1
+
+
 def test_texts_and_negatives_are_bit_for_bit_those_of_the_study(study, sample):
     run = study(*TEXT)
     words = "[a red circle on white,a blue cross]"

@@ -8,7 +8,7 @@ from condiff.autoencoders.compact import CompactKL
 from condiff.errors import ConfigError
 from condiff.networks.unet import UNet
 from condiff.stages.attention import attending
-from condiff.stages.compiled import COMPILE, compile_blocks, compile_whole
+from condiff.stages.compiled import COMPILE, compile_blocks, compile_whole, compiled
 
 
 class Repeating(nn.Module):
@@ -25,28 +25,28 @@ class Repeating(nn.Module):
 
 
 @pytest.fixture
-def compiled(monkeypatch):
+def asked(monkeypatch):
     """Of what is compiled, in place of the compiler."""
     found = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: found.append(self))
     return found
 
 
-def test_a_network_that_is_called_is_compiled_itself_and_keeps_its_names(compiled):
+def test_a_network_that_is_called_is_compiled_itself_and_keeps_its_names(asked):
     network = UNet(1, 11, 8, [8, 16], [False, False])
     names = [*network.state_dict()]
     compile_whole(network, "trainer.compile")
-    assert compiled == [network]
+    assert asked == [network]
     assert [*network.state_dict()] == names
 
 
-def test_of_an_autoencoder_the_parts_are_compiled_that_others_call(compiled):
+def test_of_an_autoencoder_the_parts_are_compiled_that_others_call(asked):
     autoencoder = CompactKL(1)
     compile_whole(autoencoder, "autoencoder.trainer.compile")
-    assert compiled == [autoencoder.encoder, autoencoder.decoder]
+    assert asked == [autoencoder.encoder, autoencoder.decoder]
 
 
-def test_blocks_are_those_that_diffusers_names_and_a_network_without_them_is_told(compiled):
+def test_blocks_are_those_that_diffusers_names_and_a_network_without_them_is_told(asked):
     whole = nn.ModuleDict({"inner": Repeating()})
     compile_blocks(whole, "trainer.compile")
     inner = whole["inner"]
@@ -55,7 +55,17 @@ def test_blocks_are_those_that_diffusers_names_and_a_network_without_them_is_tol
     with pytest.raises(ConfigError, match=r"^error\[2\]: trainer\.compile: CompactKL names no blocks"):
         compile_blocks(CompactKL(1), "trainer.compile")
     COMPILE["none"](whole, "")
-    assert compiled == []
+    assert asked == []
+
+
+def test_what_is_compiled_to_draw_is_afterwards_as_it_was():
+    network, before = nn.Sequential(nn.Linear(2, 2), nn.SiLU()), object()
+    network[0]._compiled_call_impl = before
+    with compiled(network, "whole", "runtime.sample_compile"):
+        assert network._compiled_call_impl is not None
+        assert network[0]._compiled_call_impl is before
+    assert network._compiled_call_impl is None
+    assert network[0]._compiled_call_impl is before
 
 
 @pytest.mark.slow

@@ -30,13 +30,15 @@ DRAWN = {
 @pytest.fixture(scope="module")
 def drawn(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("prior")
-    prior.draw({"seed": 5, "prior": {**DRAWN, "num": 6}}, inputs, CPU, out)
+    cfg = {"seed": 5, "sample_precision": "32-true", "prior": {**DRAWN, "num": 6}}
+    prior.draw(cfg, inputs, CPU, out)
     return Artifact(f"prior {out}", out, {})
 
 
 def test_its_pictures_are_those_that_samples_of_the_base_would_be(inputs, drawn, tmp_path):
     unasked = dict.fromkeys(("checkpoint", "average", "adapters", "class_text"))
-    cfg = {**DRAWN, "seed": step_seed(5, 0, "prior"), "num_samples": 6, **unasked}
+    own = {"seed": step_seed(5, 0, "prior"), "num_samples": 6, "sample_precision": "32-true"}
+    cfg = {**DRAWN, **own, **unasked}
     samples.draw(cfg, inputs, CPU, tmp_path)
     wanted = load_file(tmp_path / PICTURES_MADE)
     data = ShardDataset(drawn.path, "train")

@@ -23,11 +23,15 @@ from condiff.stages.stage import Artifact, Runtime
 MADE = Artifact("key", Path("nowhere"), {})
 
 
-def test_a_class_that_is_not_asked_for_is_in_no_key():
+@pytest.mark.parametrize(
+    ("name", "plain", "asked_for"),
+    [("class_text", None, "a dog"), ("sample_precision", "32-true", "bf16-mixed")],
+)
+def test_what_is_not_asked_for_is_in_no_key(name, plain, asked_for):
     (stage,) = [stage for stage in STAGES if stage.name == "samples"]
-    cfg = dict.fromkeys((*stage.reads, "adapter"))
-    assert "class_text" not in stage.identity(cfg, {}, None)["config"]
-    assert stage.identity({**cfg, "class_text": "a dog"}, {}, None)["config"]["class_text"] == "a dog"
+    cfg = {**dict.fromkeys((*stage.reads, "adapter")), name: plain}
+    assert name not in stage.identity(cfg, {}, None)["config"]
+    assert stage.identity({**cfg, name: asked_for}, {}, None)["config"][name] == asked_for
 
 
 def test_latents_are_restored_before_they_are_decoded(monkeypatch):

@@ -21,6 +21,7 @@ from condiff.files import written_whole
 from condiff.interrupts import Interrupts
 
 VERSION = 1
+LONG, SELDOM = 1.0, 50  # seconds; what takes longer to save waits so many times as long for the next
 
 
 class SafetensorsIO(CheckpointIO):
@@ -67,6 +68,7 @@ class SafetensorsIO(CheckpointIO):
 class Checkpoints(Callback):
     """Saves every so many seconds, and before an interrupt ends the run; keeps the two newest.
 
+    What takes more than a second to save is saved less often, so that a fiftieth of the time goes into it.
     All ranks agree at every step on whether to stop, since an interrupt may reach only one of them.
     """
 
@@ -75,14 +77,14 @@ class Checkpoints(Callback):
     ) -> None:
         self.folder, self.seconds, self.interrupts = folder, seconds, interrupts
         self.ranks = ranks or Alone()
-        self.last = time.monotonic()
+        self.last, self.interval = time.monotonic(), seconds
 
     def on_train_start(self, *_: Any) -> None:
         # Lightning's handler ends the process with code 0 after some steps, before this callback sees them
         self.interrupts.take_back()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        due = self.ranks.leads and time.monotonic() - self.last >= self.seconds
+        due = self.ranks.leads and time.monotonic() - self.last >= self.interval
         stopping, due = self.ranks.largest(self.interrupts.pending or 0, due)
         if (due or stopping) and trainer.global_step < trainer.max_steps:
             self.save(trainer)
@@ -109,11 +111,14 @@ class Checkpoints(Callback):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
+        began = time.monotonic()
         self.ranks.pause()
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step:08d}.safetensors")
         for old in _found(self.folder)[2:] if self.ranks.leads else ():
             old.unlink()
         self.last = time.monotonic()
+        took = self.last - began
+        self.interval = max(self.seconds, SELDOM * took) if took > LONG else self.seconds
 
 
 def newest(folder: Path, say: Any) -> Path | None:

@@ -14,9 +14,18 @@ def compiling_has_a_compiler(cfg: Config) -> Iterator[str]:
     """torch.compile writes C++, on a GPU, too."""
     if any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++", "cl")))):
         return
-    for path in _trainers(cfg):
-        if argument(at(cfg, *path.split(".")), "compile") not in (None, "none"):
-            yield f"{path}.compile: needs a C++ compiler, and none was found; install g++, or leave it out"
+    found = {f"{path}.compile": argument(at(cfg, *path.split(".")), "compile") for path in _trainers(cfg)}
+    found["runtime.sample_compile"] = argument(at(cfg, "runtime"), "sample_compile")
+    for path, how in found.items():
+        if how not in (None, "none"):
+            yield f"{path}: needs a C++ compiler, and none was found; install g++, or leave it out"
+
+
+def precision_is_of_samples(cfg: Config) -> Iterator[str]:
+    """How a denoiser draws is for a study where one does."""
+    given = cfg.get("sample_precision", "32-true")
+    if given != "32-true" and not {"samples", "prior"} & {*words(cfg.get("stages"))}:
+        yield f"sample_precision: has no effect here, where nothing is drawn; leave it out, got {given}"
 
 
 def batches_have_parts(cfg: Config) -> Iterator[str]:

@@ -47,6 +47,7 @@ _HEARD = (
     "sampler",
     "checkpoint",
     "average",
+    "sample_precision",
     "adapters",
     SCALE,
     CONTROL,

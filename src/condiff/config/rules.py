@@ -21,6 +21,7 @@ from condiff.config.device_rules import (
     compiling_has_a_compiler,
     devices_have_work,
     parts_can_be_held,
+    precision_is_of_samples,
 )
 from condiff.config.given_rules import (
     first_stage_is_trained_or_given,
@@ -302,5 +303,6 @@ RULES: tuple[Rule, ...] = (
     devices_have_work,
     parts_can_be_held,
     compiling_has_a_compiler,
+    precision_is_of_samples,
     shards_lie_in_one_place,
 )

@@ -49,6 +49,8 @@ class Runtime:
     rank_timeout: Positive = 120.0
     num_workers: Natural = 0
     sample_batch: Count = 250  # pictures that are drawn at a time; fewer where a device has not the memory
+    # torch.compile of the denoiser while samples are drawn: all of it, or the blocks of a transformer
+    sample_compile: Literal["none", "whole", "blocks"] = "none"
     checkpoint_seconds: Positive = 30.0
     lock_timeout: Positive = 86400.0  # seconds to wait for a stage that another process makes
     stale: Literal["ask", "reuse", "remake"] = "ask"  # an artifact whose code has changed since
@@ -198,6 +200,7 @@ class Run:
     from_: str | None = None  # ``from``: the finished run that task=sample draws from, or task=export exports
     n: Count | None = None  # of task=sample: the number of pictures
     negative: str | list[str] | None = None  # of task=sample: words that they are led away from
+    sample_precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"  # of a denoiser that draws
     metrics: dict[str, Wired | int] | None = None  # every: steps between measurings while training
     runtime: Runtime = field(default_factory=Runtime)
     logger: Logger = field(default_factory=Logger)

@@ -5,9 +5,11 @@ and guidance never learn what the network predicts or which process it was train
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from condiff.diffusion.condition import Condition
@@ -40,6 +42,7 @@ class NetworkDenoiser(nn.Module):
     """A network (a ``Backbone``) together with the process and the target it was trained for.
 
     One that answers with twice the channels also says how wide a step's noise is, and learns it by ``bound``.
+    precision: of the network's products, by autocast; None is as it is called. All else is as precise as x_t.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class NetworkDenoiser(nn.Module):
         process: Process,
         parameterization: Parameterization,
         bound: VariationalBound | None = None,
+        precision: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         parameterization.require_readable(process)
@@ -55,6 +59,7 @@ class NetworkDenoiser(nn.Module):
         self.process = process
         self.parameterization = parameterization
         self.bound = bound or VariationalBound()
+        self.precision = precision
 
     def forward(self, x_t: Tensor, m: Marginal, cond: Condition) -> Prediction:
         output, spread = self._output(x_t, m, cond)
@@ -69,7 +74,11 @@ class NetworkDenoiser(nn.Module):
                 f"{type(self.network).__name__} has no self-attention that can be perturbed; "
                 "use network=unet or network=unet_cross_attention"
             )
-        return NetworkDenoiser(perturb(layers), self.process, self.parameterization, self.bound)
+        return self._with(perturb(layers), self.precision)
+
+    def precise(self, precision: torch.dtype | None) -> "NetworkDenoiser":
+        """The same network working in another precision."""
+        return self._with(self.network, precision)
 
     def loss(self, x0: Tensor, eps: Tensor, t: Tensor, cond: Condition) -> tuple[Tensor, Marginal]:
         """Squared error of the network's own target, averaged over each image: [B]. Not yet weighted.
@@ -85,9 +94,14 @@ class NetworkDenoiser(nn.Module):
         predicted = self.parameterization.read(output.detach(), x_t, m).x0
         return error + self.bound(self.process, x0, predicted, spread, t), m
 
+    def _with(self, network: nn.Module, precision: torch.dtype | None) -> "NetworkDenoiser":
+        return NetworkDenoiser(network, self.process, self.parameterization, self.bound, precision)
+
     def _output(self, x_t: Tensor, m: Marginal, cond: Condition) -> tuple[Tensor, Tensor | None]:
         """The network's target and, of one with twice the channels, its spread; both like x_t."""
-        output = self.network(self.parameterization.input_scale(m) * x_t, m, cond)
+        kind, precision = x_t.device.type, self.precision
+        with nullcontext() if precision is None else torch.autocast(kind, precision):
+            output = self.network(self.parameterization.input_scale(m) * x_t, m, cond)
         output = output.to(x_t.dtype)  # whatever precision the network works in
         if output.shape[1] == 2 * x_t.shape[1]:
             target, spread = output.chunk(2, dim=1)

@@ -1,5 +1,7 @@
 """Networks compiled in place: their weights keep their names."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -16,13 +18,15 @@ def compile_whole(network: nn.Module, key: str) -> None:
 
 def compile_blocks(network: nn.Module, key: str) -> None:
     """The blocks that diffusers' transformers repeat; ConfigError where there are none."""
-    found: list[Any] = [module for module in network.modules() if getattr(module, "_repeated_blocks", None)]
-    if not found:
-        raise ConfigError(
-            f"{key}: {type(network).__name__} names no blocks that it repeats; use whole, or none"
-        )
-    for module in found:
+    for module in repeating(network, key):
         module.compile_repeated_blocks(dynamic=False)
+
+
+def repeating(network: nn.Module, key: str) -> list[Any]:
+    """Its parts that name blocks that they repeat; ConfigError where there are none."""
+    if found := [module for module in network.modules() if getattr(module, "_repeated_blocks", None)]:
+        return found
+    raise ConfigError(f"{key}: {type(network).__name__} names no blocks that it repeats; use whole, or none")
 
 
 def leave(network: nn.Module, key: str) -> None:
@@ -30,3 +34,15 @@ def leave(network: nn.Module, key: str) -> None:
 
 
 COMPILE = {"none": leave, "whole": compile_whole, "blocks": compile_blocks}
+
+
+@contextmanager
+def compiled(network: nn.Module, how: str, key: str) -> Iterator[None]:
+    """Compiled for as long as it is used here, and after it as it was."""
+    before = {module: module._compiled_call_impl for module in network.modules()}
+    COMPILE[how](network, key)
+    try:
+        yield
+    finally:
+        for module, call in before.items():
+            module._compiled_call_impl = call

@@ -122,6 +122,7 @@ def _runtime(
         rank_timeout=settings["rank_timeout"],
         num_workers=settings["num_workers"],
         sample_batch=settings["sample_batch"],
+        sample_compile=settings["sample_compile"],
         checkpoint_seconds=settings["checkpoint_seconds"],
         began=lambda stage, model: loggers.begin(_training(steps, stage, model)),
         log=lambda _, step, values: loggers.scalars(step, values),

@@ -33,7 +33,8 @@ def draw(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pat
     trained = load_denoiser(inputs["denoiser"], inputs["data"], inputs.get("texts"))
     # What an adapter is held to has other noises than what it is measured by.
     seed = step_seed(cfg["seed"], 0, "prior")
-    asked, found = {"seed": seed, **{key: own[key] for key in DRAWN}}, []
+    asked = {"seed": seed, "sample_precision": cfg["sample_precision"], **{key: own[key] for key in DRAWN}}
+    found: list[Mapping[str, Tensor]] = []
     for run, shape in zip(data.runs, data.shapes, strict=True):
         num = max(1, round(own["num"] * len(run) / len(data)))
         shaped = _shaped(trained, shape, DataInfo.read(data.folder).size)

@@ -241,6 +241,7 @@ def _job(
             "attention": runtime.attention,
             "num_workers": runtime.num_workers,
             "sample_batch": runtime.sample_batch,
+            "sample_compile": runtime.sample_compile,
             "checkpoint_seconds": runtime.checkpoint_seconds,
             "fetch": runtime.fetch,
             "statistics": runtime.statistics and str(runtime.statistics),

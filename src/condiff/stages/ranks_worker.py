@@ -79,6 +79,7 @@ def _runtime(job: Mapping[str, Any], ranks: Ranks, interrupts: Interrupts, tell:
         attention=said["attention"],
         num_workers=said["num_workers"],
         sample_batch=said["sample_batch"],
+        sample_compile=said["sample_compile"],
         checkpoint_seconds=said["checkpoint_seconds"],
         began=tell.began,
         log=tell.row,

@@ -23,6 +23,7 @@ from condiff.diffusion.randomness import SampleNoise
 from condiff.errors import ConfigError
 from condiff.stages.adapters_fit import adapters_fit, digest_of_base
 from condiff.stages.asked import built_guidance
+from condiff.stages.compiled import repeating
 from condiff.stages.denoiser import build_conditioner
 from condiff.stages.networks import makers
 from condiff.stages.stage import Artifact
@@ -48,6 +49,8 @@ def rehearse(cfg: Config, info: DataInfo, base: Artifact | None = None) -> None:
     shape = _shape(cfg, info)
     conditioner = build_conditioner(cfg, info)
     networks, place = _networks(cfg, conditioner, shape, info.num_classes)
+    if cfg["runtime"]["sample_compile"] == "blocks":
+        repeating(networks["denoiser"], "runtime.sample_compile")
     if cfg.get("adapters"):
         make = makers(cfg, ["denoiser"], conditioner, shape, info.num_classes)["denoiser"]
         adapters_fit(cfg, info, networks["denoiser"], conditioner, digest_of_base(cfg, make, base))

@@ -18,11 +18,14 @@ from condiff.stages.adapted import adapted
 from condiff.stages.asked import CONTROL, asked, built_guidance, condition_of
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.classifier import load_classifier
+from condiff.stages.compiled import compiled
 from condiff.stages.denoiser import Trained, load_denoiser
 from condiff.stages.device import device
 from condiff.stages.latents import encoded_source, load_space
 from condiff.stages.pictures import save_pictures
 from condiff.stages.stage import PICTURES_MADE, Artifact, Config, Runtime
+
+PRECISION = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @torch.no_grad()  # not inference_mode: a classifier guides by its gradient
@@ -57,7 +60,8 @@ def drawn_with_bar(
     """All that are ``drawn``, where this rank leads; each of the ranks shows how far it is under a name."""
     ranks, size = runtime.ranks, runtime.sample_batch
     steps = -(-len(ranks.share(cfg["num_samples"])) // size) * build(cfg["sampler"], "sampler").steps
-    with bar(steps, name) as shown:
+    how = runtime.sample_compile
+    with bar(steps, name) as shown, compiled(trained[0].network, how, "runtime.sample_compile"):
 
         def say() -> None:
             shown.update()
@@ -97,12 +101,12 @@ def drawn_of(
 ) -> Tensor:
     """The images, [n, C, H, W] in [-1, 1], of a share of what is ``wanted``, which may be none."""
     denoiser, conditioner, shape = trained
-    guided = built_guidance(cfg["guidance"])(_models(denoiser, inputs, place))
+    precision = PRECISION[cfg["sample_precision"]]
+    guided = built_guidance(cfg["guidance"])(_models(denoiser, inputs, place, precision))
     sampler, (encode, decode, factor) = build(cfg["sampler"], "sampler"), _coder(inputs, place)
     channels = DataInfo.read(inputs["data"].path).channels
     images = [torch.empty(0, channels, *(factor * side for side in shape[1:]))]
-    for start in share[::size]:
-        some = range(start, min(start + size, share.stop))
+    for some in (range(start, min(start + size, share.stop)) for start in share[::size]):
         part = {name: values[some.start : some.stop].to(place) for name, values in wanted.items()}
         rng = SampleNoise(cfg["seed"], some, place, torch.float32)
         if "source" in part:
@@ -110,19 +114,26 @@ def drawn_of(
         if CONTROL in part:
             part[CONTROL] = part[CONTROL].float() / 255
         cond = condition_of(conditioner, part, some.start, cfg["guidance"])
-        x0 = sampler(guided, rng.normal(*shape), cond, rng, lambda _: say())
+        # around all steps, so that weights are cast once for them
+        with torch.autocast(place.type, enabled=False):
+            x0 = sampler(guided, rng.normal(*shape), cond, rng, lambda _: say())
         images.append(decode(x0).cpu())
     return torch.cat(images)
 
 
-def _models(denoiser: NetworkDenoiser, inputs: Mapping[str, Artifact], place: torch.device) -> Models:
+def _models(
+    denoiser: NetworkDenoiser,
+    inputs: Mapping[str, Artifact],
+    place: torch.device,
+    precision: torch.dtype | None,
+) -> Models:
     """The denoiser and what this study has trained beside it."""
     classifier = weaker = None
     if "classifier" in inputs:
         classifier = load_classifier(inputs["classifier"], inputs["data"]).to(place).log_probability
     if "weaker" in inputs:
-        weaker = load_denoiser(inputs["weaker"], inputs["data"])[0].to(place)
-    return Models(denoiser.to(place), classifier, weaker)
+        weaker = load_denoiser(inputs["weaker"], inputs["data"])[0].to(place).precise(precision)
+    return Models(denoiser.to(place).precise(precision), classifier, weaker)
 
 
 Code = Callable[[Tensor], Tensor]

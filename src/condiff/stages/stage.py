@@ -29,7 +29,8 @@ CAPTION = "caption.json"  # what these are, in words
 
 
 _FETCH = "fetch"  # argument of a source
-_UNASKED = ("class_text", None)  # as before there was such a key: artifacts of then are found
+# As before there were such keys: artifacts of then are found.
+_UNASKED = ("class_text", None), ("sample_precision", "32-true")
 _BASE = "base_"  # in front of the name of a stage that makes for the base of an adapter what that one makes
 MADE = ("samples", "reconstructions")  # stages whose pictures are measured and shown, whichever a study has
 PICTURES_MADE = "samples.safetensors"  # of theirs: ``image``, and what was asked for
@@ -55,6 +56,7 @@ class Runtime:
     rank_timeout: float = 120.0  # seconds
     num_workers: int = 0
     sample_batch: int = 250  # samples at a time; which ones go together changes none of them
+    sample_compile: str = "none"  # of a denoiser that draws: whole, or blocks
     checkpoint_seconds: float = 30.0
     began: Callable[[str, dict[str, Any]], None] = lambda *_: None  # a training: stage, what its model is
     log: Callable[[str, int, dict[str, float]], None] = lambda *_: None  # stage, step, scalars
@@ -137,10 +139,10 @@ def key(recipe: str, code: str, inputs: Mapping[str, str]) -> str:
 
 
 def _hashed(node: Any) -> Any:
-    """A config without what changes nothing: how data are fetched, and a class that is not asked for."""
+    """A config without what changes nothing: how data are fetched, and what is not asked for."""
     if not isinstance(node, Mapping):
         return node
-    kept = [(name, value) for name, value in node.items() if name != _FETCH and (name, value) != _UNASKED]
+    kept = [(name, value) for name, value in node.items() if name != _FETCH and (name, value) not in _UNASKED]
     return {name: _hashed(value) for name, value in kept}
 
 
