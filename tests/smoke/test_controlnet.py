@@ -11,6 +11,7 @@ from condiff.config.compose import check, register
 from condiff.errors import ConfigError
 from condiff.interrupts import Interrupts
 from condiff.stages.driver import fits, run_study
+from condiff.stages.finished_adapters import FILE
 from condiff.stages.study import STAGES
 from tests.smoke.conftest import ROOT
 
@@ -69,6 +70,18 @@ def test_a_base_is_controlled_and_measured_on_the_way_and_drawn_at_any_scale(ran
     assert {name for name, stage in again.items() if stage["status"] == "run"} == {"samples", "metrics"}
     assert not torch.equal(none["image"], some["image"])
     assert torch.equal(none["control"], some["control"])
+
+
+def test_the_copy_begins_at_the_last_weights_of_the_base_and_not_at_their_average(ran):
+    still = ("adapter.trainer.steps=1", "adapter.optimizer.lr=1e-12", "adapter.optimizer.weight_decay=0")
+    stages, _ = ran("still", *still, "metrics.every=0")
+    base = Path(stages["denoiser"]["path"])
+    copied = load_file(Path(stages["adapter"]["path"]) / FILE)["conv_in.weight"]
+    last, averaged = (
+        load_file(base / f"{name}.safetensors")["net.conv_in.weight"] for name in ("weights", "ema")
+    )
+    torch.testing.assert_close(copied, last, rtol=0, atol=1e-9)
+    assert (averaged - last).abs().max() > 1e-5
 
 
 def test_samples_are_measured_with_their_hints_wherever_they_are(ran, tmp_path, cache):
