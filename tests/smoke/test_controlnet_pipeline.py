@@ -50,16 +50,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def composed(folder, *overrides, small=SMALL):
+def composed(folder, *overrides, small=SMALL, study="controlnet"):
     given = (f"base={folder / 'model'}", f"data.pictures.path={folder / 'pictures'}")
-    words = ("experiment=controlnet", *small, *given, f"runtime.cache={folder / 'cache'}")
+    words = (f"experiment={study}", *small, *given, f"runtime.cache={folder / 'cache'}")
     (cfg,) = check([*words, *overrides], CONF, NAMES) or []
     return cfg
 
 
-def ran(folder, name, *overrides):
+def ran(folder, name, *overrides, study="controlnet"):
     """The config of a study, what it leaves, by stage, and the samples that it has drawn."""
-    cfg = composed(folder, *overrides)
+    cfg = composed(folder, *overrides, study=study)
     run_study(cfg, folder / name, Interrupts())
     stages = json.loads((folder / name / "stages.json").read_text())
     made = {own: artifact(stage["key"], Path(stage["path"])) for own, stage in stages.items()}
@@ -110,7 +110,13 @@ def measured_where_given(folder, file, out):
 
 
 def test_of_a_run_that_did_not_lock_the_decoder_this_is_drawn_with_too(folder, tmp_path, capsys):
-    cfg, made, stored = ran(folder, "unlocked", "adapter=controlnet_sd_unlocked")
+    own = ("adapter=controlnet_sd_unlocked", "metrics.every=2")
+    cfg, made, stored = ran(folder, "unlocked", *own, study="controlnet_sd15")
+    log = (folder / "unlocked" / "log.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, log) if "edge_f1" in row]
+    assert [row["step"] for row in rows] == [0, 2, 3]
+    found = json.loads((folder / "unlocked" / "metrics.json").read_text())
+    assert rows[-1]["edge_f1"] == pytest.approx(found["edge_f1"]["value"], abs=1e-6)
     file = made.pop("adapter").path / FILE
     assert any(name.startswith("decoder.up_blocks") for name in load_file(file))
     trained = load_denoiser(made["denoiser"], made["data"], made["texts"])
