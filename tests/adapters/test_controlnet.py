@@ -86,6 +86,25 @@ def test_a_training_starts_at_the_base_to_the_bit(base):
     assert torch.equal(asked(begun(told), **words()), asked(told, **words()))
 
 
+@pytest.mark.parametrize("tuning", [ControlNet, Unlocked])
+def test_a_base_in_half_the_memory_is_locked_so_and_what_learns_keeps_its_precision(base, tuning):
+    whole = tuning(channels=1, stride=2, frozen="bfloat16").begin(copy.deepcopy(base))
+    plain = tuning(channels=1, stride=2).begin(copy.deepcopy(base))
+    plain.branch.load_state_dict(whole.branch.state_dict())
+    assert {w.dtype for w in whole.parameters() if w.requires_grad} == {torch.float32}
+    assert {w.dtype for w in whole.parameters() if not w.requires_grad} == {torch.bfloat16}
+    moved(whole.branch, 7), moved(plain.branch, 7)
+    found, wanted = asked(whole), asked(plain)
+    assert 0 < (found.float() - wanted).norm() < 0.05 * wanted.norm()
+    for one in (found, wanted):
+        one.float().square().mean().backward()
+    own, theirs = (
+        torch.cat([w.grad.flatten() for w in one.parameters() if w.requires_grad]) for one in (whole, plain)
+    )
+    assert own.dtype == torch.float32
+    assert torch.cosine_similarity(own, theirs, 0) > 0.99
+
+
 def test_the_copy_has_the_weights_of_the_encoder_key_by_key(base):
     own, copied = inside(base).state_dict(), begun(base).branch.net.state_dict()
     encoder = ("conv_in.", "time_embedding.", "down_blocks.", "mid_block.")

@@ -57,7 +57,8 @@ class Controlled(nn.Module):
             others = [*told.get(_SKIPS, ()), *([told[_MIDDLE]] if _MIDDLE in told else ())]
             plain = {name: value for name, value in told.items() if name not in (_SKIPS, _MIDDLE)}
             found = self.branch(hint, args, plain)
-            added = [weight * share * own for weight, own in zip(self.weights, found, strict=True)]
+            pairs = zip(self.weights, found, strict=True)
+            added = [(weight * share * own).to(own.dtype) for weight, own in pairs]
             total = [one + other for one, other in zip(others, added, strict=True)] if others else added
             return args, {**plain, _SKIPS: total[:-1], _MIDDLE: total[-1]}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from condiff.adapters import control_files
 from condiff.adapters.base import digest_of
 from condiff.adapters.branch import Branch
 from condiff.adapters.controlled import Controlled
+from condiff.adapters.halved import halve
 from condiff.adapters.tuning import Tuning, inside
 from condiff.ranges import Count, checked
 
@@ -18,20 +19,36 @@ from condiff.ranges import Count, checked
 class ControlNet(Tuning):
     """Trains a ``Branch`` beside the network, none of whose own weights is touched.
 
-    The arguments are filled in: the channels of a hint, how many of its pixels stand for one place of what
-    the network's U-Net is given, and how many of those the network folds into channels.
+    The first arguments are filled in: the channels of a hint, how many of its pixels stand for one place of
+    what the network's U-Net is given, and how many of those the network folds into channels.
+    frozen: what the locked weights are kept in, and all is computed in, while the branch is trained, whose
+    weights are float32.
     """
 
     needs_control: ClassVar[bool] = True
 
     @checked
-    def __init__(self, channels: Count, stride: Count, folded: Count = 1) -> None:
-        self.channels, self.stride, self.folded = channels, stride, folded
+    def __init__(
+        self,
+        channels: Count,
+        stride: Count,
+        folded: Count = 1,
+        frozen: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        self.channels, self.stride, self.folded, self.frozen = channels, stride, folded, frozen
 
     def begin(self, network: nn.Module) -> nn.Module:
         network.requires_grad_(False)
         branch = Branch.of(encoder_of(network), self.channels, self.stride, self.folded)
+        for weight in self._learns(network).values():
+            weight.requires_grad_(True)
+        if self.frozen == "bfloat16":
+            halve(network)
         return Controlled(network, branch.requires_grad_(True))
+
+    def _learns(self, network: nn.Module) -> dict[str, nn.Parameter]:
+        """What is trained of the network itself."""
+        return {}
 
     def take_up(self, network: nn.Module, last: Mapping[str, Tensor]) -> None:
         """As the published program copies what was trained, and no average (tool_add_control.py)."""
@@ -55,11 +72,8 @@ class Unlocked(ControlNet):
     For much data, and at a rate of 2e-6 for a Stable Diffusion (docs/train.md of that program).
     """
 
-    def begin(self, network: nn.Module) -> nn.Module:
-        whole = super().begin(network)
-        for weight in _decoder(network).values():
-            weight.requires_grad_(True)
-        return whole
+    def _learns(self, network: nn.Module) -> dict[str, nn.Parameter]:
+        return _decoder(network)
 
     def write(self, network: nn.Module, path: Path, base: str, trigger: Sequence[str]) -> None:
         decoder = {name: weight.detach() for name, weight in _decoder(network).items()}

@@ -13,10 +13,10 @@ from condiff.ranges import Fraction, Natural, NonNegative, Positive, Probability
 
 
 class AdamW:
-    """torch's fused AdamW; linear warm-up, a flat part, then a half cosine down to ``floor`` times lr.
+    """torch's AdamW; linear warm-up, a flat part, then a half cosine down to ``floor`` times lr.
 
     ``flat`` is the share of the steps after which the rate starts to fall: 0 is a plain cosine, 1 a
-    constant rate.
+    constant rate. ``fused`` takes a step in one kernel instead of one for each of its operations.
     """
 
     takes_parts: ClassVar[bool] = True  # of parameters that processes hold in parts
@@ -31,9 +31,10 @@ class AdamW:
         warmup: Natural = 0,
         flat: Fraction = 1.0,
         floor: Fraction = 0.0,
+        fused: bool = True,
     ) -> None:
         self.lr, self.betas, self.weight_decay = lr, (beta1, beta2), weight_decay
-        self.warmup, self.flat, self.floor = warmup, flat, floor
+        self.warmup, self.flat, self.floor, self.fused = warmup, flat, floor, fused
 
     def __call__(
         self,
@@ -57,7 +58,7 @@ class AdamW:
 
     def made(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            groups, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True
+            groups, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=self.fused
         )
 
     def factor(self, share: float, step: int) -> float:
