@@ -1,9 +1,10 @@
 """Where the time of the main job goes: a training step and a sampling step of cfg_latent, in parts.
 
-    python benchmarks/profile_job.py [--steps 100]
+    python benchmarks/profile_job.py [--steps 100] [--trace FILE.json]
 
 On one thread, in the time that it computes, which a busy machine does not stretch. A part is what its
-name says without the parts inside it.
+name says without the parts inside it. The third table is torch.profiler's of the same training, by
+operator; --trace keeps what it saw, to be looked at in Perfetto or chrome://tracing.
 """
 
 import argparse
@@ -19,6 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as run.py
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import profile
 from training_overhead import ours
 from training_sizes import SIZES, written
 
@@ -39,7 +41,7 @@ from condiff.networks.unet import UNet
 from condiff.stages.stage import Runtime
 from condiff.stages.training import _GlobalSeed, fit
 
-BATCH = 250
+BATCH, MOST = 250, 16  # pictures that are drawn at a time; operators that are shown
 TRAINING: list[tuple[Any, str, str]] = [
     (UNet, "forward", "network, forward"),
     (Tensor, "backward", "network, back"),
@@ -141,6 +143,25 @@ def training(steps: int) -> dict[str, float]:
     return found[0]
 
 
+def operators(steps: int, trace: str | None) -> dict[str, float]:
+    """Milliseconds a step of each of the operators that take most, without those that they call."""
+    size, steps = SIZES["digits"], max(steps // 4, 5)
+    folder, data = written(size)
+    with folder, profile() as seen:
+        out = Path(folder.name) / "out"
+        out.mkdir()
+        fit("denoiser", ours(size, 1, steps), data, Runtime(accelerator="cpu"), out)
+    if trace is not None:
+        seen.export_chrome_trace(trace)
+    every = sorted(seen.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    whole = sum(event.self_cpu_time_total for event in every)
+    print(f"\n{'a training step by operators':<42} {'ms':>8} {'share':>6} {'calls':>6}")
+    for event in every[:MOST]:
+        took, calls = event.self_cpu_time_total, event.count / steps
+        print(f"{event.key[:42]:<42} {took / 1000 / steps:>8.3f} {took / whole:>6.3f} {calls:>6.1f}")
+    return {event.key: round(event.self_cpu_time_total / 1000 / steps, 4) for event in every[:MOST]}
+
+
 def sampling(steps: int) -> dict[str, float]:
     denoiser = NetworkDenoiser(SIZES["digits"].network().eval(), CosineVP(), V())
     label = torch.arange(BATCH) % 10
@@ -157,9 +178,11 @@ def sampling(steps: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--trace", help="a file for what torch.profiler saw")
     args = parser.parse_args()
     torch.set_num_threads(1)
     found = {"training": training(args.steps), "sampling": sampling(args.steps)}
+    found["operators"] = operators(args.steps, args.trace)
     print(json.dumps({"benchmark": "profile_job", "milliseconds": found, "torch": torch.__version__}))
 
 
