@@ -123,6 +123,27 @@ def hang(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:
     runtime.ranks.largest(2)
 
 
+def hang_at_the_start(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:
+    if runtime.ranks.index == 1:
+        time.sleep(600)
+    runtime.ranks.largest(1)
+
+
+def hang_alone(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:
+    """In its own share, while the other is not done with its."""
+    runtime.ranks.own_step()
+    (out / f"pid{runtime.ranks.index}").write_text(str(os.getpid()))
+    if runtime.ranks.index == 1:
+        time.sleep(600)
+    go_on(runtime)
+
+
+def go_on(runtime: Runtime) -> None:
+    for _ in range(6000):
+        time.sleep(0.1)
+        runtime.ranks.own_step()
+
+
 def first_stage(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     """Train an autoencoder against a discriminator; leave all that it has learned, as each rank has it."""
     from condiff.stages.training import fit  # noqa: PLC0415

@@ -165,12 +165,31 @@ def test_a_killed_rank_ends_all(tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_that_hang_are_ended_and_where_they_stood_is_kept(tmp_path):
-    with pytest.raises(EnvironmentFault, match=r"none of the 2 ranks has got any further for") as caught:
-        made(failing("hang"), {}, tmp_path, 2, rank_timeout=2.0)
+@pytest.mark.parametrize(
+    ("how", "who", "other"),
+    [
+        ("hang", "none of the 2 ranks has", "all_reduce"),
+        ("hang_alone", "rank 1 of 2 has not", "in go_on"),
+    ],
+)
+def test_ranks_that_hang_are_ended_in_time_and_where_they_stood_is_kept(tmp_path, how, who, other):
+    with pytest.raises(EnvironmentFault, match=rf"rank_timeout: denoiser: {who} got any further") as caught:
+        made(failing(how), {}, tmp_path, 2, rank_timeout=2.0)
+    assert time.time() - (tmp_path / "pid1").stat().st_mtime < 2 + 15
     assert gone(tmp_path)
-    assert "in hang" in caught.value.__notes__[1]
-    assert "all_reduce" in caught.value.__notes__[0]
+    first, second = caught.value.__notes__
+    assert f"in {how}" in second
+    assert other in first
+
+
+@pytest.mark.slow
+def test_ranks_that_hang_at_the_start_are_ended_in_time(tmp_path):
+    """Perhaps as they import their libraries, which may take as long on a busy machine."""
+    start = time.monotonic()
+    with pytest.raises(EnvironmentFault, match=r"rank_pause: denoiser: none of the 2 ranks has got any"):
+        made(failing("hang_at_the_start"), {}, tmp_path, 2, rank_pause=5.0)
+    assert time.monotonic() - start < 5 + 15
+    assert not children()
 
 
 def stopped(data, out, step, whom, signum):

@@ -109,18 +109,22 @@ class Checkpoints(Callback):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        self.ranks.pause()
+        self.ranks.saving()
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step:08d}.safetensors")
         for old in _found(self.folder)[2:] if self.ranks.leads else ():
             old.unlink()
         self.last = time.monotonic()
+        self.ranks.alive()
 
 
 def newest(folder: Path, say: Any) -> Path | None:
     """The newest checkpoint that is whole; damaged ones are set aside and named.
 
+    What a save that was killed has left beside them is removed: whoever asks is the only one to train here.
     Raises ArtifactError when there are checkpoints and none of them can be read.
     """
+    for half in folder.glob(".step=*.tmp"):
+        half.unlink()
     damaged: dict[Path, ArtifactError] = {}
     for path in _found(folder):
         try:

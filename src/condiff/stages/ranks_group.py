@@ -16,7 +16,8 @@ from torch import Tensor, distributed, nn
 from torch.distributed import FileStore, ReduceOp  # pyright: ignore[reportPrivateImportUsage]
 from torch.nn.parallel import DistributedDataParallel
 
-from condiff.stages.ranks import BEAT, LONGER, share_of
+from condiff.stages.beats import BEAT, OWN, PAUSE, SAVE, STEP
+from condiff.stages.ranks import share_of
 
 if TYPE_CHECKING:  # lightning takes seconds, and not every stage trains
     from condiff.diffusion.randomness import Draws
@@ -90,6 +91,7 @@ class Rank:
         return found
 
     def first(self, make: Callable[[], T]) -> T:
+        self.pause()
         made: list[Any] = [make() if self.leads else None]
         distributed.broadcast_object_list(made, src=0, device=torch.device("cpu"))
         return made[0]
@@ -104,6 +106,7 @@ class Rank:
         return found
 
     def gathered(self, part: Tensor, total: int) -> Tensor:
+        self.pause()  # others may be slower
         if not self.leads:
             if len(part):
                 distributed.send(part.contiguous(), 0)
@@ -117,14 +120,20 @@ class Rank:
         return torch.cat(parts)
 
     def alive(self) -> None:
-        self._beat(1)
+        self._beat(STEP)
+
+    def own_step(self) -> None:
+        self._beat(OWN)
 
     def pause(self) -> None:
-        self._beat(LONGER)
+        self._beat(PAUSE)
 
-    def _beat(self, patience: int) -> None:
+    def saving(self) -> None:
+        self._beat(SAVE)
+
+    def _beat(self, at: str) -> None:
         self.num_beats += 1
-        self.beat.write_text(f"{self.num_beats} {patience}")
+        self.beat.write_text(f"{self.num_beats} {at}")
 
 
 def with_global_statistics(network: nn.Module) -> None:

@@ -134,7 +134,6 @@ def fit(
         warnings.filterwarnings("ignore", module="lightning.*")
         loaded = loader(data, batches, runtime.num_workers, partial(checkpoints.meanwhile, trainer))
         trainer.fit(method, loaded, ckpt_path=checkpoint)
-    ranks.pause()
     _leave(method, ema, out, ranks)
     if ranks.leads:
         if obeyed := since(rows_of(out / LOG)):
@@ -143,6 +142,7 @@ def fit(
 
 
 def _leave(method: Method, ema: Ema | None, out: Path, ranks: Ranks) -> None:
+    ranks.saving()
     left = {"weights": as_saved(method.trained, None)}
     if ema is not None:
         left["ema"] = as_saved(method.trained, ema)
@@ -150,6 +150,7 @@ def _leave(method: Method, ema: Ema | None, out: Path, ranks: Ranks) -> None:
         weights = gathered(method.saved(state))
         if ranks.leads:
             save_weights(out / f"{name}.safetensors", weights)
+    ranks.pause()
 
 
 def _power_averages(method: Method, ranks: Ranks, out: Path) -> list[PowerAverages]:
@@ -159,6 +160,7 @@ def _power_averages(method: Method, ranks: Ranks, out: Path) -> list[PowerAverag
         return []
 
     def keep(step: int, length: float, weights: dict[str, Tensor]) -> None:
+        ranks.saving()
         path = place(out, step, length)
         if ranks.leads:
             path.parent.mkdir(exist_ok=True)
@@ -232,6 +234,7 @@ class _Spread(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.ranks.spread(pl_module)
+        self.ranks.pause()  # a first step may compile
 
 
 class _Rows:
