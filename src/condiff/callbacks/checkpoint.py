@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from condiff.callbacks.ranks import Alone, Ranks
-from condiff.divided import whole
+from condiff.divided import is_divided, whole
 from condiff.errors import ArtifactError, DataError
 from condiff.files import written_whole
 from condiff.interrupts import Interrupts
@@ -91,9 +91,8 @@ class Checkpoints(Callback):
             self.interrupts.pending = int(stopping)
             self.interrupts.stop_here()
 
-    def meanwhile(self, trainer: Trainer) -> None:
+    def stop_if_asked(self, trainer: Trainer) -> None:
         """Between two steps, while the data of the next one are waited for: an interrupt waits no longer."""
-        self.ranks.alive()
         if self.interrupts.pending:
             self._save_alone(trainer)
             self.interrupts.stop_here()
@@ -104,8 +103,9 @@ class Checkpoints(Callback):
             self._save_alone(trainer)
 
     def _save_alone(self, trainer: Trainer) -> None:
-        """Where no other rank has to take part; all of them had theirs not long ago."""
-        if self.ranks.count == 1 and trainer.global_step:
+        """Where it leads, and no other rank has to take part; all of them had theirs not long ago."""
+        in_parts = any(map(is_divided, trainer.lightning_module.parameters()))
+        if self.ranks.leads and trainer.global_step and not in_parts:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:

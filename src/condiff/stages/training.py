@@ -132,7 +132,8 @@ def fit(
     with warnings.catch_warnings(), runtime.interrupts.deferred():
         # Lightning advises more workers for sets held in memory, and an own sampler for many devices
         warnings.filterwarnings("ignore", module="lightning.*")
-        loaded = loader(data, batches, runtime.num_workers, partial(checkpoints.meanwhile, trainer))
+        stop = partial(checkpoints.stop_if_asked, trainer)
+        loaded = loader(data, batches, runtime.num_workers, stop, ranks.alive)
         trainer.fit(method, loaded, ckpt_path=checkpoint)
     _leave(method, ema, out, ranks)
     if ranks.leads:
