@@ -11,10 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from condiff.errors import CondiffError, ConfigError, DivergedError, EnvironmentFault
+from condiff.errors import CondiffError, DivergedError, EnvironmentFault
 from condiff.interrupts import Interrupted
-from condiff.stages import processes, ranks
-from condiff.stages.ranks import check_devices, where
+from condiff.stages import ranks
 from condiff.stages.stage import CHECKPOINTS, LOG, Runtime, Stage
 from tests.stages.rank_work import TRAINING, TRAININGS, failing
 from tests.stages.small import digits, seen
@@ -253,44 +252,6 @@ def test_a_training_goes_on_with_another_number_of_devices(data, alone, tmp_path
     rest = {key: value for key, value in seen(out).items() if int(key.split()[1]) >= 30}
     assert len(rest) == 3 * 30 * 7
     assert all(torch.equal(whole[key], rest[key]) for key in rest)
-
-
-def test_more_gpus_than_there_are_is_one_line(monkeypatch):
-    monkeypatch.setattr(ranks, "num_gpus", lambda accelerator: 0 if accelerator == "cpu" else 1)
-    for accelerator in ("gpu", "auto"):
-        with pytest.raises(ConfigError, match=r"runtime.devices: must be at most 1, the number of GPUs"):
-            check_devices({"devices": 2, "accelerator": accelerator})
-    check_devices({"devices": 2, "accelerator": "cpu"})
-    check_devices({"devices": 1, "accelerator": "gpu"})
-    assert where({"devices": 2, "accelerator": "auto"}) is None
-
-
-def test_more_machines_than_a_launcher_has_reached_are_one_line():
-    said = r"runtime\.nodes: must be 1, the machines that this run has, got 2; start a"
-    with pytest.raises(ConfigError, match=said):
-        check_devices({"devices": 1, "nodes": 2, "accelerator": "cpu"})
-
-
-def test_many_devices_without_a_gpu_are_said_to_be_processes_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(ranks, "num_gpus", lambda _: 0)
-    check_devices({"devices": 2, "accelerator": "auto"})
-    assert (
-        where({"devices": 2, "accelerator": "auto"})
-        == "devices: 2 processes on the CPU, as torch sees no GPU"
-    )
-    assert where({"devices": 2, "accelerator": "cpu"}) is None
-    with pytest.raises(ConfigError, match="must be at most 0"):
-        check_devices({"devices": 2, "accelerator": "gpu"})
-
-
-def test_each_rank_has_its_gpu_and_its_share_of_the_cores(monkeypatch):
-    monkeypatch.setattr(processes, "_num_cores", lambda: 7)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    found = processes.environment(1, 2, on_gpu=True)
-    assert (found["OMP_NUM_THREADS"], found["CUDA_VISIBLE_DEVICES"]) == ("3", "5")
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert "OMP_NUM_THREADS" not in processes.environment(0, 2, on_gpu=False)
 
 
 @pytest.mark.parametrize(("count", "total"), [(2, 7), (3, 64), (4, 4)])
