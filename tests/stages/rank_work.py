@@ -35,8 +35,8 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
     from tests.stages.small import method  # noqa: PLC0415
 
     times = SecondMoment(*cfg["learned"]) if "learned" in cfg else None
-    accumulate, attends = cfg.get("accumulate", 1), cfg.get("attends", False)
-    training = method(cfg["steps"], cfg["batch_size"], times=times, accumulate=accumulate, attends=attends)
+    given = {name: cfg[name] for name in ("accumulate", "attends", "precision") if name in cfg}
+    training = method(cfg["steps"], cfg["batch_size"], times=times, **given)
     seen = recorded(training)
     fit("denoiser", training, ShardDataset(inputs["data"].path, "train"), runtime, out)
     if times is not None:

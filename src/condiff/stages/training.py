@@ -44,6 +44,7 @@ from condiff.stages.weights import kept_weights, save_weights
 
 log = logging.getLogger(__name__)
 FEW = 4  # pictures of a training
+_SCALE = 2.0**16  # of a loss under 16-mixed to begin with, as torch has it
 Seen = TypeVar("Seen")
 Look = Callable[[nn.Module], Seen]
 
@@ -185,7 +186,10 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
         accelerator=runtime.accelerator,
         devices=1,
         callbacks=callbacks,
-        plugins=[SafetensorsIO(runtime.ranks), stepping(settings.precision, runtime.accelerator)],
+        plugins=[
+            SafetensorsIO(runtime.ranks),
+            stepping(settings.precision, runtime.accelerator, runtime.ranks.count),
+        ],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -195,12 +199,16 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
     )
 
 
-def stepping(precision: str, accelerator: str) -> Precision:
-    """How a step is taken: on a CPU, too, as asked for, where Lightning would choose."""
+def stepping(precision: str, accelerator: str, count: int = 1) -> Precision:
+    """How a step is taken: on a CPU, too, as asked for, where Lightning would choose.
+
+    Of ``count`` processes the gradients are averaged, so that of a sample each has ``count`` times what one
+    process has. Its loss is scaled by as much less, and no more of float16 overflows.
+    """
     if precision == "32-true":
         return Precision()
     device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-    scaler = torch.amp.GradScaler(device) if precision == "16-mixed" else None
+    scaler = torch.amp.GradScaler(device, init_scale=_SCALE / count) if precision == "16-mixed" else None
     return MixedPrecision(precision, device, scaler)  # pyright: ignore[reportArgumentType]
 
 
