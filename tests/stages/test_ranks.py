@@ -220,7 +220,7 @@ def stopped(data, out, step, whom, signum):
     out.mkdir()
     try:
         with pytest.raises(Interrupted) as caught:
-            TRAINING.run({**CFG, "steps": 2000}, {"data": data}, place, out)
+            TRAINING.run({**CFG, "steps": 100_000}, {"data": data}, place, out)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
