@@ -1,6 +1,7 @@
 """Checkpoints, averages and halts, on a training small enough to follow by hand."""
 
 import json
+import os
 import signal
 
 import pytest
@@ -16,6 +17,7 @@ from condiff.callbacks.ema import Ema
 from condiff.callbacks.finite import FiniteSteps
 from condiff.callbacks.watch import WhileTraining
 from condiff.errors import ArtifactError, DivergedError
+from condiff.files import written_whole
 from condiff.interrupts import EXIT_CODES, Interrupted, Interrupts
 from condiff.networks.unet import UNet
 
@@ -161,6 +163,20 @@ def test_a_checkpoint_holds_tensors_and_plain_json(tmp_path):
         tree = json.loads(file.metadata()["tree"])
         assert len(list(file.keys())) >= 4  # the weight, its two moments and its average
     assert any(key == "loops" for key, _ in tree["items"])
+
+
+def test_half_a_save_is_no_checkpoint_and_is_removed(tmp_path):
+    """A process that is killed as it saves ends like this fork: without a word to anyone."""
+    checkpoints(tmp_path, 2)
+    number = os.fork()
+    if number == 0:
+        with written_whole(tmp_path / "step=00000004.safetensors") as temporary:
+            temporary.write_bytes((tmp_path / "step=00000002.safetensors").read_bytes())
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(number, 0)
+    assert len([*tmp_path.iterdir()]) == 2
+    found = newest(tmp_path, print)
+    assert [*tmp_path.iterdir()] == [found] == [tmp_path / "step=00000002.safetensors"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut"])

@@ -17,6 +17,7 @@ from condiff.data.prepare import prepare
 from condiff.data.shards import ShardWriter, to_npy
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, DataError, EnvironmentFault
+from condiff.interrupts import Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -167,16 +168,44 @@ def test_a_killed_worker_is_an_error_and_no_hang_and_what_stops_a_run_comes_firs
     dataset, asked = ShardDataset(digits, "train", held_bytes=0), []
     before = set(torch.multiprocessing.active_children())
     batches = Batches([[len(dataset)]], 4, seed=0)
-    loaded = iter(loader(dataset, batches, num_workers=1, meanwhile=lambda: asked.append(signum)))
+    loaded = iter(loader(dataset, batches, num_workers=1, stop=lambda: asked.append(signum)))
     next(loaded)
     (worker,) = set(torch.multiprocessing.active_children()) - before
     os.kill(worker.pid, signal.SIGINT)  # as a terminal does
     assert len(list(islice(loaded, 8))) == 8
-    assert asked == []
+    asked.clear()
     os.kill(worker.pid, signum)
     with pytest.raises(EnvironmentFault, match="a worker died after step"):
         list(islice(loaded, 100))
-    assert asked == [signum]
+    assert {*asked} == {signum}
+
+
+def test_a_worker_that_is_late_is_asked_again_until_the_run_is_to_stop(digits, monkeypatch):
+    class Late:
+        """As the library's iterator, of which nothing comes within the timeout."""
+
+        def __init__(self):
+            self.left = iter([None, {"step": 0, "key": ["a"]}])
+
+        def __next__(self):
+            batch = next(self.left, None)
+            if batch is None:
+                raise RuntimeError("DataLoader timed out after 1.0 seconds")
+            return batch
+
+    stops = iter([None, None, Interrupted(signal.SIGTERM)])
+
+    def stop():
+        if (stopped := next(stops)) is not None:
+            raise stopped
+
+    loading = loader(ShardDataset(digits, "train", held_bytes=0), Batches([[9]], 4, seed=0), 1, stop)
+    monkeypatch.setattr(loading, "_loaded", Late)
+    loaded = iter(loading)
+    assert next(loaded)["step"] == 0
+    with pytest.raises(Interrupted):
+        next(loaded)
+    assert next(stops, None) is None
 
 
 def test_a_damaged_description_is_told(tmp_path):

@@ -35,8 +35,8 @@ def train(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runti
     from tests.stages.small import method  # noqa: PLC0415
 
     times = SecondMoment(*cfg["learned"]) if "learned" in cfg else None
-    accumulate, attends = cfg.get("accumulate", 1), cfg.get("attends", False)
-    training = method(cfg["steps"], cfg["batch_size"], times=times, accumulate=accumulate, attends=attends)
+    given = {name: cfg[name] for name in ("accumulate", "attends", "precision") if name in cfg}
+    training = method(cfg["steps"], cfg["batch_size"], times=times, **given)
     seen = recorded(training)
     fit("denoiser", training, ShardDataset(inputs["data"].path, "train"), runtime, out)
     if times is not None:
@@ -121,6 +121,27 @@ def hang(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:
     if runtime.ranks.index == 1:
         time.sleep(600)
     runtime.ranks.largest(2)
+
+
+def hang_at_the_start(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:
+    if runtime.ranks.index == 1:
+        time.sleep(600)
+    runtime.ranks.largest(1)
+
+
+def hang_alone(cfg: Any, inputs: Any, runtime: Runtime, out: Path) -> None:
+    """In its own share, while the other is not done with its."""
+    runtime.ranks.own_step()
+    (out / f"pid{runtime.ranks.index}").write_text(str(os.getpid()))
+    if runtime.ranks.index == 1:
+        time.sleep(600)
+    go_on(runtime)
+
+
+def go_on(runtime: Runtime) -> None:
+    for _ in range(6000):
+        time.sleep(0.1)
+        runtime.ranks.own_step()
 
 
 def first_stage(cfg: Mapping[str, Any], inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -32,13 +33,15 @@ def method(
     times: TimeSampler | None = None,
     accumulate: int = 1,
     attends: bool = False,
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+    compile: Literal["none", "whole"] = "none",
 ) -> Diffusion:
     torch.manual_seed(seed)
     net = UNet(1, 11, 8, [8, 16], [False, False], dropout=dropout)
     if attends:
         net = CrossAttentionUNet(1, 11, 8, [8, 16], [False, True], head_width=8)
     settings = Training(
-        steps, batch_size, clip=1.0, ema_decay=0.9, log_every=log_every, accumulate=accumulate
+        *(steps, batch_size, 1.0, 0.9, precision, log_every), accumulate=accumulate, compile=compile
     )
     return Diffusion(
         NetworkDenoiser(net, CosineVP(), V()),

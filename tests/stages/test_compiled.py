@@ -1,14 +1,21 @@
 """Compiling and attention: what is compiled, and one line for what cannot be had."""
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from condiff.autoencoders.compact import CompactKL
+from condiff.data.dataset import ShardDataset
 from condiff.errors import ConfigError
 from condiff.networks.unet import UNet
 from condiff.stages.attention import attending
 from condiff.stages.compiled import COMPILE, compile_blocks, compile_whole, compiled
+from condiff.stages.stage import LOG, Runtime
+from condiff.stages.training import fit
+from tests.stages.small import digits, method
 
 
 class Repeating(nn.Module):
@@ -75,6 +82,24 @@ def test_what_is_compiled_gives_what_it_gave():
     before = network(x)
     compile_whole(network, "trainer.compile")
     assert torch.allclose(network(x), before, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_compiled_learns_what_it_learned(tmp_path):
+    """Of every step: its way back and its averages are of the compiled network, too."""
+    data = ShardDataset(digits(tmp_path).path, "train")
+    losses, weights = [], []
+    for how in ("none", "whole"):
+        out = tmp_path / how
+        out.mkdir()
+        fit("denoiser", method(5, compile=how), data, Runtime(accelerator="cpu"), out)
+        losses.append([json.loads(line)["loss"] for line in (out / LOG).read_text().splitlines()])
+        weights.append(load_file(out / "ema.safetensors"))
+    assert len(losses[0]) == 5
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_attention_is_by_the_backend_that_is_asked_for():

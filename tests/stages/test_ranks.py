@@ -11,10 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from condiff.errors import CondiffError, ConfigError, DivergedError, EnvironmentFault
+from condiff.errors import CondiffError, DivergedError, EnvironmentFault
 from condiff.interrupts import Interrupted
-from condiff.stages import processes, ranks
-from condiff.stages.ranks import check_devices, where
+from condiff.stages import ranks
 from condiff.stages.stage import CHECKPOINTS, LOG, Runtime, Stage
 from tests.stages.rank_work import TRAINING, TRAININGS, failing
 from tests.stages.small import digits, seen
@@ -39,8 +38,8 @@ def made(stage: Stage, inputs, out, devices, cfg=CFG, **runtime) -> Path:
     return out
 
 
-def losses(folder):
-    return [json.loads(line)["loss"] for line in (folder / LOG).read_text().splitlines()]
+def logged(folder, name="loss"):
+    return [json.loads(line)[name] for line in (folder / LOG).read_text().splitlines()]
 
 
 def weights(folder):
@@ -83,9 +82,9 @@ def test_two_processes_draw_the_same_for_every_sample_and_learn_the_same(alone, 
     assert len(one) == 3 * 60 * 7
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
-    assert losses(folder) == pytest.approx(losses(alone), rel=1e-5)
+    assert logged(folder) == pytest.approx(logged(alone), rel=1e-5)
     assert [row[1] for row in rows] == list(range(1, 61))
-    assert [row[2]["loss"] for row in rows] == losses(folder)
+    assert [row[2]["loss"] for row in rows] == logged(folder)
 
 
 def test_two_processes_learn_the_same_times(each_alone, each_together):
@@ -97,11 +96,11 @@ def test_two_processes_learn_the_same_times(each_alone, each_together):
         assert torch.equal(states[0][name], states[1][name])
     assert torch.equal(states[0]["learned counts"], one["learned counts"])
     torch.testing.assert_close(states[0]["learned losses"], one["learned losses"], rtol=1e-4, atol=1e-6)
-    assert losses(both) == pytest.approx(losses(alone), rel=1e-5)
+    assert logged(both) == pytest.approx(logged(alone), rel=1e-5)
 
 
 def test_a_batch_in_parts_on_two_processes_is_the_batch_on_one(each_alone, each_together):
-    parts, whole = (losses(folder / "in parts") for folder in (each_together[0], each_alone))
+    parts, whole = (logged(folder / "in parts") for folder in (each_together[0], each_alone))
     assert len(parts) == 12
     assert parts == pytest.approx(whole, rel=1e-5)
 
@@ -119,6 +118,21 @@ def test_the_same_devices_end_with_the_same_weights(data, together, tmp_path):
     first = weights(together[0])
     assert first.keys() == again.keys()
     assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+@pytest.mark.slow
+def test_in_mixed_precision_two_processes_draw_the_same_and_learn_nearly_the_same(data, tmp_path):
+    """Sums of half precision that are taken in another order; no more steps of float16 are left out."""
+    roundings = {"16-mixed": 1e-3, "bf16-mixed": 1e-2}
+    cfg = {"trainings": {kind: {"steps": 20, "batch_size": 7, "precision": kind} for kind in roundings}}
+    one, two = (made(TRAININGS, {"data": data}, tmp_path / str(n), n, cfg) for n in (1, 2))
+    for kind, rounding in roundings.items():
+        drawn, found = seen(one / kind), seen(two / kind)
+        assert len(drawn) == 3 * 20 * 7
+        assert drawn.keys() == found.keys()
+        assert all(torch.equal(drawn[key], found[key]) for key in drawn)
+        assert logged(two / kind) == pytest.approx(logged(one / kind), rel=rounding)
+    assert logged(two / "16-mixed", "skipped_steps") == [0] * 20
 
 
 @pytest.mark.slow
@@ -165,12 +179,31 @@ def test_a_killed_rank_ends_all(tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_that_hang_are_ended_and_where_they_stood_is_kept(tmp_path):
-    with pytest.raises(EnvironmentFault, match=r"none of the 2 ranks has got any further for") as caught:
-        made(failing("hang"), {}, tmp_path, 2, rank_timeout=2.0)
+@pytest.mark.parametrize(
+    ("how", "who", "other"),
+    [
+        ("hang", "none of the 2 ranks has", "all_reduce"),
+        ("hang_alone", "rank 1 of 2 has not", "in go_on"),
+    ],
+)
+def test_ranks_that_hang_are_ended_in_time_and_where_they_stood_is_kept(tmp_path, how, who, other):
+    with pytest.raises(EnvironmentFault, match=rf"rank_timeout: denoiser: {who} got any further") as caught:
+        made(failing(how), {}, tmp_path, 2, rank_timeout=2.0)
+    assert time.time() - (tmp_path / "pid1").stat().st_mtime < 2 + 15
     assert gone(tmp_path)
-    assert "in hang" in caught.value.__notes__[1]
-    assert "all_reduce" in caught.value.__notes__[0]
+    first, second = caught.value.__notes__
+    assert f"in {how}" in second
+    assert other in first
+
+
+@pytest.mark.slow
+def test_ranks_that_hang_at_the_start_are_ended_in_time(tmp_path):
+    """Perhaps as they import their libraries, which may take as long on a busy machine."""
+    start = time.monotonic()
+    with pytest.raises(EnvironmentFault, match=r"rank_pause: denoiser: none of the 2 ranks has got any"):
+        made(failing("hang_at_the_start"), {}, tmp_path, 2, rank_pause=5.0)
+    assert time.monotonic() - start < 5 + 15
+    assert not children()
 
 
 def stopped(data, out, step, whom, signum):
@@ -187,7 +220,7 @@ def stopped(data, out, step, whom, signum):
     out.mkdir()
     try:
         with pytest.raises(Interrupted) as caught:
-            TRAINING.run({**CFG, "steps": 2000}, {"data": data}, place, out)
+            TRAINING.run({**CFG, "steps": 100_000}, {"data": data}, place, out)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -213,7 +246,7 @@ def test_a_signal_to_all_or_to_one_saves_at_one_step_and_stops(data, tmp_path, w
     assert stopped(data, tmp_path / "run", 5, whom, signum) == code
     (saved,) = (tmp_path / "run" / CHECKPOINTS).glob("step=*.safetensors")
     step = int(saved.stem.partition("=")[2])
-    assert len(losses(tmp_path / "run")) == step
+    assert len(logged(tmp_path / "run")) == step
     assert not children()
 
 
@@ -229,49 +262,11 @@ def test_a_training_goes_on_with_another_number_of_devices(data, alone, tmp_path
     with pytest.raises(Interrupted):
         TRAINING.run(CFG, {"data": data}, half, out)
     made(TRAINING, {"data": data}, out, 2)
-    assert losses(out) == pytest.approx(losses(alone), rel=1e-5)
+    assert logged(out) == pytest.approx(logged(alone), rel=1e-5)
     whole = seen(alone)
     rest = {key: value for key, value in seen(out).items() if int(key.split()[1]) >= 30}
     assert len(rest) == 3 * 30 * 7
     assert all(torch.equal(whole[key], rest[key]) for key in rest)
-
-
-def test_more_gpus_than_there_are_is_one_line(monkeypatch):
-    monkeypatch.setattr(ranks, "num_gpus", lambda accelerator: 0 if accelerator == "cpu" else 1)
-    for accelerator in ("gpu", "auto"):
-        with pytest.raises(ConfigError, match=r"runtime.devices: must be at most 1, the number of GPUs"):
-            check_devices({"devices": 2, "accelerator": accelerator})
-    check_devices({"devices": 2, "accelerator": "cpu"})
-    check_devices({"devices": 1, "accelerator": "gpu"})
-    assert where({"devices": 2, "accelerator": "auto"}) is None
-
-
-def test_more_machines_than_a_launcher_has_reached_are_one_line():
-    said = r"runtime\.nodes: must be 1, the machines that this run has, got 2; start a"
-    with pytest.raises(ConfigError, match=said):
-        check_devices({"devices": 1, "nodes": 2, "accelerator": "cpu"})
-
-
-def test_many_devices_without_a_gpu_are_said_to_be_processes_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(ranks, "num_gpus", lambda _: 0)
-    check_devices({"devices": 2, "accelerator": "auto"})
-    assert (
-        where({"devices": 2, "accelerator": "auto"})
-        == "devices: 2 processes on the CPU, as torch sees no GPU"
-    )
-    assert where({"devices": 2, "accelerator": "cpu"}) is None
-    with pytest.raises(ConfigError, match="must be at most 0"):
-        check_devices({"devices": 2, "accelerator": "gpu"})
-
-
-def test_each_rank_has_its_gpu_and_its_share_of_the_cores(monkeypatch):
-    monkeypatch.setattr(processes, "_num_cores", lambda: 7)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    found = processes.environment(1, 2, on_gpu=True)
-    assert (found["OMP_NUM_THREADS"], found["CUDA_VISIBLE_DEVICES"]) == ("3", "5")
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert "OMP_NUM_THREADS" not in processes.environment(0, 2, on_gpu=False)
 
 
 @pytest.mark.parametrize(("count", "total"), [(2, 7), (3, 64), (4, 4)])

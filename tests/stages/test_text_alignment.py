@@ -63,7 +63,10 @@ class Second:
     def first(self, make):
         return make()
 
-    def alive(self):
+    def own_step(self):
+        pass
+
+    def pause(self):
         pass
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from condiff.callbacks.ranks import Alone, Ranks
-from condiff.divided import whole
+from condiff.divided import is_divided, whole
 from condiff.errors import ArtifactError, DataError
 from condiff.files import written_whole
 from condiff.interrupts import Interrupts
@@ -93,9 +93,8 @@ class Checkpoints(Callback):
             self.interrupts.pending = int(stopping)
             self.interrupts.stop_here()
 
-    def meanwhile(self, trainer: Trainer) -> None:
+    def stop_if_asked(self, trainer: Trainer) -> None:
         """Between two steps, while the data of the next one are waited for: an interrupt waits no longer."""
-        self.ranks.alive()
         if self.interrupts.pending:
             self._save_alone(trainer)
             self.interrupts.stop_here()
@@ -106,26 +105,31 @@ class Checkpoints(Callback):
             self._save_alone(trainer)
 
     def _save_alone(self, trainer: Trainer) -> None:
-        """Where no other rank has to take part; all of them had theirs not long ago."""
-        if self.ranks.count == 1 and trainer.global_step:
+        """Where it leads, and no other rank has to take part; all of them had theirs not long ago."""
+        in_parts = any(map(is_divided, trainer.lightning_module.parameters()))
+        if self.ranks.leads and trainer.global_step and not in_parts:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         began = time.monotonic()
-        self.ranks.pause()
+        self.ranks.saving()
         trainer.save_checkpoint(self.folder / f"step={trainer.global_step:08d}.safetensors")
         for old in _found(self.folder)[2:] if self.ranks.leads else ():
             old.unlink()
         self.last = time.monotonic()
         took = self.last - began
         self.interval = max(self.seconds, SELDOM * took) if took > LONG else self.seconds
+        self.ranks.alive()
 
 
 def newest(folder: Path, say: Any) -> Path | None:
     """The newest checkpoint that is whole; damaged ones are set aside and named.
 
+    What a save that was killed has left beside them is removed: whoever asks is the only one to train here.
     Raises ArtifactError when there are checkpoints and none of them can be read.
     """
+    for half in folder.glob(".step=*.tmp"):
+        half.unlink()
     damaged: dict[Path, ArtifactError] = {}
     for path in _found(folder):
         try:

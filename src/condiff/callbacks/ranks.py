@@ -61,8 +61,16 @@ class Ranks(Protocol):
         """A step is done, and the next one is not far."""
         ...
 
+    def own_step(self) -> None:
+        """A step of its share is done, and before the next one it waits for no other rank."""
+        ...
+
     def pause(self) -> None:
-        """What follows has no steps and may take long, such as measuring or saving."""
+        """What follows has no steps and may take long, such as a first step or measuring."""
+        ...
+
+    def saving(self) -> None:
+        """As ``pause``, and who is told to stop meanwhile is given the time to end it."""
         ...
 
 
@@ -101,5 +109,11 @@ class Alone:
     def alive(self) -> None:
         pass
 
+    def own_step(self) -> None:
+        pass
+
     def pause(self) -> None:
+        pass
+
+    def saving(self) -> None:
         pass

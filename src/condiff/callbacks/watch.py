@@ -97,6 +97,7 @@ class WeightsOnTheWay(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step in self.steps:
+            self.ranks.saving()
             weights = gathered(as_saved(self.module, self.ema))
             if self.ranks.leads:
                 self.write(trainer.global_step, weights)

@@ -45,8 +45,8 @@ class Runtime:
     nodes: Count = 1  # machines, which srun or torchrun reach: to be refused where there are others
     # what each holds of a network that is trained: all of it, or a part (torch's fully_shard)
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    # seconds without a step after which they are taken to hang; ten times that where there are no steps yet
-    rank_timeout: Positive = 120.0
+    rank_timeout: Positive = 120.0  # seconds without a step after which they are taken to hang
+    rank_pause: Positive = 600.0  # the same where there are no steps: they start, save, measure
     num_workers: Natural = 0
     sample_batch: Count = 250  # pictures that are drawn at a time; fewer where a device has not the memory
     # torch.compile of the denoiser while samples are drawn: all of it, or the blocks of a transformer

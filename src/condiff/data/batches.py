@@ -5,6 +5,7 @@ workers nor of devices changes what a step sees.
 """
 
 import hashlib
+import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ from condiff.data.dataset import Batch, ShardDataset
 from condiff.data.pairs import Pairs, Row
 from condiff.data.shard_order import ShardOrder
 from condiff.errors import CondiffError, EnvironmentFault
+
+_GLANCE = 1.0  # seconds between looks at whether to wait on for a worker
 
 
 class Batches(Sampler[list[Row]]):
@@ -103,15 +106,23 @@ def loader(
     dataset: ShardDataset | Pairs,
     batches: Batches,
     num_workers: int = 0,
-    meanwhile: Callable[[], None] = lambda: None,
+    stop: Callable[[], None] = lambda: None,
+    alive: Callable[[], None] = lambda: None,
 ) -> DataLoader[Batch]:
     """Batches in their order; a set held in memory has nothing to decode and takes no workers.
 
-    The shards of one that is streamed are fetched ahead of them; ``meanwhile`` is called while they are
-    waited for, and where a worker has died: a signal to all processes of a run ends its workers first.
+    ``stop`` is called now and then while the next batch is waited for, and may end that by raising; also
+    where a worker has died, as a signal to all processes of a run ends its workers first. The shards of a set
+    that is streamed are fetched ahead of the batches: while they are waited for, which has its own bound,
+    ``alive`` is called as well.
     """
+
+    def meanwhile() -> None:
+        alive()
+        stop()
+
     sampler = _Ahead(batches, dataset, meanwhile) if dataset.is_streamed else batches
-    return _Loader(dataset, sampler, 0 if dataset.held else num_workers, meanwhile)
+    return _Loader(dataset, sampler, 0 if dataset.held else num_workers, stop)
 
 
 class _Ahead(Sampler[list[Row]]):
@@ -143,14 +154,15 @@ class _Loader(DataLoader[Any]):
         dataset: ShardDataset | Pairs,
         batches: Sampler[list[Row]],
         num_workers: int,
-        meanwhile: Callable[[], None],
+        stop: Callable[[], None],
     ) -> None:
-        self.meanwhile = meanwhile
+        self.stop = stop
         # Spawned workers inherit no locks; an own generator keeps the global one untouched.
         super().__init__(
             _Told(dataset),
             batch_sampler=batches,
             num_workers=num_workers,
+            timeout=_GLANCE if num_workers else 0,
             collate_fn=_as_it_is,
             multiprocessing_context="spawn" if num_workers else None,
             generator=torch.Generator().manual_seed(0),
@@ -158,15 +170,26 @@ class _Loader(DataLoader[Any]):
         )
 
     def __iter__(self) -> Any:
-        key = "the start"
+        before = {*multiprocessing.active_children()}
         loaded = self._loaded()
+        workers = {*multiprocessing.active_children()} - before
+        try:
+            yield from self._batches(loaded)
+        finally:
+            for worker in workers:  # the library waits for each that hangs
+                worker.kill()
+
+    def _batches(self, loaded: Iterator[Any]) -> Iterator[Batch]:
+        key = "the start"
         while True:
             try:
                 batch = next(loaded)
             except (RuntimeError, OSError, EOFError) as error:
-                if not self.num_workers or not _is_a_death(error):
+                if not self.num_workers or not (_is_late(error) or _is_a_death(error)):
                     raise
-                self.meanwhile()  # raises where the run is to stop, too
+                self.stop()
+                if _is_late(error):
+                    continue
                 what = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise EnvironmentFault(
                     f"runtime.num_workers: a worker died after {key} ({what}); try fewer workers"
@@ -194,6 +217,11 @@ class _Loader(DataLoader[Any]):
 def _deaf_to_ctrl_c(_: int) -> None:
     """A terminal sends Ctrl-C to workers as well: the run itself says when they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _is_late(error: Exception) -> bool:
+    """Whether workers have not answered yet; they may be asked again."""
+    return str(error).startswith("DataLoader timed out")
 
 
 def _is_a_death(error: Exception) -> bool:

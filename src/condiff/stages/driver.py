@@ -45,6 +45,10 @@ from condiff.stages.taken import taken
 
 Config = Mapping[str, Any]
 MEASURING = ("metrics", "evaluation", "statistics")
+PLACE = (  # keys of ``runtime`` that a stage is told
+    *("accelerator", "attention", "devices", "strategy", "rank_timeout", "rank_pause"),
+    *("num_workers", "sample_batch", "sample_compile", "checkpoint_seconds"),
+)
 NETWORKS = (*JUDGED, "clip", "distance", "sentence_encoder")  # what a metric may be given to look through
 
 
@@ -115,15 +119,7 @@ def _runtime(
     """What a stage is run with: where, who hears of it, and what is looked at meanwhile."""
     settings = cfg["runtime"]
     plain = Runtime(
-        accelerator=settings["accelerator"],
-        attention=settings["attention"],
-        devices=settings["devices"],
-        strategy=settings["strategy"],
-        rank_timeout=settings["rank_timeout"],
-        num_workers=settings["num_workers"],
-        sample_batch=settings["sample_batch"],
-        sample_compile=settings["sample_compile"],
-        checkpoint_seconds=settings["checkpoint_seconds"],
+        **{name: settings[name] for name in PLACE},
         began=lambda stage, model: loggers.begin(_training(steps, stage, model)),
         log=lambda _, step, values: loggers.scalars(step, values),
         shown=lambda _, step, path: loggers.picture(step, path),

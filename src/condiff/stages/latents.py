@@ -42,7 +42,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
             own = rows[share.start : share.stop]
             found = _encoded(autoencoder, data, own or rows[:1], place)  # of an empty share only the shapes
             whole = {name: ranks.gathered(part[: len(own)], len(rows)) for name, part in found.items()}
-            ranks.alive()
+            ranks.own_step()
             if writer is not None:
                 for name in sorted(_MOMENTS & whole.keys()):
                     seen.add(drawn_once(whole[name], rows.start))

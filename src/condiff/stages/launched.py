@@ -27,10 +27,8 @@ from condiff.stages.processes import JOB, environment, program
 READY, OVER, PULSE = "ready", "over.json", "pulse"  # a job's; the run's, with its exit code; the first one's
 CODE, SIGNAL = "code", "signal"  # of each of the others in a job: how it ended, and what it is sent
 PERIOD = 0.1  # seconds between two looks
-BEAT, LOST = (
-    2.0,
-    120.0,
-)  # seconds between the first one's beats, and without one until it is gone
+LEFT = 10.0  # seconds for all of the others to say that they have ended
+BEAT, LOST = 2.0, 120.0  # seconds between the first one's beats, and without one until it is gone
 # What libraries would otherwise take as theirs: each process of a stage is told its place by condiff.
 _HIDDEN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
 _OF_SRUN = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_NODES")
@@ -93,9 +91,12 @@ class Launch:
             yield [own, *others]
         finally:
             own.kill()
-            own.wait()
             for other in others:
-                other.end()
+                other.kill()
+            own.wait()
+            end = time.monotonic() + LEFT
+            while time.monotonic() < end and any(other.poll() is None for other in others):
+                time.sleep(PERIOD)
 
     def _process(self, job: Path, on_gpu: bool) -> "subprocess.Popen[bytes]":
         added = environment(self.local, self.here, on_gpu)
@@ -143,13 +144,9 @@ class _Elsewhere:
     def send_signal(self, signum: int) -> None:
         self.signal.write_text(str(int(signum)))
 
-    def end(self) -> None:
-        """It is killed if it still runs, and waited for."""
+    def kill(self) -> None:
         if self.poll() is None:
             self.send_signal(signal.SIGKILL)
-        end = time.monotonic() + 10
-        while self.poll() is None and time.monotonic() < end:
-            time.sleep(PERIOD)
 
 
 @cache

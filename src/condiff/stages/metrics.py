@@ -132,7 +132,8 @@ def take_in(metrics: Mapping[str, Measurement], sets: Sets, ranks: Ranks | None 
     for side in track(wanted, len(wanted), "metrics"):
         for images, label, captions in sets[side]():
             update(metrics, side, images, label, captions)
-            ranks.alive()
+            ranks.own_step()
+    ranks.pause()  # others may be slower
 
 
 def drawn_sets(stored: Mapping[str, Tensor], place: torch.device) -> Sets:

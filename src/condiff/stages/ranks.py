@@ -18,6 +18,7 @@ from condiff import errors
 from condiff.errors import CondiffError, ConfigError, EnvironmentFault
 from condiff.files import read_json, write_json
 from condiff.interrupts import EXIT_CODES, Interrupted
+from condiff.stages.beats import Beats, Silence
 from condiff.stages.launched import launched
 from condiff.stages.processes import JOB, num_gpus, started
 from condiff.stages.stage import Artifact, Config, Runtime, Stage
@@ -25,10 +26,8 @@ from condiff.stages.stage import Artifact, Config, Runtime, Stage
 log = logging.getLogger(__name__)
 MESSAGES = "messages.jsonl"  # what the first rank says meanwhile
 OUTCOME, STACK = "outcome", "stack"  # of each rank: how it failed, and where it stood
-BEAT = "beat"  # of each rank: a count of its steps, and how many times rank_timeout the next may take
-LONGER = 10  # that many where there are no steps, such as at the start
 PERIOD = 0.1  # seconds between two looks
-GRACE = 20.0  # seconds to finish a step and save, when asked to stop
+GRACE = 20.0  # seconds to finish a step, when asked to stop; a save has ``runtime.rank_pause``
 SETTLE = 1.0  # seconds for other ranks to say how they failed, after the first of them
 
 
@@ -85,26 +84,29 @@ class _Ranks:
     def __init__(self, processes: list[Any], stage: str, runtime: Runtime, folder: Path) -> None:
         self.processes, self.stage, self.runtime, self.folder = processes, stage, runtime, folder
         self.messages = _Tail(folder / MESSAGES)
-        self.beats: list[str] = []
-        self.last_beat = time.monotonic()
+        self.beats = Beats(folder, len(processes), runtime.rank_timeout, runtime.rank_pause)
         self.stopping: int | None = None  # by which signal
+        self.stopped = 0.0  # since when
         self.told = False  # whether all have been told to stop
         self.deadline = 0.0
+        self.waits = False  # for a save, which has been said
 
     def follow(self) -> None:
         """Wait for the end of all of them."""
         while True:
             codes = [process.poll() for process in self.processes]
+            running = [index for index, code in enumerate(codes) if code is None]
+            self.beats.look()
             self._pass_on()
             if all(code == 0 for code in codes):
                 return
             self._see_to_signals(codes)
             if self.stopping is None and any(codes):
                 self._fail()
-            if self.stopping is not None and (None not in codes or time.monotonic() > self.deadline):
+            if self.stopping is not None and (not running or self._is_late(running)):
                 raise Interrupted(self.stopping)
-            if self.stopping is None and self._hangs():
-                self._give_up()
+            if self.stopping is None and (silence := self.beats.silence(running)):
+                self._give_up(silence)
             time.sleep(PERIOD)
 
     def _pass_on(self) -> None:
@@ -125,13 +127,29 @@ class _Ranks:
         """A signal to this process goes to all; one to a rank stops all at one step, or else soon."""
         if self.stopping is None:
             self.stopping = self.runtime.interrupts.pending or self._interrupted(codes)
-            self.deadline = time.monotonic() + GRACE
-        late = time.monotonic() - (self.deadline - GRACE)
+            self.stopped = time.monotonic()
+            self.deadline = self.stopped + GRACE
+        late = time.monotonic() - self.stopped
         if self.stopping and not self.told and (self.runtime.interrupts.pending or late > 3 * SETTLE):
             self.told = True
             for process in self.processes:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
+
+    def _is_late(self, running: list[int]) -> bool:
+        """Those that are to stop have had their time; a save has more, as what it saves would be lost."""
+        now, most = time.monotonic(), self.runtime.rank_pause
+        saving = self.beats.saving(running) if now - self.stopped < most else []
+        if saving:
+            self.deadline = now + GRACE  # to end, or to take its last step
+        if saving and not self.waits and now - self.stopped > GRACE:
+            self.waits = True
+            log.warning(
+                "%s: rank %s still saves, which may take runtime.rank_pause=%g s; a second signal ends it"
+                " at once",
+                *(self.stage, ", ".join(map(str, saving)), most),
+            )
+        return now > self.deadline
 
     def _interrupted(self, codes: list[int | None]) -> int | None:
         for index, code in enumerate(codes):
@@ -141,26 +159,12 @@ class _Ranks:
                 return self._outcome(index)["interrupted"]
         return None
 
-    def _hangs(self) -> bool:
-        beats = [_text(self.folder / f"{BEAT}{index}") for index in range(len(self.processes))]
-        if beats != self.beats:
-            self.beats, self.last_beat = beats, time.monotonic()
-        running = [
-            beat for beat, process in zip(beats, self.processes, strict=True) if process.poll() is None
-        ]
-        patience = max((int(beat.partition(" ")[2] or LONGER) for beat in running), default=LONGER)
-        return time.monotonic() - self.last_beat > patience * self.runtime.rank_timeout
-
-    def _give_up(self) -> None:
+    def _give_up(self, silence: Silence) -> None:
         for process in self.processes:
             if hasattr(signal, "SIGUSR1") and process.poll() is None:
                 process.send_signal(signal.SIGUSR1)  # each writes where it stands
         time.sleep(SETTLE / 2)
-        error = EnvironmentFault(
-            f"runtime.rank_timeout: {self.stage}: none of the {len(self.processes)} ranks has got any further"
-            f" for {time.monotonic() - self.last_beat:.3g} s; run.log says where they stood, the same command"
-            " goes on from the last checkpoint, and a longer timeout allows for slower steps"
-        )
+        error = EnvironmentFault(f"runtime.{silence.key}: {self.stage}: {silence}")
         for index in range(len(self.processes)):
             error.add_note(f"rank {index}:\n{_text(self.folder / f'{STACK}{index}')}")
         raise error

@@ -4,7 +4,8 @@ Everything goes through gloo and the CPU, gradients on a GPU apart, which go thr
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -16,7 +17,9 @@ from torch import Tensor, distributed, nn
 from torch.distributed import FileStore, ReduceOp  # pyright: ignore[reportPrivateImportUsage]
 from torch.nn.parallel import DistributedDataParallel
 
-from condiff.stages.ranks import BEAT, LONGER, share_of
+from condiff.errors import ConfigError
+from condiff.stages.beats import BEAT, OWN, PAUSE, SAVE, STEP
+from condiff.stages.ranks import share_of
 
 if TYPE_CHECKING:  # lightning takes seconds, and not every stage trains
     from condiff.diffusion.randomness import Draws
@@ -34,9 +37,23 @@ def joined(index: int, count: int, folder: Path, on_gpu: bool, strategy: str) ->
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     store = FileStore(str(folder / MEETING), count)
     distributed.init_process_group(backend, store=store, rank=index, world_size=count, timeout=NEVER)
+    if on_gpu:
+        found: list[Any] = [None] * count
+        distributed.all_gather_object(found, _gpu())
+        each_has_its_own(found)
     module, _, name = STRATEGIES[strategy].partition(":")
     yield getattr(importlib.import_module(module), name)(index, count, folder, "cuda" if on_gpu else "cpu")
     distributed.destroy_process_group()  # not after an error, when the others may be gone
+
+
+def each_has_its_own(gpus: Sequence[str]) -> None:
+    """ConfigError where two ranks have one GPU, which nccl refuses: a launcher has started too many."""
+    for index, gpu in enumerate(gpus):
+        if gpu in gpus[:index]:
+            raise ConfigError(
+                f"runtime.devices: ranks {gpus.index(gpu)} and {index} of {len(gpus)} have the same GPU,"
+                f" {gpu}; start no more processes on a machine than it has, or use runtime.accelerator=cpu"
+            )
 
 
 class Rank:
@@ -90,6 +107,7 @@ class Rank:
         return found
 
     def first(self, make: Callable[[], T]) -> T:
+        self.pause()
         made: list[Any] = [make() if self.leads else None]
         distributed.broadcast_object_list(made, src=0, device=torch.device("cpu"))
         return made[0]
@@ -104,6 +122,7 @@ class Rank:
         return found
 
     def gathered(self, part: Tensor, total: int) -> Tensor:
+        self.pause()  # others may be slower
         if not self.leads:
             if len(part):
                 distributed.send(part.contiguous(), 0)
@@ -117,14 +136,20 @@ class Rank:
         return torch.cat(parts)
 
     def alive(self) -> None:
-        self._beat(1)
+        self._beat(STEP)
+
+    def own_step(self) -> None:
+        self._beat(OWN)
 
     def pause(self) -> None:
-        self._beat(LONGER)
+        self._beat(PAUSE)
 
-    def _beat(self, patience: int) -> None:
+    def saving(self) -> None:
+        self._beat(SAVE)
+
+    def _beat(self, at: str) -> None:
         self.num_beats += 1
-        self.beat.write_text(f"{self.num_beats} {patience}")
+        self.beat.write_text(f"{self.num_beats} {at}")
 
 
 def with_global_statistics(network: nn.Module) -> None:
@@ -132,6 +157,16 @@ def with_global_statistics(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             setattr(module, "forward", partial(_normalised, module))  # noqa: B010
+
+
+def _gpu() -> str:
+    """The one that this process uses, by a name that no other has, and its machine."""
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"runtime.devices: a rank on {platform.node()} sees no GPU, and the first one does; give each"
+            " process one, or use runtime.accelerator=cpu"
+        )
+    return f"{torch.cuda.get_device_properties(0).uuid} of {platform.node()}"
 
 
 class _Loss(nn.Module):

@@ -67,6 +67,7 @@ def _work(job: Mapping[str, Any], index: int, folder: Path, interrupts: Interrup
     log.handlers, log.propagate = [tell], False
     inputs = _artifacts(job["inputs"])
     with joined(index, job["count"], folder, job["on_gpu"], job["strategy"]) as ranks:
+        ranks.pause()  # what takes its libraries has them
         runtime = _runtime(job, ranks, interrupts, tell)
         with attending(runtime.attention, runtime.accelerator), fetching(runtime.fetch):
             load(job["work"])(job["config"], inputs, runtime, Path(job["out"]))

@@ -30,7 +30,7 @@ def decode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
         for rows in target[share.start : share.stop].split(runtime.sample_batch):
             images.append(autoencoder.decode(mode(autoencoder.encode(rows.to(place)))).cpu())
             shown.update(len(rows))
-            ranks.alive()
+            ranks.own_step()
     image = ranks.gathered(torch.cat([target[:0], *images]), total)
     if ranks.leads:
         label = wanted["label"] if "label" in wanted else torch.zeros(total, dtype=torch.long)

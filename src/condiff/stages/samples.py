@@ -65,7 +65,7 @@ def drawn_with_bar(
 
         def say() -> None:
             shown.update()
-            ranks.alive()
+            ranks.own_step()
 
         return drawn(cfg, inputs, trained, device(runtime), say, ranks, size)
 

@@ -53,7 +53,8 @@ class Runtime:
     attention: str = "auto"  # torch's implementation of it
     devices: int = 1  # processes that share a stage, each on a device of its own
     strategy: str = "ddp"  # what each of them holds of a network that is trained: ddp all of it, fsdp a part
-    rank_timeout: float = 120.0  # seconds
+    rank_timeout: float = 120.0  # seconds that a step of theirs may take
+    rank_pause: float = 600.0  # seconds that they may take between two signs of life where there are no steps
     num_workers: int = 0
     sample_batch: int = 250  # samples at a time; which ones go together changes none of them
     sample_compile: str = "none"  # of a denoiser that draws: whole, or blocks

@@ -44,6 +44,7 @@ from condiff.stages.weights import kept_weights, save_weights
 
 log = logging.getLogger(__name__)
 FEW = 4  # pictures of a training
+_SCALE = 2.0**16  # of a loss under 16-mixed to begin with, as torch has it
 Seen = TypeVar("Seen")
 Look = Callable[[nn.Module], Seen]
 
@@ -120,7 +121,8 @@ def fit(
     if settings.recompute:
         recompute(name, method.trained)
     COMPILE[settings.compile](method.trained, f"{settings_of(name)}.compile")
-    if settings.channels_last and method.trained is plain:  # parts lie one row after the other
+    # parts lie one row after the other, and what is compiled has gradients of 0 in other orders (torch 2.13)
+    if settings.channels_last and settings.compile == "none" and method.trained is plain:
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
     batches = Batches(data.sizes, settings.batch_size, method.seed, start, places, data.orders)
@@ -132,9 +134,9 @@ def fit(
     with warnings.catch_warnings(), runtime.interrupts.deferred():
         # Lightning advises more workers for sets held in memory, and an own sampler for many devices
         warnings.filterwarnings("ignore", module="lightning.*")
-        loaded = loader(data, batches, runtime.num_workers, partial(checkpoints.meanwhile, trainer))
+        stop = partial(checkpoints.stop_if_asked, trainer)
+        loaded = loader(data, batches, runtime.num_workers, stop, ranks.alive)
         trainer.fit(method, loaded, ckpt_path=checkpoint)
-    ranks.pause()
     _leave(method, ema, out, ranks)
     if ranks.leads:
         if obeyed := since(rows_of(out / LOG)):
@@ -143,6 +145,7 @@ def fit(
 
 
 def _leave(method: Method, ema: Ema | None, out: Path, ranks: Ranks) -> None:
+    ranks.saving()
     left = {"weights": as_saved(method.trained, None)}
     if ema is not None:
         left["ema"] = as_saved(method.trained, ema)
@@ -150,6 +153,7 @@ def _leave(method: Method, ema: Ema | None, out: Path, ranks: Ranks) -> None:
         weights = gathered(method.saved(state))
         if ranks.leads:
             save_weights(out / f"{name}.safetensors", weights)
+    ranks.pause()
 
 
 def _power_averages(method: Method, ranks: Ranks, out: Path) -> list[PowerAverages]:
@@ -159,6 +163,7 @@ def _power_averages(method: Method, ranks: Ranks, out: Path) -> list[PowerAverag
         return []
 
     def keep(step: int, length: float, weights: dict[str, Tensor]) -> None:
+        ranks.saving()
         path = place(out, step, length)
         if ranks.leads:
             path.parent.mkdir(exist_ok=True)
@@ -182,7 +187,10 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
         accelerator=runtime.accelerator,
         devices=1,
         callbacks=callbacks,
-        plugins=[SafetensorsIO(runtime.ranks), stepping(settings.precision, runtime.accelerator)],
+        plugins=[
+            SafetensorsIO(runtime.ranks),
+            stepping(settings.precision, runtime.accelerator, runtime.ranks.count),
+        ],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -192,12 +200,16 @@ def _trainer(method: Method, runtime: Runtime, callbacks: list[Callback]) -> Tra
     )
 
 
-def stepping(precision: str, accelerator: str) -> Precision:
-    """How a step is taken: on a CPU, too, as asked for, where Lightning would choose."""
+def stepping(precision: str, accelerator: str, count: int = 1) -> Precision:
+    """How a step is taken: on a CPU, too, as asked for, where Lightning would choose.
+
+    Of ``count`` processes the gradients are averaged, so that of a sample each has ``count`` times what one
+    process has. Its loss is scaled by as much less, and no more of float16 overflows.
+    """
     if precision == "32-true":
         return Precision()
     device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-    scaler = torch.amp.GradScaler(device) if precision == "16-mixed" else None
+    scaler = torch.amp.GradScaler(device, init_scale=_SCALE / count) if precision == "16-mixed" else None
     return MixedPrecision(precision, device, scaler)  # pyright: ignore[reportArgumentType]
 
 
@@ -232,6 +244,7 @@ class _Spread(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.ranks.spread(pl_module)
+        self.ranks.pause()  # a first step may compile
 
 
 class _Rows:

@@ -72,7 +72,7 @@ class Watch:
     def _drawn(self, trained: Trained, wanted: Mapping[str, Tensor], share: range) -> dict[str, Tensor]:
         """A rank's share of the samples, and of what each is to show."""
         ranks, size = self.runtime.ranks, self.runtime.sample_batch
-        images = drawn_of(self.cfg, self.done, trained, self.place, wanted, share, ranks.alive, size)
+        images = drawn_of(self.cfg, self.done, trained, self.place, wanted, share, ranks.own_step, size)
         return {"image": images, **{name: rows[share.start : share.stop] for name, rows in wanted.items()}}
 
     def _ready(self) -> dict[str, Measurement]:
