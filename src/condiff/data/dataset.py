@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from condiff.data.npy import from_npy
 from condiff.data.pictures import EXTENSIONS, Unreadable
+from condiff.data.sample import CONTROL, FRAMING, Sample, Shard
 from condiff.data.shard_order import ShardOrder
-from condiff.data.shards import CONTROL, FRAMING, Sample, Shard, Shards, from_npy
+from condiff.data.shards import Shards
 from condiff.data.source import DESCRIPTION, DataInfo
 from condiff.data.streamed import opened
 from condiff.errors import DataError

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from condiff.data.shards import ALLOWED, MAX_MEMBER, Sample, Shard, Shards
+from condiff.data.sample import ALLOWED, MAX_MEMBER, Sample, Shard
+from condiff.data.shards import Shards
 from condiff.errors import DataError
 
 _MAX_SAMPLES = 1_000_000  # in one shard

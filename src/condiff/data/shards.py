@@ -6,14 +6,11 @@ shape of a picture that is no square), after the samples of a shard a line for t
 sha256), and a last line for the split.
 """
 
-import io
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from contextlib import ExitStack
+from functools import partial
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -21,68 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from condiff.data.pictures import EXTENSIONS as PICTURES
+from condiff.data.npy import to_npy
 from condiff.data.pictures import decode
+from condiff.data.sample import ALLOWED, MAX_MEMBER, Sample, Shard
 from condiff.data.shard_order import ShardOrder
 from condiff.data.tar_stream import TarStream
 from condiff.errors import DataError
 from condiff.files import file_digest, written_whole
 
-CONTROL, FRAMING = "control.png", "framing.npy"
-ALLOWED = (
-    *(*PICTURES, "source.png", "line.png", "txt", "cls", "json", "npy", "mirror.npy", "source.npy"),
-    CONTROL,
-    FRAMING,
-)
-MAX_MEMBER = 64 * 2**20  # bytes
-_NPY_START = 10  # bytes before the header of a .npy of version 1.0, whose length the last two are
 INDEX = "index-{}.jsonl"  # of a split
 _SHARD_BYTES = 256 * 2**20
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A tar and what it must be."""
-
-    path: Path
-    size: int
-    sha256: str
-    name: str = ""  # what it is called in messages, if not by its path
-
-    def held(self) -> AbstractContextManager[Path]:
-        """Its file while it is read."""
-        return nullcontext(self.path)
-
-    def __str__(self) -> str:
-        return self.name or str(self.path)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Where the members of one key lie: extension -> (offset, size) in its shard."""
-
-    key: str
-    label: int | None
-    shard: Shard
-    members: dict[str, tuple[int, int]]
-    shape: tuple[int, int] | None = None  # height and width of a picture that is no square
-    told: Mapping[str, bytes] | None = None  # members that the index itself holds
-
-    def has(self, extension: str) -> bool:
-        return extension in self.members or extension in (self.told or ())
-
-    def read(self, extension: str) -> bytes:
-        if self.told and extension in self.told:
-            return self.told[extension]
-        if extension not in self.members:
-            raise DataError(f"{self}: has no .{extension}; its members are {', '.join(self.members)}")
-        offset, size = self.members[extension]
-        with self.shard.held() as path:
-            return read_part(path, offset, size, f"{self}.{extension}")
-
-    def __str__(self) -> str:
-        return f"{self.shard}:{self.key}"
 
 
 class Shards:
@@ -209,44 +155,6 @@ class ShardWriter:
 
     def _line(self, row: dict[str, Any]) -> None:
         self._index.write(json.dumps(row) + "\n")
-
-
-def read_part(path: Path, offset: int, size: int, shown: str) -> bytes:
-    """A member of a tar, ``shown`` in messages."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            data = file.read(size)
-    except OSError as error:
-        raise DataError(f"{shown}: cannot be read ({error.strerror})") from error
-    if len(data) != size:
-        raise DataError(f"{shown}: {len(data)} of {size} bytes are there; restore the shard")
-    return data
-
-
-def to_npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def from_npy(data: bytes) -> np.ndarray:
-    """The array of a .npy member, without copying; ValueError for objects and for claims beyond the data."""
-    end = _NPY_START + int.from_bytes(data[_NPY_START - 2 : _NPY_START], "little")
-    shape, dtype = _npy_header(data[:end])
-    return np.frombuffer(data, dtype, math.prod(shape), end).reshape(shape)
-
-
-@lru_cache(maxsize=64)
-def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Remembered, as those of a set are alike, and numpy parses each as if it were Python."""
-    buffer = io.BytesIO(data)
-    if np.lib.format.read_magic(buffer) != (1, 0):
-        raise ValueError("only version 1.0 of .npy is read")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
-    if dtype.hasobject or fortran_order:
-        raise ValueError(f"dtype {dtype}, Fortran order {fortran_order}; plain numbers in C order are read")
-    return shape, dtype
 
 
 def _parse(path: Path, shard: Callable[..., Shard]) -> Shards:

@@ -15,9 +15,10 @@ import numpy as np
 from condiff.data.download import Link
 from condiff.data.fetched import Fetch
 from condiff.data.pictures import EXTENSIONS, Frame, decode, to_png
+from condiff.data.sample import CONTROL, Sample, Shard
 from condiff.data.shard_cache import ShardCache
 from condiff.data.shard_order import ShardOrder
-from condiff.data.shards import CONTROL, INDEX, Sample, Shard, Shards
+from condiff.data.shards import INDEX, Shards
 from condiff.errors import DataError
 from condiff.files import digest, written_whole
 
