@@ -11,16 +11,15 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from condiff.data.npy import to_npy
+from condiff.data.index import Index, Rows
 from condiff.data.pictures import decode
-from condiff.data.sample import ALLOWED, MAX_MEMBER, Sample, Shard
+from condiff.data.sample import ALLOWED, Sample, Shard
 from condiff.data.shard_order import ShardOrder
 from condiff.data.tar_stream import TarStream
 from condiff.errors import DataError
@@ -36,8 +35,11 @@ class Shards:
 
     order: ShardOrder | None = None  # that of a training, where not any will do
 
-    def __init__(self, shards: list[Shard], samples: list[Sample]) -> None:
-        self.shards, self.samples = shards, samples
+    def __init__(self, index: Index) -> None:
+        self.index, self.shards = index, index.shards
+        self.samples = Rows(index.sample, range(len(index)))
+        self.keys = Rows(index.key, range(len(index)))
+        self.labels = Rows(index.label, range(len(index)))
 
     @classmethod
     def open(cls, folder: Path, split: str) -> "Shards":
@@ -56,7 +58,7 @@ class Shards:
             return _parse(path, shard or partial(_shard, path.parent))
         except OSError as error:
             raise DataError(f"{shown}: cannot be read ({error.strerror}); prepare the data again") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(f"{shown}: is no whole index of shards ({error}); prepare it again") from error
 
     def verify(self) -> None:
@@ -66,26 +68,12 @@ class Shards:
             if found != shard.sha256:
                 raise DataError(f"{shard.path}: sha256 is {found}; its index says {shard.sha256}")
 
-    @property
-    def keys(self) -> list[str]:
-        return [sample.key for sample in self.samples]
-
-    @property
-    def labels(self) -> list[int | None]:
-        return [sample.label for sample in self.samples]
-
-    @property
-    def runs(self) -> list[range]:
-        """Samples one after another whose pictures have one shape."""
-        counts = [len([*same]) for _, same in groupby(self.samples, lambda sample: sample.shape)]
-        return [range(*ends) for ends in pairwise(accumulate(counts or [0], initial=0))]
-
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.index)
 
     def has(self, extension: str) -> bool:
         """Whether every sample has this member."""
-        return bool(self.samples) and all(sample.has(extension) for sample in self.samples)
+        return self.index.some_have(extension) and self.index.lacking(extension) is None
 
     def read(self, index: int, extension: str) -> bytes:
         return self.samples[index].read(extension)
@@ -158,24 +146,20 @@ class ShardWriter:
 
 
 def _parse(path: Path, shard: Callable[..., Shard]) -> Shards:
-    shards: list[Shard] = []
-    samples: list[Sample] = []
-    waiting: list[dict[str, Any]] = []
+    index = Index()
     last: dict[str, Any] = {}
     with path.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             if "key" in row:
-                waiting.append(row)
+                _add(index, row)
             elif "shard" in row:
-                shards.append(shard(row))
-                samples += [_sample(shards[-1], sample) for sample in waiting]
-                waiting = []
+                index.end(shard(row))
             last = row
-    if last.get("num_samples") != len(samples) or waiting:
+    if last.get("num_samples") != len(index) or index.num_added != len(index):
         raise ValueError("its last line is missing")
-    if len({sample.key for sample in samples}) != len(samples):
+    if index.twice():
         raise ValueError("a key is there twice")
-    return Shards(shards, samples)
+    return Shards(index)
 
 
 def _shard(folder: Path, row: dict[str, Any]) -> Shard:
@@ -184,19 +168,11 @@ def _shard(folder: Path, row: dict[str, Any]) -> Shard:
     return Shard(folder / row["shard"], int(row["size"]), str(row["sha256"]))
 
 
-def _sample(shard: Shard, row: dict[str, Any]) -> Sample:
-    members = {str(name): (int(offset), int(size)) for name, (offset, size) in row["members"].items()}
-    for name, (offset, size) in members.items():
-        if name not in ALLOWED or min(offset, size) < 0 or offset + size > shard.size or size > MAX_MEMBER:
-            raise ValueError(f"{row['key']}.{name} at {offset}+{size} is not allowed")
+def _add(index: Index, row: dict[str, Any]) -> None:
     label = None if row["label"] is None else int(row["label"])
     height, width = row.get("shape", (0, 0))
     shape = (int(height), int(width)) if height else None
-    told = {
-        name: value.encode() if isinstance(value, str) else to_npy(np.asarray(value, dtype=np.int64))
-        for name, value in row.get("told", {}).items()
-    }
-    return Sample(str(row["key"]), label, shard, members, shape, told or None)
+    index.add(str(row["key"]), label, row["members"], shape, row.get("told"))
 
 
 def _size_fault(shard: Shard) -> str | None:
