@@ -160,8 +160,8 @@ class Index:
 
     def sample(self, sample: int) -> Sample:
         names, told, shape = self._layout_of(sample)
-        own = slice(self._members[sample], self._members[sample + 1])
-        members = dict(zip(names, zip(self._offsets[own], self._sizes[own], strict=True), strict=True))
+        numbered = enumerate(names, self._members[sample])
+        members = {name: (self._offsets[member], self._sizes[member]) for member, name in numbered}
         held = Told(told, self._told_of(sample)) if told else None
         return Sample(self.key(sample), self.label(sample), self.shard(sample), members, shape, held)
 

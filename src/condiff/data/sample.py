@@ -1,5 +1,6 @@
 """A sample of a shard: its members by extension, and where they lie in the tar."""
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -64,9 +65,11 @@ class Sample:
 def read_part(path: Path, offset: int, size: int, shown: str) -> bytes:
     """A member of a tar, ``shown`` in messages."""
     try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            data = file.read(size)
+        file = os.open(path, os.O_RDONLY)
+        try:
+            data = os.pread(file, size, offset)
+        finally:
+            os.close(file)
     except OSError as error:
         raise DataError(f"{shown}: cannot be read ({error.strerror})") from error
     if len(data) != size:
