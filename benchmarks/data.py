@@ -38,9 +38,10 @@ from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.data.fetched import Fetch
 from condiff.data.memo import shared
+from condiff.data.npy import to_npy
 from condiff.data.prepare import prepare
 from condiff.data.shard_files import ShardFiles
-from condiff.data.shards import ShardWriter, to_npy
+from condiff.data.shards import ShardWriter
 from condiff.data.streamed import FETCH
 
 BATCH, CLASSES, SHARDS = 64, 10, 8

@@ -31,7 +31,8 @@ from condiff.conditioners.encoders import TextEncoder
 from condiff.conditioners.encodings import Encoding
 from condiff.conditioners.text import Text
 from condiff.data.dataset import ShardDataset
-from condiff.data.shards import ShardWriter, to_npy
+from condiff.data.npy import to_npy
+from condiff.data.shards import ShardWriter
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.parameterization import Epsilon
 from condiff.diffusion.process import ScaledLinear

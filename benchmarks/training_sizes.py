@@ -17,7 +17,8 @@ from condiff.conditioners.encodings import Encoding
 from condiff.conditioners.label import ClassLabel
 from condiff.conditioners.text import Text
 from condiff.data.dataset import ShardDataset
-from condiff.data.shards import ShardWriter, to_npy
+from condiff.data.npy import to_npy
+from condiff.data.shards import ShardWriter
 from condiff.diffusion.condition import Condition
 from condiff.diffusion.process import Marginal
 from condiff.networks.ldm import LDM

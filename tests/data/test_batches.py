@@ -13,8 +13,9 @@ import torch
 from condiff.data.batches import Batches, loader
 from condiff.data.dataset import ShardDataset
 from condiff.data.digits import Digits
+from condiff.data.npy import to_npy
 from condiff.data.prepare import prepare
-from condiff.data.shards import ShardWriter, to_npy
+from condiff.data.shards import ShardWriter
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, DataError, EnvironmentFault
 from condiff.interrupts import Interrupted

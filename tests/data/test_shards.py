@@ -13,7 +13,8 @@ import webdataset
 from PIL import Image
 
 from condiff.data.foreign import index_shards
-from condiff.data.shards import Shards, ShardWriter, from_npy, to_npy
+from condiff.data.npy import from_npy, to_npy
+from condiff.data.shards import Shards, ShardWriter
 from condiff.errors import DataError, EnvironmentFault
 
 SAMPLES = {f"a-{i:03d}": {"png": bytes([i]) * (i * 37 + 1), "cls": str(i % 3).encode()} for i in range(40)}

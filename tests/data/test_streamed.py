@@ -207,6 +207,16 @@ def test_a_worker_is_given_the_set_as_it_is(streamed):
     assert torch.equal(one["image"], two["image"])
 
 
+@pytest.mark.slow
+def test_workers_read_through_a_cache_that_is_smaller_than_the_set(streamed, tmp_path, limit):
+    rows, most, keys = Batches(streamed.sizes, 2, seed=5, orders=streamed.orders), [], []
+    for batch in islice(loader(streamed, rows, num_workers=2), len(streamed)):
+        keys += batch["key"]
+        most.append(used(tmp_path / "cache"))
+    assert keys == [streamed.keys[index] for index in order(islice(rows, len(streamed)))]
+    assert max(most) <= limit
+
+
 def test_pairs_are_streamed_too(streamed, prepared):
     second = ShardDataset(prepared / "here", "train")
     pairs = Pairs(streamed, second)

@@ -9,7 +9,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from condiff.data.shards import Shard
+from condiff.data.sample import Shard
 
 A = TypeVar("A")
 AHEAD = 4  # shards that are fetched, or wait for their turn, at a time

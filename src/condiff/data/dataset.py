@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from condiff.data.npy import from_npy
 from condiff.data.pictures import EXTENSIONS, Unreadable
+from condiff.data.sample import CONTROL, FRAMING, Sample, Shard
 from condiff.data.shard_order import ShardOrder
-from condiff.data.shards import CONTROL, FRAMING, Sample, Shard, Shards, from_npy
+from condiff.data.shards import Shards
 from condiff.data.source import DESCRIPTION, DataInfo
 from condiff.data.streamed import opened
 from condiff.errors import DataError
@@ -47,7 +49,7 @@ class ShardDataset(Dataset[Batch]):
     def __init__(self, folder: Path, split: str, held_bytes: int = _GIB) -> None:
         self.folder, self.split = folder, split
         self.shards = opened(folder, split)
-        self.keys, self.runs = self.shards.keys, self.shards.runs
+        self.keys, self.runs = self.shards.keys, self.shards.index.runs()
         self.has_text = self.shards.has("txt")
         self._tensors: dict[str, Read] = {}
         image = next((name for name in EXTENSIONS if self.shards.has(name)), None)
@@ -80,7 +82,7 @@ class ShardDataset(Dataset[Batch]):
 
     def needs(self, rows: Iterable[tuple[int, int, int]]) -> set[Shard]:
         """The shards of (step, place, index) rows."""
-        return {self.shards.samples[index].shard for _, _, index in rows}
+        return {self.shards.index.shard(index) for _, _, index in rows}
 
     @property
     def shapes(self) -> list[tuple[int, int] | None]:
@@ -116,30 +118,31 @@ class ShardDataset(Dataset[Batch]):
     @cached_property
     def labels(self) -> Tensor | None:
         """[N] int64, or None if an example has none."""
-        labels = self.shards.labels
-        return None if None in labels or not labels else torch.tensor(labels, dtype=torch.int64)
+        labels = self.shards.index.labels()
+        return None if labels is None else torch.from_numpy(labels)
 
     def _batch(self, step: int, places: Sequence[int], indices: Sequence[int]) -> Batch:
         at = torch.as_tensor(indices, dtype=torch.int64)
-        keys = [self.keys[index] for index in indices]
+        rows = [] if self.held else [self.shards.samples[index] for index in indices]
+        keys = [self._names[index] for index in indices] if self.held else [sample.key for sample in rows]
         batch = Batch(key=keys, step=step, place=torch.as_tensor(places, dtype=torch.int64))
         if "image" in self._tensors:
-            batch["image"] = self._take("image", at).float().div_(127.5).sub_(1)
+            batch["image"] = self._take("image", at, rows).float().div_(127.5).sub_(1)
         if "moments" in self._tensors:
-            batch["moments"] = self._take("moments", at)
+            batch["moments"] = self._take("moments", at, rows)
         if "mirrored" in self._tensors:
-            batch["mirrored"] = self._take("mirrored", at)
+            batch["mirrored"] = self._take("mirrored", at, rows)
         if "framing" in self._tensors:
-            batch["framing"] = self._take("framing", at)
+            batch["framing"] = self._take("framing", at, rows)
         if "source" in self._tensors:
-            source = self._take("source", at)
+            source = self._take("source", at, rows)
             batch["source"] = source if source.is_floating_point() else source.float().div_(127.5).sub_(1)
         if "control" in self._tensors:
-            batch["control"] = self._take("control", at).float().div_(255)
+            batch["control"] = self._take("control", at, rows).float().div_(255)
         if self.labels is not None:
             batch["label"] = self.labels.index_select(0, at)
         if self.has_text:
-            batch["text"] = [self.text(index) for index in indices]
+            batch["text"] = [self._texts[index] for index in indices] if self.held else [*map(_text, rows)]
         return batch
 
     def text(self, index: int) -> str:
@@ -148,34 +151,38 @@ class ShardDataset(Dataset[Batch]):
 
     def _needs(self, extension: str) -> bool:
         """Whether a member is there; DataError where some samples have it and another does not."""
-        lacking = next((sample for sample in self.shards.samples if not sample.has(extension)), None)
-        there = any(sample.has(extension) for sample in self.shards.samples)
+        lacking, there = self.shards.index.lacking(extension), self.shards.index.some_have(extension)
         if there and lacking is not None:
             raise DataError(f"{lacking}: has no .{extension}, which others have; each sample needs one")
         return there
 
-    def _take(self, name: str, at: Tensor) -> Tensor:
+    def _take(self, name: str, at: Tensor, rows: Sequence[Sample]) -> Tensor:
         run = bisect_right(self.runs, int(at[0]), key=lambda run: run.start) - 1 if len(at) else 0
         if self.held:
             return self._whole[run][name].index_select(0, at - self.runs[run].start)
-        return self._stack(name, run, at.tolist())
+        return self._stack(name, run, rows)
 
     @cached_property
     def _whole(self) -> list[dict[str, Tensor]]:
         """Of each run."""
-        runs = enumerate(self.runs)
+        runs = [(run, self.shards.samples[rows.start : rows.stop]) for run, rows in enumerate(self.runs)]
         return [{name: self._stack(name, run, rows) for name in self._tensors} for run, rows in runs]
 
-    def _stack(self, name: str, run: int, rows: Sequence[int]) -> Tensor:
-        """Of some rows of a run."""
+    def _stack(self, name: str, run: int, rows: Sequence[Sample]) -> Tensor:
+        """Of some samples of a run."""
         first, one = self._first[run][name], self.keys[self.runs[run].start]
         whole = first.new_empty((len(rows), *first.shape))
         for place, row in enumerate(track(rows, len(rows), "reading shards") if len(rows) > _MANY else rows):
-            value, sample = self._tensors[name](self.shards.samples[row]), self.shards.samples[row]
+            value = self._tensors[name](row)
             if value.shape != first.shape:
-                raise DataError(f"{sample}: has shape {[*value.shape]}, but {one} {[*first.shape]}")
+                raise DataError(f"{row}: has shape {[*value.shape]}, but {one} {[*first.shape]}")
             whole[place] = value
         return whole
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """The keys, of a set held in memory."""
+        return [*self.keys]
 
     @cached_property
     def _texts(self) -> list[str]:

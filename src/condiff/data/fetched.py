@@ -14,8 +14,9 @@ from condiff.data.braces import expanded
 from condiff.data.download import Link, Refused, shown
 from condiff.data.memo import in_order
 from condiff.data.places import Place
+from condiff.data.sample import Shard
 from condiff.data.shard_cache import ShardCache
-from condiff.data.shards import Shard, Shards
+from condiff.data.shards import Shards
 from condiff.data.source import SPLITS, refuse
 from condiff.data.transport import TRANSPORTS, About
 from condiff.errors import ConfigError, DataError

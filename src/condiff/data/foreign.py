@@ -6,11 +6,12 @@ Nothing is extracted, no member is unpickled, and whatever is no plain file of a
 import hashlib
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from condiff.data.shards import ALLOWED, MAX_MEMBER, Sample, Shard, Shards
+from condiff.data.index import Index
+from condiff.data.sample import ALLOWED, MAX_MEMBER, Sample, Shard
+from condiff.data.shards import Shards
 from condiff.errors import DataError
 
 _MAX_SAMPLES = 1_000_000  # in one shard
@@ -19,18 +20,16 @@ _CHUNK = 2**20
 
 def index_shards(paths: Sequence[Path]) -> Shards:
     """What ``Shards.open`` gives, for tars that have no index; DataError names SHARD:KEY."""
-    found = [index_shard(path) for path in paths]
-    samples = [
-        replace(sample, label=read_label(sample)) if "cls" in sample.members else sample
-        for part in found
-        for sample in part.samples
-    ]
-    seen: dict[str, Sample] = {}
-    for sample in samples:
-        first = seen.setdefault(sample.key, sample)
-        if first is not sample:
-            raise DataError(f"{sample}: the key is also in {first.shard.path}; a key names one sample")
-    return Shards([shard for part in found for shard in part.shards], samples)
+    whole = Index()
+    for part in map(index_shard, paths):
+        for sample in part.samples:
+            label = read_label(sample) if sample.has("cls") else None
+            whole.add(sample.key, label, sample.members)
+        whole.end(part.shards[0])
+    if twice := whole.twice():
+        first, sample = map(whole.sample, twice)
+        raise DataError(f"{sample}: the key is also in {first.shard.path}; a key names one sample")
+    return Shards(whole)
 
 
 def index_shard(path: Path, name: str = "") -> Shards:
@@ -45,8 +44,11 @@ def index_shard(path: Path, name: str = "") -> Shards:
         raise DataError(f"{shown}: is no whole tar ({error}); uncompressed tars are read") from error
     if not groups:
         raise DataError(f"{shown}: is empty; a shard holds samples KEY.png, KEY.cls, KEY.txt")
-    shard = Shard(path, size, sha256, name)
-    return Shards([shard], [Sample(key, None, shard, members) for key, members in groups.items()])
+    index = Index()
+    for key, members in groups.items():
+        index.add(key, None, members)
+    index.end(Shard(path, size, sha256, name))
+    return Shards(index)
 
 
 def read_label(sample: Sample) -> int:

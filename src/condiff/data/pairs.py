@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from condiff.data.dataset import Batch, ShardDataset
-from condiff.data.shards import Shard
+from condiff.data.sample import Shard
 
 Row = tuple[int, int, int]  # step, place in the global batch, index of the example
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from condiff.data.memo import in_order
+from condiff.data.npy import to_npy
 from condiff.data.pictures import to_png
-from condiff.data.shards import CONTROL, FRAMING, ShardWriter, to_npy
+from condiff.data.sample import CONTROL, FRAMING
+from condiff.data.shards import ShardWriter
 from condiff.data.source import SPLITS, DataInfo, Example, Source
 from condiff.data.streamed import write_index
 from condiff.files import written_whole

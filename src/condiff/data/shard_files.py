@@ -18,8 +18,8 @@ from condiff.data.held_out import safe_key
 from condiff.data.own_pictures import OwnPictures, Picture, Sound, Survey, Wanted
 from condiff.data.pictures import EXTENSIONS, MAX_PIXELS, Frame, Unreadable, decode
 from condiff.data.places import Local
+from condiff.data.sample import CONTROL, FRAMING, Sample, read_part
 from condiff.data.shard_order import OPEN
-from condiff.data.shards import CONTROL, FRAMING, Sample, read_part
 from condiff.data.source import DataInfo, Example, Split
 from condiff.errors import ConfigError, DataError
 from condiff.files import digest

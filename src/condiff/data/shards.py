@@ -6,83 +6,28 @@ shape of a picture that is no square), after the samples of a shard a line for t
 sha256), and a last line for the split.
 """
 
-import io
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import accumulate, groupby, pairwise
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from condiff.data.pictures import EXTENSIONS as PICTURES
+from condiff.data.index import Index, Rows
 from condiff.data.pictures import decode
+from condiff.data.sample import ALLOWED, Sample, Shard
 from condiff.data.shard_order import ShardOrder
 from condiff.data.tar_stream import TarStream
 from condiff.errors import DataError
 from condiff.files import file_digest, written_whole
 
-CONTROL, FRAMING = "control.png", "framing.npy"
-ALLOWED = (
-    *(*PICTURES, "source.png", "line.png", "txt", "cls", "json", "npy", "mirror.npy", "source.npy"),
-    CONTROL,
-    FRAMING,
-)
-MAX_MEMBER = 64 * 2**20  # bytes
-_NPY_START = 10  # bytes before the header of a .npy of version 1.0, whose length the last two are
 INDEX = "index-{}.jsonl"  # of a split
 _SHARD_BYTES = 256 * 2**20
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A tar and what it must be."""
-
-    path: Path
-    size: int
-    sha256: str
-    name: str = ""  # what it is called in messages, if not by its path
-
-    def held(self) -> AbstractContextManager[Path]:
-        """Its file while it is read."""
-        return nullcontext(self.path)
-
-    def __str__(self) -> str:
-        return self.name or str(self.path)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Where the members of one key lie: extension -> (offset, size) in its shard."""
-
-    key: str
-    label: int | None
-    shard: Shard
-    members: dict[str, tuple[int, int]]
-    shape: tuple[int, int] | None = None  # height and width of a picture that is no square
-    told: Mapping[str, bytes] | None = None  # members that the index itself holds
-
-    def has(self, extension: str) -> bool:
-        return extension in self.members or extension in (self.told or ())
-
-    def read(self, extension: str) -> bytes:
-        if self.told and extension in self.told:
-            return self.told[extension]
-        if extension not in self.members:
-            raise DataError(f"{self}: has no .{extension}; its members are {', '.join(self.members)}")
-        offset, size = self.members[extension]
-        with self.shard.held() as path:
-            return read_part(path, offset, size, f"{self}.{extension}")
-
-    def __str__(self) -> str:
-        return f"{self.shard}:{self.key}"
 
 
 class Shards:
@@ -90,8 +35,11 @@ class Shards:
 
     order: ShardOrder | None = None  # that of a training, where not any will do
 
-    def __init__(self, shards: list[Shard], samples: list[Sample]) -> None:
-        self.shards, self.samples = shards, samples
+    def __init__(self, index: Index) -> None:
+        self.index, self.shards = index, index.shards
+        self.samples = Rows(index.sample, range(len(index)))
+        self.keys = Rows(index.key, range(len(index)))
+        self.labels = Rows(index.label, range(len(index)))
 
     @classmethod
     def open(cls, folder: Path, split: str) -> "Shards":
@@ -110,7 +58,7 @@ class Shards:
             return _parse(path, shard or partial(_shard, path.parent))
         except OSError as error:
             raise DataError(f"{shown}: cannot be read ({error.strerror}); prepare the data again") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(f"{shown}: is no whole index of shards ({error}); prepare it again") from error
 
     def verify(self) -> None:
@@ -120,26 +68,12 @@ class Shards:
             if found != shard.sha256:
                 raise DataError(f"{shard.path}: sha256 is {found}; its index says {shard.sha256}")
 
-    @property
-    def keys(self) -> list[str]:
-        return [sample.key for sample in self.samples]
-
-    @property
-    def labels(self) -> list[int | None]:
-        return [sample.label for sample in self.samples]
-
-    @property
-    def runs(self) -> list[range]:
-        """Samples one after another whose pictures have one shape."""
-        counts = [len([*same]) for _, same in groupby(self.samples, lambda sample: sample.shape)]
-        return [range(*ends) for ends in pairwise(accumulate(counts or [0], initial=0))]
-
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.index)
 
     def has(self, extension: str) -> bool:
         """Whether every sample has this member."""
-        return bool(self.samples) and all(sample.has(extension) for sample in self.samples)
+        return self.index.some_have(extension) and self.index.lacking(extension) is None
 
     def read(self, index: int, extension: str) -> bytes:
         return self.samples[index].read(extension)
@@ -211,63 +145,21 @@ class ShardWriter:
         self._index.write(json.dumps(row) + "\n")
 
 
-def read_part(path: Path, offset: int, size: int, shown: str) -> bytes:
-    """A member of a tar, ``shown`` in messages."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            data = file.read(size)
-    except OSError as error:
-        raise DataError(f"{shown}: cannot be read ({error.strerror})") from error
-    if len(data) != size:
-        raise DataError(f"{shown}: {len(data)} of {size} bytes are there; restore the shard")
-    return data
-
-
-def to_npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def from_npy(data: bytes) -> np.ndarray:
-    """The array of a .npy member, without copying; ValueError for objects and for claims beyond the data."""
-    end = _NPY_START + int.from_bytes(data[_NPY_START - 2 : _NPY_START], "little")
-    shape, dtype = _npy_header(data[:end])
-    return np.frombuffer(data, dtype, math.prod(shape), end).reshape(shape)
-
-
-@lru_cache(maxsize=64)
-def _npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Remembered, as those of a set are alike, and numpy parses each as if it were Python."""
-    buffer = io.BytesIO(data)
-    if np.lib.format.read_magic(buffer) != (1, 0):
-        raise ValueError("only version 1.0 of .npy is read")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
-    if dtype.hasobject or fortran_order:
-        raise ValueError(f"dtype {dtype}, Fortran order {fortran_order}; plain numbers in C order are read")
-    return shape, dtype
-
-
 def _parse(path: Path, shard: Callable[..., Shard]) -> Shards:
-    shards: list[Shard] = []
-    samples: list[Sample] = []
-    waiting: list[dict[str, Any]] = []
+    index = Index()
     last: dict[str, Any] = {}
     with path.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             if "key" in row:
-                waiting.append(row)
+                _add(index, row)
             elif "shard" in row:
-                shards.append(shard(row))
-                samples += [_sample(shards[-1], sample) for sample in waiting]
-                waiting = []
+                index.end(shard(row))
             last = row
-    if last.get("num_samples") != len(samples) or waiting:
+    if last.get("num_samples") != len(index) or index.num_added != len(index):
         raise ValueError("its last line is missing")
-    if len({sample.key for sample in samples}) != len(samples):
+    if index.twice():
         raise ValueError("a key is there twice")
-    return Shards(shards, samples)
+    return Shards(index)
 
 
 def _shard(folder: Path, row: dict[str, Any]) -> Shard:
@@ -276,19 +168,11 @@ def _shard(folder: Path, row: dict[str, Any]) -> Shard:
     return Shard(folder / row["shard"], int(row["size"]), str(row["sha256"]))
 
 
-def _sample(shard: Shard, row: dict[str, Any]) -> Sample:
-    members = {str(name): (int(offset), int(size)) for name, (offset, size) in row["members"].items()}
-    for name, (offset, size) in members.items():
-        if name not in ALLOWED or min(offset, size) < 0 or offset + size > shard.size or size > MAX_MEMBER:
-            raise ValueError(f"{row['key']}.{name} at {offset}+{size} is not allowed")
+def _add(index: Index, row: dict[str, Any]) -> None:
     label = None if row["label"] is None else int(row["label"])
     height, width = row.get("shape", (0, 0))
     shape = (int(height), int(width)) if height else None
-    told = {
-        name: value.encode() if isinstance(value, str) else to_npy(np.asarray(value, dtype=np.int64))
-        for name, value in row.get("told", {}).items()
-    }
-    return Sample(str(row["key"]), label, shard, members, shape, told or None)
+    index.add(str(row["key"]), label, row["members"], shape, row.get("told"))
 
 
 def _size_fault(shard: Shard) -> str | None:

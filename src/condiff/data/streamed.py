@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ import numpy as np
 from condiff.data.download import Link
 from condiff.data.fetched import Fetch
 from condiff.data.pictures import EXTENSIONS, Frame, decode, to_png
+from condiff.data.sample import CONTROL, Sample, Shard
 from condiff.data.shard_cache import ShardCache
 from condiff.data.shard_order import ShardOrder
-from condiff.data.shards import CONTROL, INDEX, Sample, Shard, Shards
+from condiff.data.shards import INDEX, Shards
 from condiff.errors import DataError
 from condiff.files import digest, written_whole
 
@@ -50,12 +50,11 @@ class Streamed(Shards):
     """Pictures as they came, fitted when they are read; otherwise as if they had been prepared."""
 
     def __init__(self, found: Shards, head: dict[str, Any]) -> None:
-        super().__init__(found.shards, found.samples)
+        super().__init__(found.index)
         self.max_pixels = int(head["max_pixels"])
         height, width = head["frame"]
         self.frames = {name: Frame(height, width, head[name]) for name in ("channels", "control")}
-        counts = [len([*own]) for _, own in groupby(self.samples, lambda sample: id(sample.shard))]
-        self.order = ShardOrder(tuple(counts), head["streamed"] == "resampled")
+        self.order = ShardOrder(found.index.counts(), head["streamed"] == "resampled")
 
     def read(self, index: int, extension: str) -> bytes:
         if extension in (CONTROL, *EXTENSIONS):

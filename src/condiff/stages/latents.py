@@ -11,7 +11,9 @@ from torch import Tensor
 
 from condiff.autoencoders.space import Autoencoder, ChannelMoments, LatentSpace, draw, mode
 from condiff.data.dataset import ShardDataset
-from condiff.data.shards import CONTROL, FRAMING, ShardWriter, to_npy
+from condiff.data.npy import to_npy
+from condiff.data.sample import CONTROL, FRAMING
+from condiff.data.shards import ShardWriter
 from condiff.diffusion.randomness import SampleNoise
 from condiff.progress import track
 from condiff.stages.autoencoder import load_autoencoder

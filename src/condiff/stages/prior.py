@@ -11,7 +11,8 @@ from torch import Tensor
 from condiff.data.captions import captions_of
 from condiff.data.dataset import ShardDataset
 from condiff.data.prepare import members, shape_of
-from condiff.data.shards import FRAMING, ShardWriter
+from condiff.data.sample import FRAMING
+from condiff.data.shards import ShardWriter
 from condiff.data.source import DataInfo, Example
 from condiff.diffusion.randomness import step_seed
 from condiff.stages import latents
