@@ -53,9 +53,15 @@ def test_what_does_not_fit_a_controlnet_is_one_line(changes, line):
 
 def test_what_fits_is_not_refused():
     assert told() == []
-    assert told(control="a folder") == []
+    assert told(control=".") == []
+    assert told(control=[".", "~"]) == []
     assert told(metrics=IOU, stages=[*STUDY["stages"], "metrics"]) == []
-    assert told(adapter=LORA, control="a", adapters=["run:0.5"]) == []
+    assert told(adapter=LORA, control=".", adapters=["run:0.5"]) == []
+
+
+def test_hints_that_are_not_there_are_told_before_anything_is_loaded():
+    said = "control: no/where is not there; give a picture, or a folder of them"
+    assert told(control="no/where") == told(control=[".", "no/where"]) == [said]
 
 
 def test_a_finished_controlnet_is_drawn_with_in_any_way():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from safetensors.torch import load_file
 
 from condiff.config.compose import check, register
@@ -38,8 +39,14 @@ TINY = (
 )
 
 
-def checked(*argv):
-    (cfg,) = check([*TINY, *argv], ROOT / "conf", NAMES) or []
+TOLD = (
+    *(setting for setting in TINY if "conditioner" not in setting and "text_map" not in setting),
+    *("conditioner.whitened=4", "network.text_map=2", "metrics.every=0"),
+)
+
+
+def checked(*argv, small=TINY):
+    (cfg,) = check([*small, *argv], ROOT / "conf", NAMES) or []
     return cfg
 
 
@@ -47,8 +54,8 @@ def checked(*argv):
 def ran(tmp_path, cache):
     register()
 
-    def run(folder, *argv):
-        run_study(checked(*argv, f"runtime.cache={cache}"), tmp_path / folder, Interrupts())
+    def run(folder, *argv, small=TINY):
+        run_study(checked(*argv, f"runtime.cache={cache}", small=small), tmp_path / folder, Interrupts())
         stages = json.loads((tmp_path / folder / "stages.json").read_text())
         return stages, load_file(Path(stages["samples"]["path"]) / "samples.safetensors")
 
@@ -82,6 +89,20 @@ def test_the_copy_begins_at_the_last_weights_of_the_base_and_not_at_their_averag
     )
     torch.testing.assert_close(copied, last, rtol=0, atol=1e-9)
     assert (averaged - last).abs().max() > 1e-5
+
+
+def test_what_its_authors_have_no_names_for_is_exported_for_diffusers_alone(ran, tmp_path, capsys):
+    stages, _ = ran("told", small=TOLD)
+    (cfg,) = (
+        check(["task=export", f"from={tmp_path / 'told'}", "logger.wandb=off"], ROOT / "conf", NAMES) or []
+    )
+    run_study(cfg, tmp_path / "out", Interrupts())
+    folder = tmp_path / "out" / "adapter" / "controlnet"
+    assert {file.name for file in folder.iterdir()} == {"config.json", "diffusion_pytorch_model.safetensors"}
+    own = load_file(Path(stages["adapter"]["path"]) / FILE)
+    theirs = ControlNetModel.from_pretrained(folder).state_dict()
+    assert torch.equal(theirs["class_embedding.linear_1.weight"], own["class_embedding.linear_1.weight"])
+    assert "has no name for class_embedding.linear_1.weight in the layout of" in capsys.readouterr().err
 
 
 def test_samples_are_measured_with_their_hints_wherever_they_are(ran, tmp_path, cache):

@@ -14,13 +14,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from condiff.adapters.tensor_files import read_tensors, write_tensors
+from condiff.config.build import build
 from condiff.config.compose import check, register
 from condiff.data.captions import captions_of
 from condiff.diffusion.randomness import SampleNoise
 from condiff.interrupts import Interrupts
 from condiff.stages.adapted import adapted
 from condiff.stages.denoiser import load_denoiser
-from condiff.stages.driver import run_study
+from condiff.stages.driver import rehearse_if_new, run_study
 from condiff.stages.exported_adapter import CONTROL, leave_adapter
 from condiff.stages.finished_adapters import FILE
 from condiff.stages.samples import drawn
@@ -29,6 +30,7 @@ from condiff.stages.study import STAGES
 
 NAMES = [stage.name for stage in STAGES]
 NUM, STEPS, SCALE = 2, 3, 5.0
+WEIGHTS = {"diffusion_pytorch_model.safetensors"}
 SMALL = (
     *("data.pictures.size=32", "data.pictures.held_out=0.25", f"num_samples={NUM}", f"sampler.steps={STEPS}"),
     *(f"guidance.scale={SCALE}", "adapter.trainer.steps=3", "adapter.optimizer.lr=0.02"),
@@ -75,7 +77,8 @@ def test_the_exported_folder_draws_in_diffusers_what_the_study_has_drawn(folder,
     cfg, made, stored = ran(folder, "locked")
     found = json.loads((folder / "locked" / "metrics.json").read_text())
     assert found["edge_f1_real"]["value"] == 1
-    leave_adapter("run", made, tmp_path)
+    left = exported(folder / "locked", tmp_path)
+    assert left == {CONTROL: {"config.json", "control_model.safetensors", *WEIGHTS}}
     net = ControlNetModel.from_pretrained(tmp_path / CONTROL)
     assert net.controlnet_mid_block.weight.any()
     parts = tiny.opened(folder / "model").components
@@ -99,11 +102,24 @@ def test_the_exported_folder_draws_in_diffusers_what_the_study_has_drawn(folder,
     }
 
 
+def exported(run, out):
+    """Files by folder of what task=export leaves of it, which are moved to ``out``."""
+    (cfg,) = check(["task=export", f"from={run}", "logger.wandb=off"], CONF, NAMES) or []
+    run_study(cfg, out / "exported", Interrupts())
+    places = [place for place in (out / "exported" / "adapter").iterdir() if place.is_dir()]
+    assert not (out / "exported" / "pipeline").exists()
+    return {
+        place.rename(out / place.name).name: {file.name for file in (out / place.name).iterdir()}
+        for place in places
+    }
+
+
 def measured_where_given(folder, file, out):
     """How well a finished ControlNet is obeyed: nothing is trained."""
     untrained = [word for word in SMALL if not word.startswith(("adapter.", "metrics."))]
     cfg = composed(folder, "adapter=none", f"adapters=[{file}]", small=untrained)
     assert "adapter" not in cfg["stages"]
+    rehearse_if_new(cfg, build(cfg["data"], "data").info())
     run_study(cfg, out / "given", Interrupts())
     found = json.loads((out / "given" / "metrics.json").read_text())
     return {name: entry["value"] for name, entry in found.items()}

@@ -50,6 +50,21 @@ def test_what_is_never_obeyed_is_told_too_and_what_was_not_measured_is_not():
     assert len(obeyed(rows("iou", [0.9], 0.1, 0.99))) == 1
 
 
+def test_what_fits_the_hints_of_others_as_well_obeys_none():
+    """As pictures full of edges do, of whose hints some are nearly empty."""
+    near = rows("edge_f1", [0.67, 0.7, 0.8], 0.0, 1.0)
+    for row, use in zip(near, (0.03, 0.24, 0.26), strict=True):
+        row["edge_f1_use"] = use
+    assert obeyed(near)[0].startswith("condition obeyed since step 60: edge_f1 0.80")
+    assert obeyed(near[:2])[0].startswith("condition not obeyed by step 40: edge_f1 0.70")
+    assert since(near[:2]) == {}
+    fewer = [
+        {**row, "error_use": use}
+        for row, use in zip(rows("error", [0.4, 0.3], 2.0, 0.0), (0.4, 0.6), strict=True)
+    ]
+    assert since(fewer) == {"error_obeyed_since": 40}
+
+
 def test_the_step_is_a_number_of_each_that_is_obeyed_in_the_end():
     found = since(rows("iou", [0.1, 0.6, 0.2, 0.7, 0.9], 0.1, 0.99))
     assert found == {"iou_obeyed_since": 80}

@@ -121,8 +121,8 @@ def thirds(weight: Tensor) -> Tensor:
 
 
 def whole(weight: Tensor) -> Tensor | None:
-    """What ``thirds`` were made of; None of a weight that is no thirds."""
-    if weight.shape[1] != 3:
+    """What ``thirds`` were made of; None of a weight that is no thirds, or that has no values."""
+    if weight.shape[1] != 3 or weight.is_meta:
         return None
     one, other, last = weight.split(1, 1)
     alike = torch.equal(one, other) and torch.allclose(last, one, rtol=1e-6, atol=1e-37)

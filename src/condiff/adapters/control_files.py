@@ -55,7 +55,8 @@ def read_decoder(path: Path) -> dict[str, Tensor]:
 def export(branch: Branch, folder: Path) -> None:
     """What diffusers' ControlNetModel.from_pretrained reads, and a file in the authors' layout in it.
 
-    Both are for hints in colours, as which others give grey ones.
+    Both are for hints in colours, as which others give grey ones. ValueError, after the first, where the
+    authors have no names for what it consists of.
     """
     coloured = branch.in_colours()
     coloured.net.save_pretrained(folder, safe_serialization=True)

@@ -7,7 +7,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from condiff.adapters.branch import Branch
-from condiff.ldm_names import original_name
+from condiff.ldm_names import layer_name
 
 _PREFIX = "control_model."
 _HINT, _FIRST = "controlnet_cond_embedding.", "input_hint_block.0.weight"
@@ -38,7 +38,7 @@ def taken(tensors: Mapping[str, Tensor], unet: UNet2DConditionModel) -> Branch:
 
 
 def written(branch: Branch) -> dict[str, Tensor]:
-    """Its tensors by the authors' names."""
+    """Its tensors by the authors' names; ValueError where these have none for one."""
     state = branch.net.state_dict()
     return {f"{_PREFIX}{name}": state[own] for own, name in original_names(branch.net, [*state]).items()}
 
@@ -48,7 +48,16 @@ def original_names(net: ControlNetModel, names: Collection[str]) -> dict[str, st
     blocks = net.config["layers_per_block"]
     attends = [kind.startswith("CrossAttn") for kind in net.config["down_block_types"]]
     last = len(net.controlnet_cond_embedding.blocks)
-    return {name: _joined(name, last) or original_name(name, blocks, attends) for name in names}
+    found: dict[str, str] = {}
+    for name in names:
+        layer, _, kind = name.rpartition(".")
+        theirs = _joined(name, last)
+        if theirs is None and (inside := layer_name(layer, blocks, attends)):
+            theirs = f"{inside}.{kind}"
+        if theirs is None:
+            raise ValueError(f"has no name for {name} in the layout of ControlNet's authors")
+        found[name] = theirs
+    return found
 
 
 def _joined(name: str, last: int) -> str | None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from condiff.adapters.about import phrase_of
 from condiff.adapters.base import digest_of
+from condiff.adapters.control_files import is_control
 from condiff.adapters.tensor_files import read_header, read_shapes, read_tensors, write_tensors
 from condiff.adapters.tuning import Tuning, inside
 
@@ -49,7 +50,7 @@ def refuse_other(path: Path, network: nn.Module, digest: Callable[[], str] | Non
 
 def is_whole(path: Path) -> bool:
     """Whether it is a file of a network that was trained so, by its header."""
-    return base_said(path) is not None
+    return base_said(path) is not None and not is_control(path)
 
 
 def base_said(path: Path) -> str | None:

@@ -1,6 +1,7 @@
 """What a ControlNet, and the hints that samples are drawn with, ask of the study around them."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from condiff.config.nodes import Config, at, attribute, class_of, words
 from condiff.config.origins import draws
@@ -58,3 +59,7 @@ def hints_are_heard(cfg: Config) -> Iterator[str]:
             "control: samples are measured against held-out pictures, which are of their own hints; leave it"
             " out, or draw with task=sample from=RUN"
         )
+    else:
+        for path in words(cfg["control"]) or [cfg["control"]]:
+            if isinstance(path, str) and not Path(path).expanduser().exists():
+                yield f"control: {path} is not there; give a picture, or a folder of them"

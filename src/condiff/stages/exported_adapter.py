@@ -29,7 +29,11 @@ def leave_adapter(given: str, made: Mapping[str, Artifact], out: Path) -> bool:
     trained = load_denoiser(made["denoiser"], made["data"], made.get("texts"))
     network, file = trained[0].network, made[ADAPTER].path / FILE
     if is_control(file):
-        export_control(read_control(file, encoder_of(network), digest_of(inside(network))), out / CONTROL)
+        branch = read_control(file, encoder_of(network), digest_of(inside(network)))
+        try:
+            export_control(branch, out / CONTROL)
+        except ValueError as error:
+            log.warning("controlnet: %s; it is written for diffusers alone", error)
         if read_decoder(file):
             log.warning(
                 "controlnet: its base's decoder was trained with it, which its folder has no place for; only"
