@@ -69,6 +69,14 @@ def test_a_finished_controlnet_is_drawn_with_in_any_way():
     assert [*not_drawn_with([(key, f"{key}=1") for key in settings])] == []
     (line,) = not_drawn_with([("adapter.controls", "adapter.controls=1")])
     assert line.startswith("adapter.controls=1: has no effect on task=sample")
+    assert line.endswith("; did you mean 'adapter.control'?")
+    (line,) = not_drawn_with([("adapter.tuning.rank", "adapter.tuning.rank=1")])
+    assert line.endswith("; leave it out")
+    (line,) = not_drawn_with([("adapter", "adapter=controlnet_guess")])
+    assert line == (
+        "adapter=controlnet_guess: is written"
+        " adapter.control._target_=condiff.adapters.control.GuessOriginal with task=sample"
+    )
 
 
 def test_of_a_stable_diffusion_the_numbers_are_the_published_ones(tmp_path):

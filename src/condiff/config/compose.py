@@ -127,7 +127,7 @@ class _Preflight:
         folder = self._folder(master, key, settings)
         self.mistakes += without_effect(settings, is_sweep)
         if self.mistakes:
-            raise ConfigError(*dict.fromkeys(self.mistakes))
+            raise ConfigError(*dict.fromkeys(_without_what_follows(self.mistakes)))
         named = any(setting.key == key for setting in settings)
         search = Search(sweeper, self, swept) if sweeper and is_sweep else None
         axes = [setting.parsed.get_key_element() for setting in swept if setting.is_sweep]
@@ -261,3 +261,9 @@ def _is_about(line: str, key: str) -> bool:
 def _run_id() -> str:
     letters = random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=6)
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{''.join(letters)}"
+
+
+def _without_what_follows(mistakes: list[str]) -> list[str]:
+    """Less what another choice of a group would require than the one that was written, which there is not."""
+    unknown = [line.partition("=")[0] for line in mistakes if ": no such choice" in line]
+    return [line for line in mistakes if not (": is required;" in line and line.partition(".")[0] in unknown)]

@@ -72,7 +72,9 @@ class HintedFolder(ImageFolder):
         if others:
             return replace(picture, fault=f"has the hints {place} and {others[0].name}; keep one of them")
         own, hint = looks_like(Path(picture.where)), looks_like(place)
-        if own is None or hint is None or own[0] != hint[0]:
+        if hint is None:
+            return replace(picture, fault=f"its hint {place} is no picture; {', '.join(EXTENSIONS)} are read")
+        if own is None or own[0] != hint[0]:
             sizes = " and ".join("none" if one is None else "{}x{}".format(*one[0]) for one in (hint, own))
             return replace(picture, fault=f"its hint {place} must have its size, got {sizes}")
         return picture
