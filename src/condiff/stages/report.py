@@ -18,6 +18,7 @@ from condiff.reports.captioned import captioned
 from condiff.reports.curves import Curve, Series, fidelity_lines, loss_curves
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Panel, Report, StageRow
+from condiff.stages.data_shown import data_figure
 from condiff.stages.environment import environment
 from condiff.stages.guided import guided
 from condiff.stages.notes import notes, of_obedience
@@ -100,6 +101,7 @@ def report(
         metrics=metrics,
         pictures=[
             *_samples_figure(done),
+            *data_figure(done),
             *_class_figure(done),
             *taught_figure(done),
             *_evaluated_figure(done),
