@@ -4,7 +4,7 @@ import pytest
 from choices import CONF
 
 from condiff.config.compose import check
-from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
+from condiff.config.control_rules import control_is_of_a_controlnet, found_unasked, hints_are_heard
 from condiff.config.origins import not_drawn_with
 from condiff.config.text_rules import metrics_are_told_what_they_read
 from tests.config.nodes import of
@@ -97,3 +97,22 @@ def test_a_finished_one_is_measured_by_the_study_that_would_train_one(tmp_path):
     (cfg,) = check([*words, "data.pictures.path=PICTURES"], CONF) or []
     assert "adapter" not in cfg["stages"]
     assert "edge_f1" in cfg["metrics"]
+
+
+def test_what_hints_of_a_folder_are_is_said_by_the_command():
+    edges = {"edge_f1": {"_target_": "condiff.evaluation.redetected.EdgeFidelity"}, "every": 0}
+    cfg = {
+        "stages": ["data", "samples", "metrics"],
+        "metrics": edges,
+        "data": {"_target_": "condiff.data.hinted_folder.HintedFolder"},
+    }
+    (line,) = found_unasked([("data", "data=hinted_folder")], [cfg, cfg])
+    assert line.startswith("metrics.edge_f1: is of one kind of hint, yours in data.hints may be of another;")
+    for own in ("metrics", "metrics.edge_f1", "~metrics.edge_f1"):
+        assert [*found_unasked([(own, "")], [cfg])] == []
+    for other in (
+        {**cfg, "stages": ["data"]},
+        {**cfg, "data": {"_target_": "condiff.data.hinted.Hinted"}},
+        {**cfg, "metrics": {"x": {"_target_": "condiff.evaluation.clip_score.ClipScore"}}},
+    ):
+        assert [*found_unasked([], [other])] == []

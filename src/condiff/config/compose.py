@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
+from condiff.config.control_rules import found_unasked
 from condiff.config.given_rules import not_compared, without_training
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.network_rules import without_restarts
@@ -227,7 +228,7 @@ class _Preflight:
                     f" use {SECOND_MODELS[part]}, or leave {part} out"
                 )
         given = [(setting.key, setting.text) for setting in settings]
-        for without in (without_training, without_restarts, not_compared):
+        for without in (without_training, without_restarts, not_compared, found_unasked):
             self.mistakes += without(given, studies)
 
     def _want_each_once(self, axes: list[str], points: list[Point], runs: list[Planned]) -> None:

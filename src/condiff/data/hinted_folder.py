@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ class HintedFolder(ImageFolder):
     The name in its folder counts, with all that stands before it and without the extension; both are fitted
     alike. The other arguments are those of ImageFolder.
     """
+
+    hints_are_given: ClassVar[bool] = True  # and what they are of is not known here
 
     @checked
     def __init__(
