@@ -215,7 +215,11 @@ def test_what_follows_a_colon_is_the_scale_of_an_adapter(entry, found):
         (["a", ":0.5"], f"adapters[1]: must be {FORMS[5:]}, got ':0.5'"),
         (
             ["a:1:0.6-0.2"],
-            f"adapters[0]: START-END must be shares of the way, 0 to 1, got 0.6-0.2; {FORMS}",
+            f"adapters[0]: START must be below END, got 0.6-0.2; {FORMS}",
+        ),
+        (
+            ["a:1:0.6-1.2"],
+            f"adapters[0]: START-END must be shares of the way, 0 to 1, got 0.6-1.2; {FORMS}",
         ),
     ],
 )

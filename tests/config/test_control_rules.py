@@ -4,7 +4,7 @@ import pytest
 from choices import CONF
 
 from condiff.config.compose import check
-from condiff.config.control_rules import control_is_of_a_controlnet, hints_are_heard
+from condiff.config.control_rules import control_is_of_a_controlnet, found_unasked, hints_are_heard
 from condiff.config.origins import not_drawn_with
 from condiff.config.text_rules import metrics_are_told_what_they_read
 from tests.config.nodes import of
@@ -69,6 +69,14 @@ def test_a_finished_controlnet_is_drawn_with_in_any_way():
     assert [*not_drawn_with([(key, f"{key}=1") for key in settings])] == []
     (line,) = not_drawn_with([("adapter.controls", "adapter.controls=1")])
     assert line.startswith("adapter.controls=1: has no effect on task=sample")
+    assert line.endswith("; did you mean 'adapter.control'?")
+    (line,) = not_drawn_with([("adapter.tuning.rank", "adapter.tuning.rank=1")])
+    assert line.endswith("; leave it out")
+    (line,) = not_drawn_with([("adapter", "adapter=controlnet_guess")])
+    assert line == (
+        "adapter=controlnet_guess: is written"
+        " adapter.control._target_=condiff.adapters.control.GuessOriginal with task=sample"
+    )
 
 
 def test_of_a_stable_diffusion_the_numbers_are_the_published_ones(tmp_path):
@@ -89,3 +97,22 @@ def test_a_finished_one_is_measured_by_the_study_that_would_train_one(tmp_path):
     (cfg,) = check([*words, "data.pictures.path=PICTURES"], CONF) or []
     assert "adapter" not in cfg["stages"]
     assert "edge_f1" in cfg["metrics"]
+
+
+def test_what_hints_of_a_folder_are_is_said_by_the_command():
+    edges = {"edge_f1": {"_target_": "condiff.evaluation.redetected.EdgeFidelity"}, "every": 0}
+    cfg = {
+        "stages": ["data", "samples", "metrics"],
+        "metrics": edges,
+        "data": {"_target_": "condiff.data.hinted_folder.HintedFolder"},
+    }
+    (line,) = found_unasked([("data", "data=hinted_folder")], [cfg, cfg])
+    assert line.startswith("metrics.edge_f1: is of one kind of hint, yours in data.hints may be of another;")
+    for own in ("metrics", "metrics.edge_f1", "~metrics.edge_f1"):
+        assert [*found_unasked([(own, "")], [cfg])] == []
+    for other in (
+        {**cfg, "stages": ["data"]},
+        {**cfg, "data": {"_target_": "condiff.data.hinted.Hinted"}},
+        {**cfg, "metrics": {"x": {"_target_": "condiff.evaluation.clip_score.ClipScore"}}},
+    ):
+        assert [*found_unasked([], [other])] == []

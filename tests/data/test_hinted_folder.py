@@ -60,6 +60,9 @@ def test_what_has_no_hint_or_one_of_another_size_is_told_by_name(folders):
     assert "deep/3.webp: has no hint in " in three
     assert "deep/4.webp: its hint " in four
     assert four.endswith("must have its size, got 24x24 and 48x24")
+    (folders / "hints" / "deep" / "4.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"deep/4\.png is no picture; png, jpg, jpeg, webp are read"):
+        source(folders).check()
     with pytest.raises(DataError, match=r"data\.hints: .*gone is no folder"):
         HintedFolder(str(folders / "pictures"), str(folders / "gone")).check()
 

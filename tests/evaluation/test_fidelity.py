@@ -7,6 +7,8 @@ import torch
 
 from condiff.data.circles import Circles
 from condiff.evaluation.circles import DiscColourError, DiscIoU, disc_of, filled
+from condiff.evaluation.fidelity import Fidelity
+from condiff.evaluation.intervals import within
 
 COUNT = 24
 
@@ -77,8 +79,50 @@ def test_pictures_that_do_not_heed_the_hint_reach_the_floor_and_are_told(circles
     assert own["x_use"] < 0.2
     assert own["x_real"] > 0.98
     assert "the samples do not depend on the hint as far as this n shows" in entries["x"]["protocol"]
+    assert "do not depend" in entries["x_use"]["protocol"]
+    for end in ("_real", "_shuffled"):
+        assert "do not depend" not in entries[f"x{end}"]["protocol"]
     obeyed = measured(DiscIoU(), images, images, hints)[1]
     assert "do not depend" not in obeyed["x"]["protocol"]
+
+
+class Same(Fidelity):
+    """1 where the first pixel is what the hint's is, 0 elsewhere."""
+
+    what, higher_is_better, bounds = "the same", True, (0.0, 1.0)
+
+    def seen(self, images):
+        return images[:, 0, 0, 0]
+
+    def wanted(self, hints):
+        return 2 * hints[:, 0, 0, 0] - 1
+
+    def agreement(self, found, asked):
+        return (found == asked).double()
+
+
+def of_pixels(samples, asked):
+    metric, asked = Same(), torch.tensor(asked)
+    for side, values in (("samples", torch.tensor(samples)), ("targets", asked), ("controls", asked)):
+        metric.update(side, values[:, None, None, None].expand(-1, 1, 2, 2), None)
+    return metric.entries("x")
+
+
+def test_an_interval_ends_where_the_metric_does():
+    entries = of_pixels([-1.0, 0.0, 1.0, 1.0], [-1.0, 0.0, 1.0, -1.0])
+    assert entries["x"]["value"] == 0.75
+    assert entries["x"]["interval"] == pytest.approx([0.75 - 1.96 * 0.25, 1.0], abs=1e-4)  # not 1.24
+    assert within((-3.0, -2.0), (0.0, 1.0)) == (0.0, 0.0)
+    assert within((0.2, 0.4), (0.0, 1.0)) == (0.2, 0.4)
+
+
+def test_samples_that_fit_the_hints_of_others_better_are_told():
+    entries = of_pixels([1.0, -1.0] * 3, [-1.0, 1.0] * 3)
+    assert entries["x_use"]["interval"] == [-1.0, -1.0]
+    told = [
+        name for name, own in entries.items() if "hints of others better than their own" in own["protocol"]
+    ]
+    assert told == ["x", "x_use"]
 
 
 def test_colours_are_wrong_by_their_distance_and_a_picture_without_a_disc_by_its_discs(circles):

@@ -256,3 +256,32 @@ def test_a_loss_that_was_logged_once_is_a_point():
     once, more = ([{"step": k, "loss": 1.0 + k} for k in range(1, n)] for n in (2, 4))
     markers = [len(re.findall(rf'<use [^>]*style="fill: {COLOURS[0]}', plot(rows))) for rows in (once, more)]
     assert markers == [1, 0]
+
+
+def scales_of_both():
+    """Runs over the scales of an adapter and of a guidance, by a fidelity with its ceiling and floor."""
+    runs = []
+    for scale in (0.0, 1.0):
+        for guided in (1.0, 3.0):
+            config = {**config_of(guided), "adapter": {"_target_": "Adapter", "scale": scale}}
+            values = {"iou": 0.2 + scale / 2, "iou_real": 1.0, "iou_shuffled": 0.2, "iou_use": scale / 2}
+            entry = {"n": 9, "protocol": "samples with their hints", "interval": None}
+            metrics = {name: {**entry, "value": value} for name, value in values.items()}
+            runs.append(Run(config, metrics, {"metrics": {"key": f"{scale}{guided}"}}))
+    return compared(runs, {"iou": True, "iou_use": True})
+
+
+def test_of_two_axes_whose_paths_end_alike_each_is_named_in_full():
+    comparison = scales_of_both()
+    for axis, other in (("adapter.scale", "guidance"), ("guidance.scale", "adapter")):
+        lines, _ = lines_over(comparison, axis, "iou")
+        assert [name.rsplit(" ", 1)[0] for name in lines] == [f"{other} scale"] * 2
+
+
+def test_the_ceiling_and_the_floor_of_a_fidelity_are_lines_in_its_plot_and_have_none():
+    plots = {plot.name: plot for plot in metric_plots(scales_of_both())}
+    own = [f"{name}_over_{axis}_scale" for axis in ("adapter", "guidance") for name in ("iou", "iou_use")]
+    assert sorted(plots) == sorted(own)
+    for label in ("real pictures 1", "hints of others 0.2"):
+        assert label in plots["iou_over_adapter_scale"].svg
+        assert label not in plots["iou_use_over_adapter_scale"].svg

@@ -199,3 +199,11 @@ def test_losses_by_noise_level_are_a_plot_of_their_own():
     assert by_noise.title == "denoiser by noise"
     assert [line.name for line in by_noise.series] == ["0 to 20 % noise", "80 to 100 % noise"]
     assert [line.points for line in by_noise.series] == [[(1.0, 2.0)], [(1.0, 0.5)]]
+
+
+def test_the_name_of_the_upright_axis_stands_left_of_its_longest_number():
+    for values in ((0.0, 1.0), (0.2125, 0.2225), (-1.2e-7, 3e-8)):
+        page = svg(Curve("a", "", [Series("iou", [(k, y) for k, y in enumerate(values)])], y_label="iou"))
+        numbers = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end"[^>]*>([^<]*)', page)
+        assert len(numbers) >= 3
+        assert all(float(x) - 7 * len(text) >= 18 for x, text in numbers)  # its name is 12 high around 14

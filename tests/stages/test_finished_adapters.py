@@ -134,6 +134,38 @@ def test_a_picture_tells_the_adapters_that_it_was_drawn_with_as_they_were_given(
         assert Image.open(tmp_path / "samples" / "00001.png").text.get("adapters") == said
 
 
+def test_a_picture_tells_its_hint_and_how_much_of_the_way_that_is_used(inputs, tmp_path):
+    (tmp_path / "drawn").mkdir()
+    blank = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    save_file(
+        {"image": blank, "control": blank.clone(), "label": torch.arange(3)},
+        tmp_path / "drawn" / PICTURES_MADE,
+    )
+    done = {
+        **inputs,
+        "samples": Artifact("drawn", tmp_path / "drawn", {}),
+        "adapter": Artifact("k", tmp_path, {}),
+    }
+    hints = tmp_path / "hints"
+    hints.mkdir()
+    for name in ("a", "b"):
+        Image.new("L", (8, 8)).save(hints / f"{name}.png")
+    asked = {"from": "a run", "seed": 3, "negative": None, "label": None, "adapters": []}
+    asked |= {"guidance": of("diffusion.guidance", "NoGuidance"), "sampler": of("samplers", "DDIM", steps=2)}
+    control = of("adapters.control", "GuessOriginal", start=0.2, end=0.8)
+    asked["adapter"] = {"scale": 0.5, "control": control}
+    own = [str(hints / f"{name}.png") for name in "aba"]
+    for given, told in (
+        (own[:1], own[:1] * 3),
+        (str(hints), own),
+        (None, [f"held-out {k}" for k in range(3)]),
+    ):
+        leave({**asked, "control": given}, done, tmp_path)
+        found = [Image.open(tmp_path / "samples" / f"0000{k}.png").text for k in range(3)]
+        assert [text["hint"] for text in found] == told
+        assert found[0]["adapter"] == "k at 0.5, start 0.2, end 0.8, GuessOriginal"
+
+
 def test_a_colon_after_a_file_is_followed_by_a_scale(tmp_path):
     file = tmp_path / "a.safetensors"
     file.touch()

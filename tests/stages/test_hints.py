@@ -36,10 +36,13 @@ def test_the_hints_of_a_folder_are_taken_in_turn_and_cut_as_pictures_are(tmp_pat
 
 
 def test_what_is_no_hint_is_told_by_name(tmp_path):
-    with pytest.raises(
-        DataError, match=r"control: .*gone holds no picture; give a file, or a folder, of png"
-    ):
+    with pytest.raises(DataError, match=r"control: .*gone is not there; give a picture, or a folder of them"):
         given_hints(str(tmp_path / "gone"), INFO, 1)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(
+        DataError, match=r"control: .*none holds no picture; give a file, or a folder, of png"
+    ):
+        given_hints(str(tmp_path / "none"), INFO, 1)
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"control: .*a\.png is no picture"):
         given_hints(str(tmp_path), INFO, 1)

@@ -54,6 +54,8 @@ def with_shares(entry: str) -> tuple[str, tuple[float, float] | None]:
     if found is None:
         return entry, None
     start, end = float(found[2]), float(found[3])
+    if end <= start <= 1:
+        raise ValueError(f"START must be below END, got {start:g}-{end:g}")
     if not 0 <= start < end <= 1:
         raise ValueError(f"START-END must be shares of the way, 0 to 1, got {start:g}-{end:g}")
     return found[1], (start, end)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from condiff.config.command_line import Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
+from condiff.config.control_rules import found_unasked
 from condiff.config.given_rules import not_compared, without_training
 from condiff.config.guidance_rules import SECOND_MODELS
 from condiff.config.network_rules import without_restarts
@@ -127,7 +128,7 @@ class _Preflight:
         folder = self._folder(master, key, settings)
         self.mistakes += without_effect(settings, is_sweep)
         if self.mistakes:
-            raise ConfigError(*dict.fromkeys(self.mistakes))
+            raise ConfigError(*dict.fromkeys(_without_what_follows(self.mistakes)))
         named = any(setting.key == key for setting in settings)
         search = Search(sweeper, self, swept) if sweeper and is_sweep else None
         axes = [setting.parsed.get_key_element() for setting in swept if setting.is_sweep]
@@ -227,7 +228,7 @@ class _Preflight:
                     f" use {SECOND_MODELS[part]}, or leave {part} out"
                 )
         given = [(setting.key, setting.text) for setting in settings]
-        for without in (without_training, without_restarts, not_compared):
+        for without in (without_training, without_restarts, not_compared, found_unasked):
             self.mistakes += without(given, studies)
 
     def _want_each_once(self, axes: list[str], points: list[Point], runs: list[Planned]) -> None:
@@ -261,3 +262,9 @@ def _is_about(line: str, key: str) -> bool:
 def _run_id() -> str:
     letters = random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=6)
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{''.join(letters)}"
+
+
+def _without_what_follows(mistakes: list[str]) -> list[str]:
+    """Less what another choice of a group would require than the one that was written, which there is not."""
+    unknown = [line.partition("=")[0] for line in mistakes if ": no such choice" in line]
+    return [line for line in mistakes if not (": is required;" in line and line.partition(".")[0] in unknown)]

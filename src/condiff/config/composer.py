@@ -143,8 +143,10 @@ class Composer:
     def _by_base(self, settings: list[Setting], cfg: DictConfig) -> list[Setting]:
         """What a study says for a base of its kind, but where the command line says something else."""
         listed, name = OmegaConf.select(cfg, BY_BASE), self._name_of_base(settings, cfg)
-        if listed is None or not isinstance(name, str) or not name.strip():
+        if listed is None or not isinstance(name, str):
             return []
+        if not name.strip():
+            raise ConfigError(f"{BASE}: names nothing; give the folder of one of these: {', '.join(listed)}")
         kind = kind_of(Path(name).expanduser()) or RUN
         if kind not in listed:
             raise ConfigError(

@@ -1,6 +1,6 @@
 """What a ControlNet, and the hints that samples are drawn with, ask of the study around them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from condiff.config.nodes import Config, at, attribute, class_of, words
@@ -63,3 +63,18 @@ def hints_are_heard(cfg: Config) -> Iterator[str]:
         for path in words(cfg["control"]) or [cfg["control"]]:
             if isinstance(path, str) and not Path(path).expanduser().exists():
                 yield f"control: {path} is not there; give a picture, or a folder of them"
+
+
+def found_unasked(given: Sequence[tuple[str, str]], studies: Sequence[Config]) -> Iterator[str]:
+    """Only who made the hints knows what they are of: a metric that looks for it is named in the command."""
+    if any(key.removeprefix("~").partition(".")[0] == "metrics" for key, _ in given):
+        return
+    for cfg in studies:
+        looking = [*comparing_hints(cfg)] if "metrics" in words(cfg.get("stages")) else []
+        if looking and attribute(at(cfg, "data"), "hints_are_given"):
+            yield (
+                f"{looking[0]}: is of one kind of hint, yours in data.hints may be of another; say it with"
+                " metrics=hints_edges, hints_canny, hints_hed, hints_mask, hints_grey, hints_lowres or"
+                " hints_strokes, or take one that looks for no hint, such as metrics=clip_score"
+            )
+            return

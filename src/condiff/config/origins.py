@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from condiff.config.hints import nearest
+from condiff.config.hints import closest
 from condiff.config.nodes import Config, at, words
 from condiff.config.pipeline_files import Study
 from condiff.config.pipelines import INDEX, study_of
@@ -22,6 +22,11 @@ FROM, BASE = "from", "base"
 # What a study says for each kind of base, a run or a pipeline by its class.
 BY_BASE, RUN = "by_base", "run"
 SCALE, CONTROL = "adapter.scale", "adapter.control"
+# The choices of an adapter whose control is a guess.
+GUESSES = {
+    "controlnet_guess": "condiff.adapters.control.GuessOriginal",
+    "controlnet_guess_diffusers": "condiff.adapters.control.GuessDiffusers",
+}
 NEGATIVE = "negative"  # of a guidance, and a word of the task by itself
 CONFIG, STAGES, OVERRIDES, LEDGER = "config.yaml", "stages.json", "overrides.json", "sweep.json"
 _SAMPLES, _DENOISER = "samples", "denoiser"
@@ -161,13 +166,23 @@ def in_words_of_the_task(line: str) -> str:
 def not_drawn_with(settings: Sequence[tuple[str, str]]) -> Iterator[str]:
     """A line for each setting, its key and how it was written, that changes nothing that is drawn."""
     for key, text in settings:
-        if key in _OTHER_WORDS:
+        if key == "adapter" and (target := GUESSES.get(text.partition("=")[2])) is not None:
+            yield f"{text}: is written {CONTROL}._target_={target} with task=sample"
+        elif key in _OTHER_WORDS:
             yield f"{text}: is written {_OTHER_WORDS[key]}=... with task=sample"
         elif not _is_below(key, (*_HEARD, *_BESIDE)) and not key.startswith("hydra"):
             yield (
                 f"{text}: has no effect on task=sample, which trains nothing and reads {', '.join(_HEARD)};"
-                f" leave it out{'' if '.' in key else nearest(key, _HEARD)}"
+                f" leave it out{_meant(key)}"
             )
+
+
+def _meant(key: str) -> str:
+    """What is heard and is near to it, below the same part where it has one."""
+    part, dot, _ = key.rpartition(".")
+    beside = [one for one in _HEARD if one.rpartition(".")[0] == part]
+    near = closest(key.removeprefix(f"{part}{dot}"), (one.rpartition(".")[2] for one in beside))
+    return f"; did you mean {f'{part}{dot}{near}'!r}?" if near is not None else ""
 
 
 def _is_below(key: str, heard: Collection[str]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ class HintedFolder(ImageFolder):
     The name in its folder counts, with all that stands before it and without the extension; both are fitted
     alike. The other arguments are those of ImageFolder.
     """
+
+    hints_are_given: ClassVar[bool] = True  # and what they are of is not known here
 
     @checked
     def __init__(
@@ -72,7 +75,9 @@ class HintedFolder(ImageFolder):
         if others:
             return replace(picture, fault=f"has the hints {place} and {others[0].name}; keep one of them")
         own, hint = looks_like(Path(picture.where)), looks_like(place)
-        if own is None or hint is None or own[0] != hint[0]:
+        if hint is None:
+            return replace(picture, fault=f"its hint {place} is no picture; {', '.join(EXTENSIONS)} are read")
+        if own is None or own[0] != hint[0]:
             sizes = " and ".join("none" if one is None else "{}x{}".format(*one[0]) for one in (hint, own))
             return replace(picture, fault=f"its hint {place} must have its size, got {sizes}")
         return picture

@@ -1,6 +1,8 @@
 """From a source to shards: what the data stage leaves in its folder."""
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ from condiff.data.streamed import write_index
 from condiff.files import written_whole
 from condiff.progress import track
 
+log = logging.getLogger(__name__)
+_NAMED = 5  # of what is empty
+
 
 def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo:
     """Write ``train-*.tar``, ``held_out-*.tar``, their indexes, licences if any, and ``data.json``.
@@ -23,6 +28,7 @@ def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo
     """
     source.check(memo_dir)
     info = source.info()
+    hints = _Hints()
     out.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         rows = source.streamed() if split == "train" else None
@@ -31,14 +37,41 @@ def prepare(source: Source, out: Path, memo_dir: Path | None = None) -> DataInfo
             continue
         count = info.num_train if split == "train" else info.num_held_out
         with ShardWriter(out, split) as shards:
-            packed = in_order(_packed, track(source.examples(split), count, f"writing {split}"))
+            examples = hints.counted(source.examples(split))
+            packed = in_order(_packed, track(examples, count, f"writing {split}"))
             for key, found, shape in packed:
                 shards.write(key, found, shape)
     for name, notice in source.notices().items():
         with written_whole(out / name) as temporary:
             temporary.write_text(notice, encoding="utf-8")
     info.write(out)
+    hints.tell()
     return info
+
+
+class _Hints:
+    """Counts those that are one colour all over, and so say nothing of their picture."""
+
+    def __init__(self) -> None:
+        self.num, self.empty = 0, list[str]()
+
+    def counted(self, examples: Iterator[Example]) -> Iterator[Example]:
+        for example in examples:
+            if example.control is not None:
+                self.num += 1
+                self.empty += [example.key] if example.control.min() == example.control.max() else []
+            yield example
+
+    def tell(self) -> None:
+        if self.empty:
+            more = f" and {len(self.empty) - _NAMED} more" if len(self.empty) > _NAMED else ""
+            log.warning(
+                "%d of %d hints are empty: those of %s%s",
+                len(self.empty),
+                self.num,
+                ", ".join(self.empty[:_NAMED]),
+                more,
+            )
 
 
 def _packed(example: Example) -> tuple[str, dict[str, bytes], tuple[int, int] | None]:

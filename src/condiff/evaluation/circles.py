@@ -20,6 +20,7 @@ class DiscIoU(Fidelity):
     """
 
     what = "IoU of the disc that is found and the filled outline"
+    bounds = (0.0, 1.0)
     higher_is_better = True
 
     def seen(self, images: Tensor) -> Tensor:

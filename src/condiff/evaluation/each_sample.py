@@ -1,8 +1,12 @@
 """A mean over samples that keeps what each of them has, so that two sets can be compared in pairs."""
 
+import math
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from condiff.evaluation.intervals import Interval, normal, within
 from condiff.evaluation.measurement import Measurement, gathered
 
 
@@ -12,12 +16,17 @@ class EachSample(Measurement):
     A process that sees all samples sees them in turn; one of several says first which are its ``share``.
     """
 
+    bounds: ClassVar[Interval] = (-math.inf, math.inf)  # of what a sample can have
     place: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
         self._shared: range | None = None
         self.add_state("place", [], dist_reduce_fx="cat")
+
+    def mean_within(self, values: Tensor) -> Interval:
+        """Of the mean of some values, [N], as far as these can reach."""
+        return within(normal(float(values.mean()), values), self.bounds)
 
     def share(self, places: range) -> None:
         self._shared = places

@@ -1,5 +1,6 @@
 """Do samples obey the hint that they were drawn with? The hint is found again in them, and compared."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from condiff.evaluation.checks import check_pictures, check_two
 from condiff.evaluation.each_sample import EachSample
-from condiff.evaluation.intervals import Interval, normal
+from condiff.evaluation.intervals import Interval, normal, within
 from condiff.evaluation.measurement import gathered
 
 _TURNS = 10  # other hints that each picture is compared with
@@ -29,6 +30,8 @@ class Fidelity(EachSample):
     one_size = True
     part_names: ClassVar = ("", "_real", "_shuffled", "_use")
     higher_of_parts: ClassVar = {"_real": None, "_shuffled": None, "_use": True}
+    told_without_caveat: ClassVar = ("_real", "_shuffled")
+    bounds: ClassVar[Interval] = (0.0, math.inf)
     what: str  # in words, for the protocol
     found: list[Tensor]
     real: list[Tensor]
@@ -74,8 +77,7 @@ class Fidelity(EachSample):
         return self.per_sample().mean()
 
     def interval(self) -> Interval:
-        values = self.per_sample()
-        return normal(float(values.mean()), values)
+        return self.mean_within(self.per_sample())
 
     def per_sample(self) -> Tensor:
         found, _, asked = self._in_turn()
@@ -86,13 +88,20 @@ class Fidelity(EachSample):
         own, ceiling = self.agreement(found, asked), self.agreement(real, asked)
         floor, use = self._of_others(real, asked), self._use(own, found, asked)
         for added, values in zip(self.part_names, (own, ceiling, floor, use), strict=True):
-            yield added, values.mean(), normal(float(values.mean()), values)
+            yield added, values.mean(), self._spread(values) if added == "_use" else self.mean_within(values)
 
     def caveat(self) -> str:
         found, _, asked = self._in_turn()
         use = self._use(self.agreement(found, asked), found, asked)
-        low, _ = normal(float(use.mean()), use)
+        low, high = normal(float(use.mean()), use)
+        if high < 0:
+            return "the samples fit the hints of others better than their own"
         return "the samples do not depend on the hint as far as this n shows" if low <= 0 else ""
+
+    def _spread(self, use: Tensor) -> Interval:
+        """Of a difference of two agreements, which is at most as large as their range."""
+        low, high = self.bounds
+        return within(normal(float(use.mean()), use), (low - high, high - low))
 
     def _use(self, own: Tensor, found: Tensor, asked: Tensor) -> Tensor:
         """[N], in the direction that is better."""

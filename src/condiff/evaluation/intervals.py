@@ -24,6 +24,12 @@ def normal(value: float, terms: Tensor) -> Interval:
     return value - half, value + half
 
 
+def within(interval: Interval, bounds: Interval) -> Interval:
+    """The part of an interval that a value can have at all."""
+    low, high = bounds
+    return min(max(interval[0], low), high), max(min(interval[1], high), low)
+
+
 def bootstrap(
     statistic: Callable[[Tensor], Tensor], value: float, n: int, repeats: int, generator: torch.Generator
 ) -> Interval:

@@ -42,6 +42,7 @@ class Measurement(Metric):
     higher_is_better: bool | None = None
     higher_of_parts: ClassVar[dict[str, bool | None]] = {}  # of the parts for which it is another
     part_names: ClassVar[tuple[str, ...]] = ("",)  # what ``parts`` add to a name, but for ``suffix``
+    told_without_caveat: ClassVar[tuple[str, ...]] = ()  # those of ``part_names`` that it says nothing of
     needs_label = False  # whether it asks what samples were to show
     needs_text: bool = False  # whether it is to be told what each sample was to show in words
     needs_text_without: ClassVar[str | None] = None  # an argument without which it is to be told so
@@ -129,11 +130,14 @@ class Measurement(Metric):
                 f"{stem}{added}{name[len(stem) :]}": {
                     "value": float(value),
                     "n": self.count_of(added),
-                    "protocol": f"{self.protocol}; {note}" if note else self.protocol,
+                    "protocol": self._told(added, note),
                     "interval": None if interval is None else list(interval),
                 }
                 for added, value, interval in self.parts()
             }
+
+    def _told(self, added: str, note: str) -> str:
+        return f"{self.protocol}; {note}" if note and added not in self.told_without_caveat else self.protocol
 
     def report(self) -> dict[str, Any]:
         """The entry of a measurement that gives one number."""

@@ -1,5 +1,6 @@
 """Does each sample show what it should, picture by picture? Where the answer, or a control, is known."""
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -9,7 +10,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from condiff.evaluation.checks import check_pictures
 from condiff.evaluation.each_sample import EachSample
-from condiff.evaluation.intervals import Interval, normal
+from condiff.evaluation.intervals import Interval
 from condiff.evaluation.measurement import PairDistance, Side, gathered
 from condiff.ranges import Fraction, Natural, checked
 
@@ -63,7 +64,7 @@ class Paired(EachSample):
 
     def interval(self) -> Interval:
         values = self.values()
-        return normal(float(values.mean()), values)
+        return self.mean_within(values)
 
     def per_sample(self) -> Tensor | None:
         return self.in_turn(self.values())
@@ -110,6 +111,7 @@ class StructuralSimilarity(Paired):
     """SSIM (Wang 2004): 1 where both are one picture; windows as in the paper, Gaussian of 11 pixels."""
 
     what = "SSIM in Gaussian windows of 11 pixels, mean over channels"
+    bounds = (-1.0, 1.0)
     higher_is_better = True
 
     @checked
@@ -124,6 +126,7 @@ class StructuralSimilarity(Paired):
 class PairedDistance(Paired):
     """How unlike they are to the eye, by a network's maps: LPIPS, or its kin with other weights."""
 
+    bounds = (0.0, math.inf)
     higher_is_better = False
 
     @checked
@@ -140,6 +143,7 @@ class ColourError(Paired):
     """The distance of the mean colours of both pictures, each channel in [0, 1]."""
 
     what = "distance of mean colours"
+    bounds = (0.0, math.inf)
     higher_is_better = False
 
     @checked
@@ -159,6 +163,7 @@ class MaskIoU(Paired):
     threshold: of the mean over channels, in [0, 1].
     """
 
+    bounds = (0.0, 1.0)
     higher_is_better = True
 
     @checked
@@ -183,6 +188,7 @@ class EdgeF1(Paired):
     tolerance: pixels that two edges may be apart, in rows and in columns.
     """
 
+    bounds = (0.0, 1.0)
     higher_is_better = True
 
     @checked

@@ -16,6 +16,7 @@ from condiff.scenes.thinning import thickness, thinned
 class _Lines(Fidelity):
     """F1 of lines that may be ``tolerance`` pixels apart, in rows and in columns."""
 
+    bounds = (0.0, 1.0)
     higher_is_better = True
     tolerance: int
 
@@ -63,6 +64,7 @@ class CannyFidelity(_Lines):
 class MaskIoU(Fidelity):
     """Intersection over union of what stands out in a sample and of the white of its hint."""
 
+    bounds = (0.0, 1.0)
     higher_is_better = True
 
     @checked
@@ -134,6 +136,7 @@ class GreyFidelity(Fidelity):
     """SSIM (Wang 2004) of the brightness of a sample and of its hint."""
 
     what = "SSIM of the brightness"
+    bounds = (-1.0, 1.0)
     higher_is_better = True
 
     def seen(self, images: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def by_others(comparison: Comparison, axis: str) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     telling_apart = telling(others)
     for place, setting in enumerate(comparison.settings):
-        name = ", ".join(words(said(path, setting.values[path], telling_apart)) for path in telling_apart)
+        name = ", ".join(words(said(path, setting.values[path], comparison.table)) for path in telling_apart)
         groups.setdefault(name, []).append(place)
     return groups
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from condiff.reports.comparison import Comparison, evenly
 from condiff.reports.comparison_axes import EACH, by_others, is_numeric, swept, together_with
-from condiff.reports.curves import COLOURS, Point
+from condiff.reports.curves import COLOURS, ENDS, Point
 from condiff.reports.plots import (
     DASHES,
     SIZE,
@@ -52,7 +52,7 @@ def metric_plots(comparison: Comparison) -> list[Plot]:
     """A plot for each axis and metric, as far as ``MOST_PLOTS`` reaches."""
     plots = []
     for axis in swept(comparison):
-        for metric in comparison.metrics:
+        for metric in (name for name in comparison.metrics if not is_level(comparison, name)):
             lines, left_out = lines_over(comparison, axis, metric)
             if len(plots) < MOST_PLOTS and any(lines.values()):
                 plots.append(_metric_plot(comparison, axis, metric, lines, left_out))
@@ -99,7 +99,8 @@ def _metric_plot(comparison: Comparison, axis: str, metric: str, lines: Lines, l
     names = [wrapped(words(shown(value)), LABEL) for value in categories]
     tallest = max((name.count("\n") for name in names), default=0)
     rows = len(names) * max(ROW * (1 + len(lines) // 4), ROW + LINE * tallest)
-    height = (SIZE[1] if numeric else max(1.6, 0.9 + rows)) + legend_height([*lines])
+    height = SIZE[1] if numeric else max(1.6, 0.9 + rows)
+    height += legend_height([*lines, *_levels(comparison, metric)])
     draw = (
         partial(over_numbers, comparison, axis, metric, lines)
         if numeric
@@ -154,7 +155,7 @@ def over_numbers(comparison: Comparison, axis: str, metric: str, lines: Lines, a
         axes.plot(at, means, color=colour, lw=1.6, ls=dashes, label=wrapped(name, LEGEND_LETTERS), zorder=3)
         for place in ordered:
             _point(axes, (place.at, place.found.value), place, colour, across=False)
-    _floor(comparison, metric, axes.axhline)
+    _draw_levels(comparison, metric, axes.axhline)
     axes.set_xlabel(cut(words(axis), 60))
     axes.set_ylabel(words(f"{metric} {comparison.arrow(metric)}").strip())
     axes.margins(x=0.04, y=0.08)
@@ -172,7 +173,7 @@ def _over_choices(
         axes.plot([], [], "o", ms=4.5, color=colour, label=wrapped(name, LEGEND_LETTERS))
         for place in line:
             _point(axes, (place.found.value, rows[place.at] + shift), place, colour, across=True)
-    _floor(comparison, metric, axes.axvline)
+    _draw_levels(comparison, metric, axes.axvline)
     ends = [end for place in shown_places for end in (place.found.value, *(place.found.ends or ()))]
     if comparison.arrow(metric) == "↓" and min(ends) > 0 and max(ends) / min(ends) >= LOG_FROM:
         axes.set_xscale("log")
@@ -200,11 +201,27 @@ def _point(axes: "Axes", at: Point, place: Place, colour: str, across: bool) -> 
     axes.plot([x], [y], "o", ms=5, mew=0, color=colour, zorder=4, gid=mark(name, "mean"))
 
 
-def _floor(comparison: Comparison, metric: str, line: Callable[..., Any]) -> None:
+def is_level(comparison: Comparison, metric: str) -> bool:
+    """Whether it is the ceiling or the floor of a fidelity, and the same for all settings."""
+    fidelity = next((metric.removesuffix(end) for end in ENDS if end and metric.endswith(end)), None)
+    if fidelity not in comparison.metrics or f"{fidelity}_real" not in comparison.metrics:
+        return False
+    return len({number(one.value) for one in comparison.estimates[metric] if one}) == 1
+
+
+def _levels(comparison: Comparison, metric: str) -> dict[str, float]:
+    """What real pictures reach, and those of others' hints, by the words of the legend."""
     floor = comparison.floor(metric)
-    if floor is not None:
-        label = f"real pictures {number(floor)}"
-        line(floor, color=SOFT, lw=1.1, ls=(0, (5, 3)), label=label, zorder=1)
+    found = {} if floor is None else {"real pictures": floor}
+    for end, name in ENDS.items():
+        if end and is_level(comparison, f"{metric}{end}"):
+            found[name] = next(one.value for one in comparison.estimates[f"{metric}{end}"] if one)
+    return {f"{name} {number(value)}": value for name, value in found.items()}
+
+
+def _draw_levels(comparison: Comparison, metric: str, line: Callable[..., Any]) -> None:
+    for place, (name, value) in enumerate(_levels(comparison, metric).items()):
+        line(value, color=SOFT, lw=1.1, ls=(0, ((5, 3), (1.5, 2))[place]), label=name, zorder=1)
 
 
 def legend(axes: "Axes") -> None:

@@ -10,13 +10,15 @@ from condiff.reports.axes import Axis, linear_axis, log_axis, short
 from condiff.reports.redact import escaped
 
 WIDTH, HEIGHT = 480, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 42  # the margins around the plot
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 42  # the margins around the plot; more on the left for long numbers
 ROW = 20  # of the legend
 MOST_POINTS = 400  # a plot this wide shows no more
 LETTER = 7  # about the width of one
+NAME = 26  # pixels that the name of the upright axis takes, with room
 LOG_FROM = 30.0  # largest / smallest value from which a log axis shows more
 COLOURS = ("#3b6fd4", "#c2570c", "#0f8a6d", "#a63d8f", "#8a6d00", "#5b6670")  # where no page sets --series-N
 BY_NOISE = "loss_noise_"
+ENDS = {"": "", "_real": "real pictures", "_shuffled": "hints of others"}  # of a fidelity's names
 NOISE = "Mean loss by how much noise the samples had, from 0 % (data) to 100 %."
 
 Point = tuple[float, float]
@@ -80,6 +82,13 @@ def series_of(rows: Iterable[Mapping[str, Any]], name: str, x: str = "step") -> 
     return Series(name, sorted(found.items()))
 
 
+def fidelity_lines(rows: Iterable[Mapping[str, Any]], metric: str) -> list[Series]:
+    """A metric over steps, between its ceiling and its floor where it is a fidelity."""
+    rows = [*rows]
+    found = {name or metric: series_of(rows, f"{metric}{end}").points for end, name in ENDS.items()}
+    return [Series(name, points) for name, points in found.items() if points]
+
+
 def spans_decades(lines: Sequence[Series]) -> bool:
     """Whether the values are positive and so far apart that a log axis shows them better."""
     values = [y for line in lines for _, y in line.points]
@@ -115,7 +124,7 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
 def svg(curve: Curve) -> str:
     """The plot: raw values faint, smoothed ones bold, the names above where there is more than one line."""
     lines = [Series(line.name, _drawable(line.points, curve.log)) for line in curve.series]
-    across, up = _axes(lines, curve.log)
+    left, across, up = _axes(lines, curve.log)
     legend, room = _legend(lines) if len(lines) > 1 else ([], 0)
     name = escaped(f"{curve.title}: {curve.y_label} by {curve.x_label}")
     parts = [
@@ -123,7 +132,7 @@ def svg(curve: Curve) -> str:
         'font-size="12" fill="currentColor">',
         *legend,
         f'<g transform="translate(0 {room})">',
-        *_frame(curve, across, up),
+        *_frame(curve, across, up, left),
         *(part for place, line in enumerate(lines) for part in _drawn(place, line, across, up)),
         "</g>",
         "</svg>",
@@ -139,21 +148,24 @@ def _drawable(points: Sequence[Point], log: bool) -> list[Point]:
     return [point for point in points if point[1] > 0 or not log]
 
 
-def _axes(lines: Sequence[Series], log: bool) -> tuple[Axis, Axis]:
+def _axes(lines: Sequence[Series], log: bool) -> tuple[float, Axis, Axis]:
+    """Where the plot begins on the left, beyond its longest number, and both axes."""
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
     make = log_axis if log and ys else linear_axis
-    return linear_axis(xs, LEFT, WIDTH - RIGHT, tight=True), make(ys, HEIGHT - BOTTOM, TOP)
+    up = make(ys, HEIGHT - BOTTOM, TOP)
+    left = max(LEFT, NAME + 8 + LETTER * max(len(short(tick)) for tick in up.ticks))
+    return left, linear_axis(xs, left, WIDTH - RIGHT, tight=True), up
 
 
-def _frame(curve: Curve, across: Axis, up: Axis) -> list[str]:
+def _frame(curve: Curve, across: Axis, up: Axis, left: float) -> list[str]:
     """Grid lines, ticks and the names of both axes."""
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
-    centre, middle = (LEFT + right) / 2, (TOP + floor) / 2
-    parts = [f'<path d="M{LEFT} {floor}H{right}" stroke="currentColor" opacity=".5"/>']
+    centre, middle = (left + right) / 2, (TOP + floor) / 2
+    parts = [f'<path d="M{left} {floor}H{right}" stroke="currentColor" opacity=".5"/>']
     for y in up.ticks:
-        parts.append(f'<path d="M{LEFT} {up.at(y):.1f}H{right}" stroke="currentColor" opacity=".14"/>')
-        parts.append(_words(LEFT - 8, up.at(y) + 4, short(y), 'text-anchor="end" opacity=".75"'))
+        parts.append(f'<path d="M{left} {up.at(y):.1f}H{right}" stroke="currentColor" opacity=".14"/>')
+        parts.append(_words(left - 8, up.at(y) + 4, short(y), 'text-anchor="end" opacity=".75"'))
     for x in across.ticks:
         parts.append(_words(across.at(x), floor + 17, short(x), 'text-anchor="middle" opacity=".75"'))
     turned = f'text-anchor="middle" transform="rotate(-90 14 {middle:.1f})"'

@@ -28,10 +28,12 @@ def render(report: Report) -> str:
         _head(report),
         _facts(report),
         section("Pictures", [_figure(figure) for figure in report.pictures]),
-        section("Measurements", [_measurements(report.metrics)] if report.metrics else []),
+        section(
+            "Measurements", [_measurements(report.metrics), _notes(report.measured)] if report.metrics else []
+        ),
         section("Training", [_plots(report.curves)] if report.curves else []),
         section("Stages", [_stages(report.stages)] if report.stages else []),
-        section("Notes", [_notes(report.notes)] if report.notes else []),
+        section("Notes", [_notes(report.notes)]),
         section("Set-up", [_environment(report.environment), _config(report.config)]),
     ]
     return page(report.name, "\n".join(part for part in body if part))
@@ -206,7 +208,7 @@ def _stage(row: StageRow, share: float) -> str:
 
 def _notes(notes: Sequence[str]) -> str:
     items = "\n".join(f"<li>{escaped(note)}</li>" for note in notes)
-    return f'<ul class="notes">\n{items}\n</ul>'
+    return items and f'<ul class="notes">\n{items}\n</ul>'
 
 
 def _environment(environment: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from condiff.reports.curves import Curve, Series, series_of, svg
+from condiff.reports.curves import Curve, Series, fidelity_lines, svg
 from condiff.reports.runs import FLOOR, Run, leaves, spread
 from condiff.reports.values import in_order, shown
 
@@ -77,9 +77,7 @@ def curve(runs: Sequence[Run], axis: str, metric: str) -> str:
 
 def over_steps(rows: Iterable[Mapping[str, Any]], metric: str) -> str:
     """A fidelity while something trained, between its ceiling and its floor, as ``curve`` is drawn."""
-    rows, ends = [*rows], {"": metric, "_real": "real pictures", "_shuffled": "hints of others"}
-    found = [(name, series_of(rows, f"{metric}{end}").points) for end, name in ends.items()]
-    lines = [Series(name, points) for name, points in found if points]
+    lines = fidelity_lines(rows, metric)
     return _alone(Curve(f"{metric} over steps", "", lines, y_label=metric))
 
 

@@ -114,3 +114,4 @@ class Report:
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    measured: Sequence[str] = ()  # what is to be said of the metrics

@@ -15,6 +15,7 @@ from condiff.adapters.formats import has_text, load
 from condiff.adapters.low_rank import added
 from condiff.adapters.tuning import inside, merged, part_of
 from condiff.adapters.whole import Whole, is_whole
+from condiff.config.origins import GUESSES
 from condiff.data.source import DataInfo
 from condiff.errors import ArtifactError, ConfigError
 from condiff.stages.denoiser import Trained, load_denoiser
@@ -57,7 +58,8 @@ def adapted(cfg: Config, inputs: Mapping[str, Artifact], trained: Trained) -> It
     if len({control.in_null for *_, control in beside}) > 1:
         raise ConfigError(
             "adapters: nothing controls the null condition in guess mode, nor with a net that pools, so that"
-            " all ControlNets are used so or none; give each with :guess, or none"
+            " all ControlNets are used so or none; give each with :guess, and the run's own with"
+            f" adapter.control._target_={GUESSES['controlnet_guess']}, or none"
         )
     with _merged(trained, used):
         for number, (branch, scale, control) in enumerate(beside):

@@ -19,12 +19,15 @@ from condiff.reports.captioned import captioned
 from condiff.reports.redact import redact
 from condiff.reports.report import Figure, Panel, Report
 from condiff.stages.environment import environment
+from condiff.stages.finished_adapters import hints_named
 from condiff.stages.guided import guided
+from condiff.stages.hint_files import hint_of_each
 from condiff.stages.report import ANSWER, joined, row, samples_panels
 from condiff.stages.stage import PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 
 CONTROL = "control"  # its hint
+EVEN = "Even"  # the plain use of one
 FOLDER, SHEET = "samples", "samples.png"
 MOST, COLUMNS = 100, 8  # pictures on one sheet
 _SOURCE = "source"  # what a picture was made from
@@ -35,8 +38,7 @@ def sheet(cfg: Mapping[str, Any], done: Mapping[str, Artifact]) -> Figure:
     stored = load_file(done[FOLDER].path / PICTURES_MADE)
     title = f"Samples from {cfg[FROM]}"
     if CONTROL in stored:
-        panels = [panel for panel in samples_panels(done) if panel.label != ANSWER]
-        return Figure(title, "Each stands where its hint does.", panels)
+        return _beside_hints(title, done, stored)
     if _SOURCE in stored:
         answered = cfg["label"] is None  # the answers are to what held-out pictures ask for
         panels = [panel for panel in samples_panels(done) if answered or panel.label != ANSWER]
@@ -45,6 +47,24 @@ def sheet(cfg: Mapping[str, Any], done: Mapping[str, Artifact]) -> Figure:
     shown = captioned(some, prompts(done, stored)[:MOST], min(COLUMNS, len(some)))
     caption = f"{len(some)} of {len(stored['image'])} pictures, each above what it was asked to show."
     return Figure(title, caption, [Panel("samples", shown)])
+
+
+def _beside_hints(title: str, done: Mapping[str, Artifact], stored: Mapping[str, np.ndarray]) -> Figure:
+    info, (images, hints) = (
+        DataInfo.read(done["data"].path),
+        (stored[name][:MOST] for name in ("image", CONTROL)),
+    )
+    several = np.split(hints, hints.shape[1] // (info.control or info.channels), axis=1)
+    pairs = np.concatenate([_coloured(part) for part in (*several, images)], axis=2)
+    shown = captioned(pairs, prompts(done, stored)[:MOST], min(COLUMNS // 2, len(pairs)))
+    counted = f"{len(pairs)} of {len(stored['image'])} pictures"
+    caption = f"{counted}, each beside its hint and above what it was asked to show."
+    return Figure(title, caption, [Panel("hint and sample", shown)])
+
+
+def _coloured(images: np.ndarray) -> np.ndarray:
+    """[N, 1 or 3, H, W] as [N, H, W, 3]."""
+    return np.moveaxis(images, 1, -1).repeat(3 // images.shape[1], axis=-1)
 
 
 def prompts(done: Mapping[str, Artifact], stored: Mapping[str, np.ndarray]) -> list[str]:
@@ -66,19 +86,20 @@ def leave(cfg: Mapping[str, Any], done: Mapping[str, Artifact], folder: Path) ->
     told = {
         FROM: str(cfg[FROM]),
         "denoiser": done["denoiser"].key,
-        **({"adapter": f"{done['adapter'].key} at {cfg['adapter']['scale']:g}"} if "adapter" in done else {}),
+        **({"adapter": _adapter(done["adapter"].key, cfg["adapter"])} if "adapter" in done else {}),
         **({"adapters": ", ".join(cfg["adapters"])} if cfg["adapters"] else {}),
         "seed": str(cfg["seed"]),
         "guidance": strength.name,
         "scale": strength.shown(),
         "sampler": f"{class_of(cfg['sampler'])}, {cfg['sampler'].get('steps')} steps",
     }
-    images = np.moveaxis(stored["image"], 1, -1)
+    images, hints = np.moveaxis(stored["image"], 1, -1), _hints(cfg, done, stored)
     (folder / FOLDER).mkdir(exist_ok=True)
     for old in (folder / FOLDER).glob("[0-9]*.png"):  # of an earlier command in the same folder
         old.unlink()
     for index, (image, prompt) in enumerate(zip(images, prompts(done, stored), strict=True)):
         words = {"prompt": prompt, NEGATIVE: _negative(cfg, index), **told, "index": str(index)}
+        words |= {"hint": hints[index]} if hints else {}
         with written_whole(folder / FOLDER / f"{index:05d}.png") as temporary:
             _picture(image).save(temporary, format="PNG", pnginfo=_text(words))
     with written_whole(folder / SHEET) as temporary:
@@ -102,6 +123,25 @@ def drawn_report(
         config=cfg,
         environment=environment(),
     )
+
+
+def _adapter(key: str, own: Mapping[str, Any]) -> str:
+    """What it is and how it is used: KEY at 0.5, start 0.2, end 0.8, GuessOriginal."""
+    parts, control = [f"{key} at {own['scale']:g}"], own.get("control")
+    if control:
+        parts += [f"{name} {control[name]:g}" for name in ("start", "end") if name in control]
+        parts += [name] if (name := class_of(control)) != EVEN else []
+    return ", ".join(parts)
+
+
+def _hints(
+    cfg: Mapping[str, Any], done: Mapping[str, Artifact], stored: Mapping[str, np.ndarray]
+) -> list[str]:
+    """The hint of each picture in words; none where they have no hints."""
+    if CONTROL not in stored:
+        return []
+    held_out = DataInfo.read(done["data"].path).num_held_out
+    return hint_of_each(hints_named(cfg), len(stored["image"]), held_out)
 
 
 def _negative(cfg: Mapping[str, Any], index: int) -> str:

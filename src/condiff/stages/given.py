@@ -76,9 +76,11 @@ def hints_are_there(cfg: Config, stages: Collection[str], info: DataInfo) -> Non
     for path, node in reading.items():
         if attribute(node, "needs_control") and not info.control:
             instead = "adapter=linear_conv" if path == "adapter.tuning" else "metrics=judged"
+            is_own = any(at(cfg, "data").get(key) is not None for key in ("path", "urls"))
+            hinted = "data=hinted_own or hinted_folder" if is_own else "data=circles"
             raise ConfigError(
                 f"{path}: {class_of(node)} needs a hint beside each picture, and data is"
-                f" {class_of(cfg['data'])}, which has none; use data=circles, or {instead}"
+                f" {class_of(cfg['data'])}, which has none; use {hinted}, or {instead}"
             )
 
 

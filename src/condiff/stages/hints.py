@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condiff.data.pictures import EXTENSIONS, Frame, Unreadable, decode, square
+from condiff.data.pictures import Frame, Unreadable, decode, square
 from condiff.data.source import DataInfo
 from condiff.errors import DataError
+from condiff.stages.hint_files import hint_files
 
 
 def given_hints(path: str, info: DataInfo, num: int) -> Tensor:
@@ -17,18 +18,6 @@ def given_hints(path: str, info: DataInfo, num: int) -> Tensor:
     found = [_read(file, frame) for file in files[:num]]
     whole = torch.from_numpy(np.stack(found)).reshape(len(found), info.size, info.size, -1)
     return whole.movedim(-1, 1)[torch.arange(num) % len(found)].contiguous()
-
-
-def hint_files(path: str) -> list[Path]:
-    """The pictures of a folder by their names, or the one that is named; DataError where there are none."""
-    place = Path(path).expanduser()
-    inside = sorted(place.iterdir()) if place.is_dir() else [place]
-    files = [file for file in inside if file.is_file() and file.suffix[1:].lower() in EXTENSIONS]
-    if not files:
-        raise DataError(
-            f"control: {path} holds no picture; give a file, or a folder, of {', '.join(EXTENSIONS)}"
-        )
-    return files
 
 
 def _read(file: Path, frame: Frame) -> np.ndarray:

@@ -15,10 +15,10 @@ _DROPPED = "dropped_"  # begins the names of the shares of samples that were not
 
 def notes(rows: Sequence[Mapping[str, Any]], done: Mapping[str, Artifact]) -> list[str]:
     """Of what was logged and what the stages left."""
-    return [*_obeyed(rows), *_dropped(rows), *_found(done)]
+    return [*of_obedience(rows), *_dropped(rows), *_found(done)]
 
 
-def _obeyed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def of_obedience(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """From which step of its training on an adapter has obeyed its hints, which its loss does not show.
 
     It was watched as a whole, whatever is drawn of it here, with the guidance of the study that trained it.

@@ -15,19 +15,21 @@ from condiff.data.sides import OF_CLASS
 from condiff.data.source import DataInfo
 from condiff.files import read_json
 from condiff.reports.captioned import captioned
-from condiff.reports.curves import Curve, Series, loss_curves, series_of
+from condiff.reports.curves import Curve, Series, fidelity_lines, loss_curves
 from condiff.reports.grid import grid
 from condiff.reports.report import Figure, Panel, Report, StageRow
+from condiff.stages.data_shown import data_figure
 from condiff.stages.environment import environment
 from condiff.stages.guided import guided
-from condiff.stages.notes import notes
+from condiff.stages.notes import notes, of_obedience
 from condiff.stages.obedience import rows_of
-from condiff.stages.stage import CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
+from condiff.stages.stage import BESIDE, CAPTION, LOG, MADE, PICTURES, PICTURES_MADE, Artifact
 from condiff.stages.study import Step
 from condiff.stages.taught import taught_figure
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
+PARTS = ("_real", "_shuffled", "_use")  # what the parts of a fidelity add to its name
 GAP = 24  # pixels between pictures side by side
 STRIP = 6  # steps of a training that are shown
 ANSWER, HINT = "the true answer", "the hint"
@@ -99,6 +101,7 @@ def report(
         metrics=metrics,
         pictures=[
             *_samples_figure(done),
+            *data_figure(done),
             *_class_figure(done),
             *taught_figure(done),
             *_evaluated_figure(done),
@@ -107,10 +110,11 @@ def report(
             *_reconstructions_figure(done),
             *_strip("Reconstructions through training", "autoencoder", done),
         ],
-        curves=[*loss_curves(rows), *_classifier_curve(done), *_watched_curves(rows, metrics)],
+        curves=[*loss_curves(rows), *_classifier_curve(done), *watched_curves(rows, metrics)],
         config=cfg,
         environment=environment(),
         notes=notes(rows, done),
+        measured=of_obedience(rows),
     )
 
 
@@ -216,7 +220,9 @@ def _strip(title: str, stage: str, done: Mapping[str, Artifact]) -> list[Figure]
         return []
     wanted = min(len(files), STRIP)
     chosen = [files[(k + 1) * len(files) // wanted - 1] for k in range(wanted)]  # the last one is among them
-    panels = [Panel(f"step {int(file.stem.partition('=')[2])}", Image.open(file)) for file in chosen]
+    beside = folder / BESIDE
+    panels = [Panel(HINT, Image.open(beside))] if beside.is_file() else []
+    panels += [Panel(f"step {int(file.stem.partition('=')[2])}", Image.open(file)) for file in chosen]
     return [Figure(title, read_json(folder / CAPTION), panels)]
 
 
@@ -229,12 +235,16 @@ def _classifier_curve(done: Mapping[str, Artifact]) -> list[Curve]:
     return [Curve("classifier by noise level", caption, [line], x_label="noise left", y_label="accuracy")]
 
 
-def _watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Curve]:
-    """What was measured while the denoiser, or its adapter, trained, a curve a metric."""
+def watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[Curve]:
+    """What was measured while the denoiser, or its adapter, trained, a plot a metric.
+
+    The parts of a fidelity have none of their own: its ceiling and its floor are lines beside it.
+    """
     own = [row for row in rows if row["stage"] in ("denoiser", "adapter")]
     caption = "Of samples of the averaged weights, while training; of an adapter at scale 1."
-    lines = [series_of(own, name) for name in metrics]
-    return [Curve(line.name, caption, [line], y_label=line.name) for line in lines if line.points]
+    parts = {f"{name}{end}" for name in metrics if f"{name}_real" in metrics for end in PARTS}
+    plots = {name: fidelity_lines(own, name) for name in metrics if name not in parts}
+    return [Curve(name, caption, lines, y_label=name) for name, lines in plots.items() if lines]
 
 
 def _by_class(images: np.ndarray, label: np.ndarray, info: DataInfo) -> Image.Image:

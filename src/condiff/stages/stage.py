@@ -25,6 +25,7 @@ STEPS = "steps"  # folder of the weights that it kept on the way, a file a step
 PICTURES = "pictures"  # folder of what it showed, a file a step
 PER_SAMPLE = "per_sample.safetensors"  # of the metrics: what each sample gives to a mean over samples
 ASKED = "asked"  # its entry with a hash of what the samples were to show
+BESIDE = "hints.png"  # of this folder: the hints of what was drawn, if it had some
 CAPTION = "caption.json"  # what these are, in words
 
 

@@ -39,7 +39,7 @@ from condiff.stages.compiled import COMPILE
 from condiff.stages.obedience import rows_of, since
 from condiff.stages.parameters import parameters_of
 from condiff.stages.recomputed import recompute
-from condiff.stages.stage import CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
+from condiff.stages.stage import BESIDE, CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 from condiff.stages.weights import kept_weights, save_weights
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Drawing:
     look: Look[Image]
     caption: str
     interval: int | None  # steps; None gives FEW
+    beside: Image | None = None  # the hints that all of them are drawn with
 
     def every(self, steps: int) -> int:
         return self.interval or max(1, -(-steps // FEW))
@@ -92,7 +93,7 @@ def fit(
     rows = _Rows(name, out / LOG, start, runtime) if ranks.leads else _NoRows()
     clock = Clock()
     if drawing is not None:
-        rows.show_as(drawing.caption)
+        rows.show_as(drawing.caption, drawing.beside)
     finite = FiniteSteps(name, method.trainable(), settings.clip, out, ranks)
     by_noise, shares = LossByNoise(ranks), Shares()
     looks: list[Callback] = [WeightsOnTheWay(method.trained, ema, settings.keep, ranks, partial(_kept, out))]
@@ -264,15 +265,20 @@ class _Rows:
             file.write(json.dumps({"stage": self.name, "step": step, **values}) + "\n")
         self.runtime.log(self.name, step, values)
 
-    def show_as(self, caption: str) -> None:
+    def show_as(self, caption: str, beside: Image | None) -> None:
         self.pictures.mkdir(exist_ok=True)
         write_json(self.pictures / CAPTION, caption)
+        if beside is not None:
+            self._write(self.pictures / BESIDE, beside)
 
     def show(self, step: int, picture: Image) -> None:
         path = self.pictures / f"step={step:08d}.png"
+        self._write(path, picture)
+        self.runtime.shown(self.name, step, path)
+
+    def _write(self, path: Path, picture: Image) -> None:
         with written_whole(path) as temporary:
             picture.save(temporary, format="PNG")
-        self.runtime.shown(self.name, step, path)
 
 
 class _NoRows:
@@ -280,7 +286,7 @@ class _NoRows:
 
     def add(self, step: int, values: dict[str, float]) -> None: ...
 
-    def show_as(self, caption: str) -> None: ...
+    def show_as(self, caption: str, beside: Image | None) -> None: ...
 
     def show(self, step: int, picture: Image) -> None: ...
 

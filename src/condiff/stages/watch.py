@@ -13,6 +13,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from condiff.autoencoders.space import Autoencoder, mode
+from condiff.conditioners.conditioner import Conditioner
 from condiff.config.kinds import objects
 from condiff.config.nodes import attribute, class_of
 from condiff.data.dataset import ShardDataset
@@ -20,7 +21,7 @@ from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.evaluation.measurement import Measurement
 from condiff.reports.grid import grid
-from condiff.stages.asked import asked
+from condiff.stages.asked import CONTROL, asked
 from condiff.stages.denoiser import Trained
 from condiff.stages.device import device
 from condiff.stages.guided import guided
@@ -121,7 +122,15 @@ class Pictures:
             f" {', '.join(filter(None, [rule.name, rule.strength(), rule.led_away(), sampler]))},"
             " as in the study that trained this denoiser."
         )
-        return Drawing(look, caption, self.every)
+        return Drawing(look, caption, self.every, self._hints(cfg, conditioner))
+
+    def _hints(self, cfg: Config, conditioner: Conditioner) -> Image | None:
+        """Those that the pictures of a look are drawn with, in their order, where there are some."""
+        wanted, info = asked(cfg, self.done["data"], conditioner), DataInfo.read(self.done["data"].path)
+        if CONTROL not in wanted:
+            return None
+        hints = wanted[CONTROL][wanted["label"].argsort(stable=True)]
+        return _grid(torch.cat(hints.split(info.control or info.channels, 1), 3), COLUMNS)
 
     def reconstructions(self, data: Artifact) -> Drawing:
         """For the autoencoder: held-out pictures above what it makes of them."""
@@ -138,5 +147,9 @@ class Pictures:
 
 def _sheet(images: Tensor, columns: int) -> Image:
     """Of pictures, [N, C, H, W] in [-1, 1], row by row."""
-    pixels = np.moveaxis(to_uint8(images).cpu().numpy(), 1, -1)
-    return grid(pixels, columns, scale=max(1, SIDE // pixels.shape[1]))
+    return _grid(to_uint8(images).cpu(), columns)
+
+
+def _grid(pixels: Tensor, columns: int) -> Image:
+    """The same of uint8."""
+    return grid(np.moveaxis(pixels.numpy(), 1, -1), columns, scale=max(1, SIDE // pixels.shape[2]))
