@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from condiff.errors import ConfigError
+
+_BLOCKS = "_no_split_modules"  # of a network of diffusers
 
 
 def is_divided(tensor: Tensor) -> bool:
@@ -36,3 +40,17 @@ def _part(value: Tensor, held: Any) -> Tensor:
 
     value = value.to(held.device)
     return distribute_tensor(value, held.device_mesh, held.placements, src_data_rank=None)
+
+
+def blocks_of(network: nn.Module, key: str) -> set[str]:
+    """The classes of its blocks, each of which is gathered at once; ConfigError where it names none.
+
+    key: where the config has the settings of its training.
+    """
+    names = {name for module in network.modules() for name in getattr(module, _BLOCKS, None) or ()}
+    if not names:
+        raise ConfigError(
+            f"runtime.strategy: fsdp gathers a network block by block, and {key} trains"
+            f" {type(network).__name__}, which names none; use ddp"
+        )
+    return names

@@ -8,6 +8,7 @@ from condiff.config.device_rules import (
     batches_have_parts,
     compiling_has_a_compiler,
     devices_have_work,
+    optimizers_are_installed,
     parts_can_be_held,
     precision_is_of_samples,
 )
@@ -90,6 +91,16 @@ def test_compiling_without_a_compiler_is_one_line(monkeypatch):
     assert [*compiling_has_a_compiler(plain)] == []
     drawn = {**plain, "runtime": {"sample_compile": "whole"}}
     assert [*compiling_has_a_compiler(drawn)] == [f"runtime.sample_{said}"]
+
+
+def test_an_optimizer_that_is_not_installed_is_told_before_anything_is_made():
+    own = {"stages": ["judge", "denoiser"], "optimizer": {"_target_": "condiff.methods.optimizers.AdamW8bit"}}
+    (line,) = optimizers_are_installed(
+        {**own, "judge": {"optimizer": {"_target_": "condiff.methods.optimizers.AdamW"}}}
+    )
+    assert line.startswith(
+        "optimizer: AdamW8bit needs the package bitsandbytes; pip install 'condiff[eight_bit]'"
+    )
 
 
 def test_a_precision_of_what_draws_is_for_a_study_that_draws():

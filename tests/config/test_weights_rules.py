@@ -34,6 +34,10 @@ TWO = "+trainer.averages=[0.05,0.1]"
             "average: has no effect here, where nothing is sampled; leave it out, got raw",
         ),
         (
+            [TWO, "average=rawish"],
+            "average: must be a number > 0 or raw or null, got 'rawish'; did you mean 'raw'?",
+        ),
+        (
             ["+trainer.averages=[0.4]"],
             "trainer.averages: must be null or a list, each a number in (0, 0.25], got [0.4]",
         ),

@@ -1,6 +1,7 @@
 """What is small enough for a test: a denoiser to train, and a judge of digits."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -35,9 +36,10 @@ def method(
     attends: bool = False,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     compile: Literal["none", "whole"] = "none",
+    widths: Sequence[int] = (8, 16),
 ) -> Diffusion:
     torch.manual_seed(seed)
-    net = UNet(1, 11, 8, [8, 16], [False, False], dropout=dropout)
+    net = UNet(1, 11, 8, [*widths], [False, False], dropout=dropout)
     if attends:
         net = CrossAttentionUNet(1, 11, 8, [8, 16], [False, True], head_width=8)
     settings = Training(

@@ -9,13 +9,15 @@ from torch import nn
 
 from condiff.autoencoders.compact import CompactKL
 from condiff.data.dataset import ShardDataset
-from condiff.errors import ConfigError
+from condiff.errors import ConfigError, EnvironmentFault
 from condiff.networks.unet import UNet
 from condiff.stages.attention import attending
 from condiff.stages.compiled import COMPILE, compile_blocks, compile_whole, compiled
 from condiff.stages.stage import LOG, Runtime
 from condiff.stages.training import fit
 from tests.stages.small import digits, method
+
+CPU = Runtime(accelerator="cpu")
 
 
 class Repeating(nn.Module):
@@ -87,12 +89,11 @@ def test_what_is_compiled_gives_what_it_gave():
 @pytest.mark.slow
 def test_a_training_that_is_compiled_learns_what_it_learned(tmp_path):
     """Of every step: its way back and its averages are of the compiled network, too."""
-    data = ShardDataset(digits(tmp_path).path, "train")
     losses, weights = [], []
     for how in ("none", "whole"):
-        out = tmp_path / how
-        out.mkdir()
-        fit("denoiser", method(5, compile=how), data, Runtime(accelerator="cpu"), out)
+        (out := tmp_path / how).mkdir()
+        own = method(5, compile=how, widths=[32, 64])
+        fit("denoiser", own, ShardDataset(digits(out).path, "train"), CPU, out)
         losses.append([json.loads(line)["loss"] for line in (out / LOG).read_text().splitlines()])
         weights.append(load_file(out / "ema.safetensors"))
     assert len(losses[0]) == 5
@@ -100,6 +101,34 @@ def test_a_training_that_is_compiled_learns_what_it_learned(tmp_path):
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def trained(tmp_path, monkeypatch, backend):
+    """Steps of a training whose network is compiled by this."""
+    monkeypatch.setitem(COMPILE, "whole", lambda network, _: network.compile(backend=backend))
+    fit("denoiser", method(3, compile="whole"), ShardDataset(digits(tmp_path).path, "train"), CPU, tmp_path)
+    return [json.loads(line)["loss"] for line in (tmp_path / LOG).read_text().splitlines()]
+
+
+def test_a_network_that_is_compiled_to_other_gradients_does_not_learn_from_them(tmp_path, monkeypatch):
+    def wrong(graph, _):
+        def call(*args):
+            return tuple(value.detach() + 0 * value for value in graph(*args))
+
+        return call
+
+    said = r"^error\[6\]: trainer\.compile: torch .* compiles other gradients than the network has, of net\."
+    with pytest.raises(EnvironmentFault, match=said):
+        trained(tmp_path, monkeypatch, wrong)
+    assert not (tmp_path / LOG).read_text()
+
+
+def test_the_look_at_what_is_compiled_changes_no_step(tmp_path, monkeypatch):
+    (plain := tmp_path / "plain").mkdir()
+    fit("denoiser", method(3), ShardDataset(digits(plain).path, "train"), CPU, plain)
+    (own := tmp_path / "own").mkdir()
+    losses = trained(own, monkeypatch, "eager")
+    assert losses == [json.loads(line)["loss"] for line in (plain / LOG).read_text().splitlines()]
 
 
 def test_attention_is_by_the_backend_that_is_asked_for():

@@ -56,6 +56,19 @@ def test_what_can_be_sampled_is_not_refused(place, argv):
     assert rehearsed(*argv) == ()
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("+trainer.compile=blocks",), "trainer.compile: UNet names no blocks"),
+        (("runtime.sample_compile=blocks",), "runtime.sample_compile: UNet names no blocks"),
+        (("runtime.strategy=fsdp", "runtime.devices=2"), "runtime.strategy: fsdp gathers a network block by"),
+    ],
+)
+def test_what_goes_block_by_block_is_refused_of_a_network_without_any(argv, said):
+    (line,) = rehearsed(*argv)
+    assert line.startswith(said)
+
+
 def test_a_layer_that_is_not_there_is_told(place):
     (line,) = rehearsed("guidance=pag", "guidance.layers=[midd]")
     assert line.startswith("guidance.layers: no self-attention")

@@ -3,9 +3,10 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 
 from condiff.callbacks.trainings import DIVIDED, settings_of
-from condiff.config.nodes import Config, argument, at, attribute, words
+from condiff.config.nodes import Config, argument, at, attribute, class_of, words
 
 _TRAINED = ("denoiser", "judge", "autoencoder", "weaker", "classifier", "adapter")
 
@@ -70,11 +71,26 @@ def parts_can_be_held(cfg: Config) -> Iterator[str]:
             yield f"{path}.precision: 16-mixed does not go with runtime.strategy=fsdp; use bf16-mixed"
         if argument(settings, "compile") not in (None, "none"):
             yield f"{path}.compile: must be none with runtime.strategy=fsdp; use none or ddp"
-        optimizer = f"{path.removesuffix('trainer')}optimizer".replace("weaker.", "")
+        optimizer = _optimizer_of(path)
         if attribute(at(cfg, *optimizer.split(".")), "takes_parts") is False:
             yield f"{optimizer}: does not take the parts that runtime.strategy=fsdp gives; use adamw"
     if at(cfg, "adapter", "text"):
         yield "runtime.strategy: fsdp does not divide encoders of text, adapter.text; use null or ddp"
+
+
+def optimizers_are_installed(cfg: Config) -> Iterator[str]:
+    """One of another library is there before anything is made."""
+    for path in dict.fromkeys(map(_optimizer_of, _trainers(cfg))):
+        node = at(cfg, *path.split("."))
+        package = attribute(node, "package")
+        if package and find_spec(package) is None:
+            bring = f"needs the package {package}; pip install 'condiff[eight_bit]'"
+            yield f"{path}: {class_of(node)} {bring}, or use condiff.methods.optimizers.AdamW"
+
+
+def _optimizer_of(path: str) -> str:
+    """Where the optimizer of a training is whose settings stand at a path."""
+    return f"{path.removesuffix('trainer')}optimizer".replace("weaker.", "")
 
 
 def _trainers(cfg: Config, trained: Iterable[str] = _TRAINED) -> list[str]:

@@ -21,8 +21,8 @@ def average_is_kept(cfg: Config) -> Iterator[str]:
     average, kept = cfg.get("average"), at(cfg, "trainer").get("averages") or []
     if at(cfg, "adapter", "trainer").get("averages"):
         yield "adapter.trainer.averages: an adapter has none, only the denoiser of trainer; leave it out"
-    if average is None:
-        return
+    if average is None or (average != "raw" and type(average) not in (int, float)):
+        return  # what is no number is told by its type
     if "samples" not in words(cfg.get("stages")):
         yield f"average: has no effect here, where nothing is sampled; leave it out, got {average}"
     elif cfg.get("checkpoint") is not None:

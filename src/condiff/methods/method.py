@@ -89,9 +89,7 @@ class Method(LightningModule):
     def training_step(self, batch: Mapping[str, Any], _: int) -> Tensor:
         """The loss of the last part of the batch; those before it have left their gradients."""
         settings, size = self.training_settings, len(batch["place"])
-        # the same on all ranks, which speak to one another in each: what the smallest share has samples for
-        num = min(settings.accumulate, settings.batch_size // self.parts.count)
-        parts = [*_parts(batch, num)]
+        parts = [*_parts(batch, self._num_parts)]
         if settings.accumulate > 1:
             for parameter in self.trainable():
                 parameter.grad = None
@@ -103,6 +101,17 @@ class Method(LightningModule):
         if noise is not None:
             self.by_noise = _joined([own for _, own in told if own is not None])
         return loss
+
+    def tried(self, batch: Mapping[str, Any]) -> Tensor:
+        """The loss of the first part of a batch, of which no gradient is shared and nothing logged."""
+        with self.unsynced():
+            return self._of_part(next(_parts(batch, self._num_parts)))["loss"]
+
+    @property
+    def _num_parts(self) -> int:
+        """Of a batch, the same on all ranks: what the smallest share has samples for."""
+        settings = self.training_settings
+        return min(settings.accumulate, settings.batch_size // self.parts.count)
 
     def _part_way(self, part: Mapping[str, Any], size: int) -> tuple[dict[str, Tensor], ByNoise | None]:
         """Leave the gradients of a part of a batch of this size, to be shared with those of the last one."""

@@ -85,7 +85,8 @@ class AdamW8bit(AdamW):
     """bitsandbytes' own: moments in eight bits, of tensors of 4,096 numbers or more (Dettmers 2022)."""
 
     takes_parts: ClassVar[bool] = False
+    package: ClassVar[str] = "bitsandbytes"  # that the extra eight_bit brings
 
     def made(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        make = library("bitsandbytes", "eight_bit").optim.AdamW8bit
+        make = library(self.package, "eight_bit").optim.AdamW8bit
         return make(groups, self.lr, betas=self.betas, weight_decay=self.weight_decay)

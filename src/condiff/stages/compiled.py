@@ -37,10 +37,25 @@ COMPILE = {"none": leave, "whole": compile_whole, "blocks": compile_blocks}
 
 
 @contextmanager
+def plain(network: nn.Module) -> Iterator[None]:
+    """Not compiled meanwhile."""
+    with _kept(network):
+        for module in network.modules():
+            module._compiled_call_impl = None
+        yield
+
+
+@contextmanager
 def compiled(network: nn.Module, how: str, key: str) -> Iterator[None]:
     """Compiled for as long as it is used here, and after it as it was."""
+    with _kept(network):
+        COMPILE[how](network, key)
+        yield
+
+
+@contextmanager
+def _kept(network: nn.Module) -> Iterator[None]:
     before = {module: module._compiled_call_impl for module in network.modules()}
-    COMPILE[how](network, key)
     try:
         yield
     finally:

@@ -12,8 +12,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from condiff.divided import is_divided, like
-from condiff.errors import ConfigError
+from condiff.divided import blocks_of, is_divided, like
 from condiff.stages.ranks_group import Rank
 
 if TYPE_CHECKING:
@@ -25,12 +24,7 @@ class DividedRank(Rank):
 
     def divided(self, network: nn.Module, key: str) -> nn.Module:
         """The blocks are those that diffusers does not split; what lies in none is gathered at once."""
-        names = {name for module in network.modules() for name in getattr(module, _BLOCKS, None) or ()}
-        if not names:
-            raise ConfigError(
-                f"runtime.strategy: fsdp gathers a network block by block, and {key} trains"
-                f" {type(network).__name__}, which names none; use ddp"
-            )
+        names = blocks_of(network, key)
         mesh = DeviceMesh.from_group(distributed.group.WORLD, self.device)  # pyright: ignore[reportArgumentType]
         found = copy.deepcopy(network)
         for module in reversed([*found.modules()]):  # what is inside before what it is inside of
@@ -45,9 +39,6 @@ class DividedRank(Rank):
             self.take_part(method)
         else:
             super().spread(method)
-
-
-_BLOCKS = "_no_split_modules"
 
 
 def _divide(network: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -14,12 +14,15 @@ import torch
 from torch import nn
 
 from condiff.adapters.tuning import trained_so
+from condiff.callbacks.trainings import settings_of
 from condiff.conditioners.conditioner import Conditioner
 from condiff.config.build import build
+from condiff.config.nodes import argument, at
 from condiff.data.source import DataInfo
 from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.guidance import Models
 from condiff.diffusion.randomness import SampleNoise
+from condiff.divided import blocks_of
 from condiff.errors import ConfigError
 from condiff.stages.adapters_fit import adapters_fit, digest_of_base
 from condiff.stages.asked import built_guidance
@@ -49,8 +52,7 @@ def rehearse(cfg: Config, info: DataInfo, base: Artifact | None = None) -> None:
     shape = _shape(cfg, info)
     conditioner = build_conditioner(cfg, info)
     networks, place = _networks(cfg, conditioner, shape, info.num_classes)
-    if cfg["runtime"]["sample_compile"] == "blocks":
-        repeating(networks["denoiser"], "runtime.sample_compile")
+    _check_blocks(cfg, networks)
     if cfg.get("adapters"):
         make = makers(cfg, ["denoiser"], conditioner, shape, info.num_classes)["denoiser"]
         adapters_fit(cfg, info, networks["denoiser"], conditioner, digest_of_base(cfg, make, base))
@@ -77,6 +79,18 @@ def rehearse(cfg: Config, info: DataInfo, base: Artifact | None = None) -> None:
         shortened(guided, rng.normal(*shape), cond, rng)
     with _told_under("sampler"):
         sampler.nodes(process, torch.zeros(2, *shape))
+
+
+def _check_blocks(cfg: Config, networks: Mapping[str, Any]) -> None:
+    """ConfigError where a denoiser has no blocks, and is to be compiled or held by devices block by block."""
+    if cfg["runtime"]["sample_compile"] == "blocks":
+        repeating(networks["denoiser"], "runtime.sample_compile")
+    for stage in {"denoiser", "weaker"} & networks.keys() & {*cfg["stages"]}:
+        key = settings_of(stage)
+        if argument(at(cfg, *key.split(".")), "compile") == "blocks":
+            repeating(networks[stage], f"{key}.compile")
+        if cfg["runtime"]["strategy"] == "fsdp":
+            blocks_of(networks[stage], key)
 
 
 def _check_adapter(

@@ -39,6 +39,7 @@ from condiff.stages.compiled import COMPILE
 from condiff.stages.obedience import rows_of, since
 from condiff.stages.parameters import parameters_of
 from condiff.stages.recomputed import recompute
+from condiff.stages.same_gradients import SameGradients
 from condiff.stages.stage import BESIDE, CAPTION, CHECKPOINTS, LOG, MODEL, PICTURES, Runtime
 from condiff.stages.weights import kept_weights, save_weights
 
@@ -107,6 +108,7 @@ def fit(
         looks.insert(0, TogetherWhileTraining(*seen, often, measure, rows.add, clock, ranks, plain, first))
     checkpoints = Checkpoints(out / CHECKPOINTS, runtime.checkpoint_seconds, runtime.interrupts, ranks)
     callbacks: list[Callback] = [
+        *([] if settings.compile == "none" else [SameGradients(settings_of(name))]),
         _GlobalSeed(method.seed, ranks.index),
         _Spread(ranks),
         finite,
@@ -122,8 +124,7 @@ def fit(
     if settings.recompute:
         recompute(name, method.trained)
     COMPILE[settings.compile](method.trained, f"{settings_of(name)}.compile")
-    # parts lie one row after the other, and what is compiled has gradients of 0 in other orders (torch 2.13)
-    if settings.channels_last and settings.compile == "none" and method.trained is plain:
+    if settings.channels_last and method.trained is plain:  # parts lie one row after the other
         method.trained.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     places = ranks.share(settings.batch_size)
     batches = Batches(data.sizes, settings.batch_size, method.seed, start, places, data.orders)
