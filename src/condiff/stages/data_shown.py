@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from condiff.data.shards import CONTROL, Shards
+from condiff.data.sample import CONTROL
+from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
 from condiff.reports.captioned import captioned
 from condiff.reports.report import Figure, Panel
