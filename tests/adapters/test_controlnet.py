@@ -124,6 +124,16 @@ def test_the_copy_takes_up_the_last_weights_of_a_base_that_is_their_average(base
     assert torch.equal(asked(whole), asked(base))
 
 
+def test_what_its_authors_have_no_name_for_is_one_line_after_diffusers_folder(tmp_path):
+    branch = begun(made(**TEXT)).branch
+    with pytest.raises(
+        ValueError, match=r"^has no name for class_embedding\.linear_1\.weight in the layout of"
+    ):
+        control_files.export(branch, tmp_path)
+    theirs = ControlNetModel.from_pretrained(tmp_path).state_dict()
+    assert torch.equal(theirs["conv_in.weight"], branch.net.conv_in.weight)
+
+
 def test_zero_convolutions_are_one_for_each_skip_and_the_middle_without_weights_and_biases(base):
     net = begun(base).branch.net
     zero = [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]

@@ -136,4 +136,6 @@ def test_a_kind_that_a_study_has_nothing_for_is_told_with_those_it_has(tmp_path)
         " StableDiffusionPipeline; give one of them"
     )
     (line,) = told("experiment=lora_style", "data.path=pictures")
-    assert line.startswith("base: names nothing; give the folder that a run of a study has left")
+    assert line.startswith(
+        "base: names nothing; give the folder of one of these: run, StableDiffusionPipeline,"
+    )

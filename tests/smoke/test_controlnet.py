@@ -91,6 +91,7 @@ def test_the_copy_begins_at_the_last_weights_of_the_base_and_not_at_their_averag
     assert (averaged - last).abs().max() > 1e-5
 
 
+@pytest.mark.slow
 def test_what_its_authors_have_no_names_for_is_exported_for_diffusers_alone(ran, tmp_path, capsys):
     stages, _ = ran("told", small=TOLD)
     (cfg,) = (

@@ -234,6 +234,7 @@ def test_names_of_no_layer_are_refused_before_and_when_it_is_trained(inputs, tmp
         "stages": ["data", "denoiser", "adapter", "samples"],
         "guidance": of("diffusion.guidance", "NoGuidance"),
         "sampler": of("diffusion.samplers", "DDIM", steps=2),
+        "runtime": {"sample_compile": "none", "strategy": "ddp"},
     }
     with pytest.raises(ConfigError, match=r"adapter\.tuning\.names: 'q_proj' is the end of none of the"):
         rehearsal.rehearse(study, DataInfo.read(inputs["data"].path))

@@ -4,9 +4,11 @@ Every key has fixed draws, so a picture keeps its side when others are added.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 
+_BY_CHANCE = 6  # standard deviations
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -29,8 +31,14 @@ def per_class(labels: Mapping[str, int], count: int) -> set[str]:
 
 
 def by_share(keys: Sequence[str], share: float) -> set[str]:
-    """Keys with a draw below ``share``; from ten keys on neither side is empty."""
-    held = {key for key in keys if draw(key) < share}
+    """Keys with a draw below ``share``; from ten keys on neither side is empty.
+
+    Of keys that chance alone would not have left so few of, as of the training part of a set that was split
+    so before, those with the smallest draws.
+    """
+    held, expected = {key for key in keys if draw(key) < share}, share * len(keys)
+    if len(held) < expected - _BY_CHANCE * math.sqrt(expected * (1 - share)):
+        held = {*sorted(keys, key=draw)[: round(expected)]}
     if share and len(keys) >= 10:
         held = held or {min(keys, key=draw)}
         held -= {max(keys, key=draw)} if len(held) == len(keys) else set()

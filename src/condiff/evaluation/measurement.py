@@ -130,13 +130,13 @@ class Measurement(Metric):
                 f"{stem}{added}{name[len(stem) :]}": {
                     "value": float(value),
                     "n": self.count_of(added),
-                    "protocol": self._told(added, note),
+                    "protocol": self._said_of(added, note),
                     "interval": None if interval is None else list(interval),
                 }
                 for added, value, interval in self.parts()
             }
 
-    def _told(self, added: str, note: str) -> str:
+    def _said_of(self, added: str, note: str) -> str:
         return f"{self.protocol}; {note}" if note and added not in self.told_without_caveat else self.protocol
 
     def report(self) -> dict[str, Any]:
