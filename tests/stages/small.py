@@ -37,9 +37,10 @@ def method(
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     compile: Literal["none", "whole"] = "none",
     widths: Sequence[int] = (8, 16),
+    attention: bool = False,
 ) -> Diffusion:
     torch.manual_seed(seed)
-    net = UNet(1, 11, 8, [*widths], [False, False], dropout=dropout)
+    net = UNet(1, 11, 8, [*widths], [False, attention], dropout=dropout)
     if attends:
         net = CrossAttentionUNet(1, 11, 8, [8, 16], [False, True], head_width=8)
     settings = Training(

@@ -92,7 +92,7 @@ def test_a_training_that_is_compiled_learns_what_it_learned(tmp_path):
     losses, weights = [], []
     for how in ("none", "whole"):
         (out := tmp_path / how).mkdir()
-        own = method(5, compile=how, widths=[32, 64])
+        own = method(5, compile=how, widths=[32, 64], attention=True)
         fit("denoiser", own, ShardDataset(digits(out).path, "train"), CPU, out)
         losses.append([json.loads(line)["loss"] for line in (out / LOG).read_text().splitlines()])
         weights.append(load_file(out / "ema.safetensors"))
