@@ -1,11 +1,10 @@
 """The first pictures of shards with their hints and captions; no torch."""
 
-import io
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
 
+from condiff.data.pictures import decode
 from condiff.data.sample import CONTROL
 from condiff.data.shards import Shards
 from condiff.data.source import DataInfo
@@ -39,8 +38,8 @@ def data_figure(done: Mapping[str, Artifact]) -> list[Figure]:
 
 def _beside(shards: Shards, index: int) -> np.ndarray:
     """[H, W, 3], with its hint on its right, if any."""
-    parts = [shards.read(index, name) for name in PARTS if shards.has(name)]
-    return np.concatenate([np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in parts], axis=1)
+    parts = [decode(shards.read(index, name)) for name in PARTS if shards.has(name)]
+    return np.concatenate([np.asarray(part.convert("RGB")) for part in parts], axis=1)
 
 
 def _words(shards: Shards, index: int, info: DataInfo) -> str:

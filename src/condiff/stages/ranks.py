@@ -21,7 +21,7 @@ from condiff.interrupts import EXIT_CODES, Interrupted
 from condiff.stages.beats import Beats, Silence
 from condiff.stages.launched import launched
 from condiff.stages.processes import JOB, num_gpus, started
-from condiff.stages.stage import Artifact, Config, Runtime, Stage
+from condiff.stages.stage import HANDED, Artifact, Config, Runtime, Stage
 
 log = logging.getLogger(__name__)
 MESSAGES = "messages.jsonl"  # what the first rank says meanwhile
@@ -241,13 +241,7 @@ def _job(
         "pictures": pictures
         and {"cfg": pictures.cfg, "done": _places(pictures.done), "every": pictures.every},
         "runtime": {
-            "accelerator": runtime.accelerator,
-            "attention": runtime.attention,
-            "num_workers": runtime.num_workers,
-            "sample_batch": runtime.sample_batch,
-            "sample_compile": runtime.sample_compile,
-            "checkpoint_seconds": runtime.checkpoint_seconds,
-            "fetch": runtime.fetch,
+            **{name: getattr(runtime, name) for name in HANDED},
             "statistics": runtime.statistics and str(runtime.statistics),
         },
     }

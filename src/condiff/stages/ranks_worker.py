@@ -27,7 +27,7 @@ from condiff.stages.attention import attending
 from condiff.stages.fetching import fetching
 from condiff.stages.processes import JOB
 from condiff.stages.ranks import MESSAGES, OUTCOME, STACK
-from condiff.stages.stage import Artifact, Runtime, load
+from condiff.stages.stage import HANDED, Artifact, Runtime, load
 
 
 def main(folder: Path, index: int, parent: int) -> int:
@@ -76,18 +76,12 @@ def _work(job: Mapping[str, Any], index: int, folder: Path, interrupts: Interrup
 def _runtime(job: Mapping[str, Any], ranks: Ranks, interrupts: Interrupts, tell: "_Messages") -> Runtime:
     said = job["runtime"]
     runtime = Runtime(
-        accelerator=said["accelerator"],
-        attention=said["attention"],
-        num_workers=said["num_workers"],
-        sample_batch=said["sample_batch"],
-        sample_compile=said["sample_compile"],
-        checkpoint_seconds=said["checkpoint_seconds"],
+        **{name: said[name] for name in HANDED},
         began=tell.began,
         log=tell.row,
         shown=tell.shown,
         ended=tell.ended,
         interrupts=interrupts,
-        fetch=said["fetch"],
         statistics=said["statistics"] and Path(said["statistics"]),
         ranks=ranks,
     )

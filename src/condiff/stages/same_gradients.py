@@ -40,8 +40,10 @@ class SameGradients(Callback):
             found = _gradients(trainer, pl_module, batch)
             with plain(pl_module.trained):
                 wanted = _gradients(trainer, pl_module, batch)
-        names = [name for name, weight in pl_module.trained.named_parameters() if weight.requires_grad]
-        if wrong := [names[place] for place in differing(found, wanted)]:
+        names = {id(weight): name for name, weight in pl_module.named_parameters()}
+        names |= {id(weight): name for name, weight in pl_module.trained.named_parameters()}
+        weights = pl_module.trainable()
+        if wrong := [names[id(weights[place])] for place in differing(found, wanted)]:
             more = f" and {len(wrong) - 1} more weights" if len(wrong) > 1 else ""
             raise EnvironmentFault(
                 f"{self.key}.compile: torch {torch.__version__} compiles other gradients than the network"

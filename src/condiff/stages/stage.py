@@ -29,6 +29,11 @@ BESIDE = "hints.png"  # of this folder: the hints of what was drawn, if it had s
 CAPTION = "caption.json"  # what these are, in words
 
 
+# Of a Runtime, plain values that each rank of a stage is told as they are.
+HANDED = (
+    *("accelerator", "attention", "num_workers", "sample_batch", "sample_compile"),
+    *("checkpoint_seconds", "fetch"),
+)
 _FETCH = "fetch"  # argument of a source
 # As before there were such keys: artifacts of then are found.
 _UNASKED = ("class_text", None), ("sample_precision", "32-true")
