@@ -27,6 +27,7 @@ from condiff.stages.adapted import encoders
 from condiff.stages.denoiser import Trained, built_method, read_denoiser
 from condiff.stages.finished_adapters import ADAPTER, FILE, text_of
 from condiff.stages.obedience import obeyed, rows_of
+from condiff.stages.splits import load_split
 from condiff.stages.stage import LOG, Artifact, Config, Runtime
 from condiff.stages.training import Look, Seen, fit
 from condiff.stages.tuned import begin, sizes, told
@@ -117,7 +118,7 @@ def _of_both(look: Callable[[Trained], Look[Seen]], trained: Trained) -> Look[Se
 
 def _data(inputs: Mapping[str, Artifact]) -> ShardDataset | Pairs:
     """What it is trained on: the data, and beside them what the base draws, if that was asked for."""
-    own = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
+    own = load_split(inputs.get("latents", inputs["data"]), "train")
     if "prior" not in inputs:
         return own
     return Pairs(own, ShardDataset(inputs.get("prior_latents", inputs["prior"]).path, "train"))

@@ -16,6 +16,7 @@ from condiff.errors import ConfigError
 from condiff.files import write_json
 from condiff.stages.device import device
 from condiff.stages.pictures import save_pictures
+from condiff.stages.splits import load_split
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.untrained import is_given, take
 from condiff.stages.weights import load_weights
@@ -50,7 +51,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
             f" a side, and these have {info.size}; use fewer, or autoencoder.method.adversary=null"
         )
     drawing = runtime.pictures and runtime.pictures.reconstructions(inputs["data"])
-    fit("autoencoder", method, ShardDataset(folder, "train"), runtime, out, drawing=drawing)
+    fit("autoencoder", method, load_split(inputs["data"], "train"), runtime, out, drawing=drawing)
     if not runtime.ranks.leads:
         return
     load_weights(autoencoder, out)

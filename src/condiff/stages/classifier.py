@@ -19,6 +19,7 @@ from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.denoiser import SHAPE, shape_of
 from condiff.stages.device import device
 from condiff.stages.latents import drawn_once, load_space
+from condiff.stages.splits import load_split
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.untrained import is_given, take
 from condiff.stages.weights import load_weights
@@ -34,7 +35,7 @@ NAMES = tuple(f"accuracy_noise_{100 * i // LEVELS:02d}_{100 * (i + 1) // LEVELS:
 def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Path) -> None:
     from condiff.stages.training import fit  # noqa: PLC0415  lightning, which sampling does without
 
-    data = ShardDataset(inputs.get("latents", inputs["data"]).path, "train")
+    data = load_split(inputs.get("latents", inputs["data"]), "train")
     info, node = DataInfo.read(inputs["data"].path), cfg["classifier"]["network"]
     shape, process = shape_of(data, info.size), build(cfg["process"], "process")
     classifier = built_classifier(cfg, shape, info.num_classes)

@@ -17,6 +17,7 @@ from condiff.diffusion.denoiser import NetworkDenoiser
 from condiff.diffusion.variational import Likelihood, VariationalBound, density, levels
 from condiff.files import read_json, write_json
 from condiff.stages.latents import load_space
+from condiff.stages.splits import load_split
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.texts import built_conditioner
 from condiff.stages.untrained import is_given, take
@@ -31,7 +32,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
     from condiff.stages.training import fit  # noqa: PLC0415  lightning, which sampling does without
 
     source = inputs.get("latents", inputs["data"])
-    data = ShardDataset(source.path, "train")
+    data = load_split(source, "train")
     info, own = DataInfo.read(inputs["data"].path), _own(cfg)
     shape, conditioner = shape_of(data, info.size), build_conditioner(cfg, info, inputs.get("texts"))
     denoiser = built_denoiser(cfg, conditioner, shape, density if "latents" in inputs else levels)

@@ -14,6 +14,7 @@ from condiff.errors import ConfigError
 from condiff.evaluation.judge import Judge
 from condiff.files import write_json
 from condiff.stages.device import device
+from condiff.stages.splits import load_split
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.training import fit
 from condiff.stages.weights import load_weights
@@ -32,7 +33,7 @@ def train(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: Pa
         training=build(judge_cfg["trainer"], "judge.trainer"),
         seed=SEED,
     )
-    fit("judge", method, ShardDataset(folder, "train"), runtime, out)
+    fit("judge", method, load_split(inputs["data"], "train"), runtime, out)
     if not runtime.ranks.leads:
         return
     load_weights(judge, out)
