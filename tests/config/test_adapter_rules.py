@@ -137,6 +137,16 @@ def test_a_scale_of_no_adapter_is_told():
     assert line == f"adapter.scale: has no effect without an adapter; {CHOOSE}, or leave it out"
 
 
+def test_a_study_whose_adapter_is_taken_away_is_its_base():
+    bare, whole = each("-m", STUDY, "adapter=none,linear")
+    assert "adapter" in whole["stages"]
+    assert bare["adapter"] is None
+    assert "adapter" not in bare["stages"]
+    assert planned_keys(bare)["denoiser"] == planned_keys(whole)["denoiser"]
+    (line,) = told(STUDY, "adapter=none", "adapter.trainer.steps=5")
+    assert line == f"adapter.trainer: has no effect without an adapter; {CHOOSE}, or leave it out"
+
+
 def test_a_finished_base_is_as_it_was_and_its_stages_are_there(runs):
     cfg = checked(STUDY, "base=latent")
     run = yaml.safe_load(Path("latent/config.yaml").read_text())

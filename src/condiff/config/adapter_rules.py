@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from condiff.config.nodes import Config, argument, at, attribute, class_of, words
@@ -21,6 +21,20 @@ _GUESSES = {
 
 # Parts that a study may not have: their name in a sentence, a key that each has, and how to have one.
 _PARTS = {"adapter": ("an adapter", "tuning", _CHOOSE), "prior": ("a prior", "sampler", "use prior=drawn")}
+
+
+def without_what_is_taken_away(cfg: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
+    """The config without what a study's file says of an adapter or a prior that ``adapter=none`` takes away.
+
+    given: the keys of the command, whose own settings stay, to be told of.
+    """
+    found, given = dict(cfg), [*given]
+    for part, (_, mark, _) in _PARTS.items():
+        own = cfg.get(part)
+        if part in given and isinstance(own, Mapping) and mark not in own:
+            said = {key.split(".")[1] for key in given if key.startswith(f"{part}.")}
+            found[part] = {key: value for key, value in own.items() if key in said} or None
+    return found
 
 
 def without_stray_settings(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

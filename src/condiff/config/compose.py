@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from condiff.config.adapter_rules import without_what_is_taken_away
 from condiff.config.command_line import Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
 from condiff.config.control_rules import found_unasked
@@ -198,7 +199,7 @@ class _Preflight:
             self.mistakes += [] if "experiment" in self.blind else [self._no_study()]
             self.blind |= _STUDY  # no study is there to make these right or wrong
         before = len(self.mistakes)
-        plain = self.composer.plain(cfg)
+        plain = without_what_is_taken_away(self.composer.plain(cfg), [setting.key for setting in settings])
         told = {line.split(":")[0] for line in self.mistakes[before:]}
         try:
             return validate(plain, self.stages)
