@@ -1,7 +1,9 @@
 """What a search is told before anything is measured is what the metrics are called afterwards."""
 
 from condiff.config.metric_names import reported, short
+from condiff.evaluation.fidelity import Fidelity
 from condiff.evaluation.measurement import FLOOR
+from condiff.evaluation.parts import PARTS, REAL, SHUFFLED, USE
 from tests.evaluation.processes import found_by, measurements
 
 
@@ -26,3 +28,9 @@ def test_a_floor_says_so_at_its_end():
     assert (
         [*metric.entries(f"is{FLOOR}")] == names({f"is{FLOOR}": node(metric)}) == ["is_floor", "is_std_floor"]
     )
+
+
+def test_the_parts_of_a_fidelity_are_those_that_reports_look_for():
+    assert Fidelity.part_names == ("", *PARTS)
+    assert Fidelity.told_without_caveat == (REAL, SHUFFLED)
+    assert Fidelity.higher_of_parts == {REAL: None, SHUFFLED: None, USE: True}

@@ -8,9 +8,8 @@ from condiff.evaluation.paired import iou
 
 _PART = 0.45  # of a pixel that is covered, from which it counts: exactly half does, whatever is rounded
 _FAINT = 0.1  # of the length of colours in [0, 1]: what stands out by less is no thing
-_SEEN = (
-    0.98  # share of a picture that is at most as far from its background as its thing; a small disc has 5 %
-)
+# Of a picture: that share is at most as far from its background as its thing; a small disc has 5 %.
+_SEEN = 0.98
 
 
 class DiscIoU(Fidelity):

@@ -12,6 +12,7 @@ from condiff.evaluation.checks import check_pictures, check_two
 from condiff.evaluation.each_sample import EachSample
 from condiff.evaluation.intervals import Interval, normal, within
 from condiff.evaluation.measurement import gathered
+from condiff.evaluation.parts import USE
 
 _TURNS = 10  # other hints that each picture is compared with
 
@@ -28,7 +29,7 @@ class Fidelity(EachSample):
 
     needs_control: ClassVar[bool] = True
     one_size = True
-    part_names: ClassVar = ("", "_real", "_shuffled", "_use")
+    part_names: ClassVar = ("", "_real", "_shuffled", "_use")  # PARTS, in words that are read without torch
     higher_of_parts: ClassVar = {"_real": None, "_shuffled": None, "_use": True}
     told_without_caveat: ClassVar = ("_real", "_shuffled")
     bounds: ClassVar[Interval] = (0.0, math.inf)
@@ -88,7 +89,7 @@ class Fidelity(EachSample):
         own, ceiling = self.agreement(found, asked), self.agreement(real, asked)
         floor, use = self._of_others(real, asked), self._use(own, found, asked)
         for added, values in zip(self.part_names, (own, ceiling, floor, use), strict=True):
-            yield added, values.mean(), self._spread(values) if added == "_use" else self.mean_within(values)
+            yield added, values.mean(), self._spread(values) if added == USE else self.mean_within(values)
 
     def caveat(self) -> str:
         found, _, asked = self._in_turn()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from condiff.evaluation.parts import REAL
 from condiff.reports.comparison import Comparison, evenly
 from condiff.reports.comparison_axes import EACH, by_others, is_numeric, swept, together_with
 from condiff.reports.curves import COLOURS, ENDS, Point
@@ -204,7 +205,7 @@ def _point(axes: "Axes", at: Point, place: Place, colour: str, across: bool) -> 
 def is_level(comparison: Comparison, metric: str) -> bool:
     """Whether it is the ceiling or the floor of a fidelity, and the same for all settings."""
     fidelity = next((metric.removesuffix(end) for end in ENDS if end and metric.endswith(end)), None)
-    if fidelity not in comparison.metrics or f"{fidelity}_real" not in comparison.metrics:
+    if fidelity not in comparison.metrics or f"{fidelity}{REAL}" not in comparison.metrics:
         return False
     return len({number(one.value) for one in comparison.estimates[metric] if one}) == 1
 

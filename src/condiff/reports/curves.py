@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from condiff.evaluation.parts import REAL, SHUFFLED
 from condiff.reports.axes import Axis, linear_axis, log_axis, short
 from condiff.reports.redact import escaped
 
@@ -18,7 +19,7 @@ NAME = 26  # pixels that the name of the upright axis takes, with room
 LOG_FROM = 30.0  # largest / smallest value from which a log axis shows more
 COLOURS = ("#3b6fd4", "#c2570c", "#0f8a6d", "#a63d8f", "#8a6d00", "#5b6670")  # where no page sets --series-N
 BY_NOISE = "loss_noise_"
-ENDS = {"": "", "_real": "real pictures", "_shuffled": "hints of others"}  # of a fidelity's names
+ENDS = {"": "", REAL: "real pictures", SHUFFLED: "hints of others"}  # of a fidelity's names
 NOISE = "Mean loss by how much noise the samples had, from 0 % (data) to 100 %."
 
 Point = tuple[float, float]

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from condiff.evaluation.parts import REAL, SHUFFLED, USE
+
 _WHOLE = {"_target_": "condiff.adapters.control.Even", "start": 0.0, "end": 1.0}
 _QUARTER = 0.25  # of the way from the floor to the ceiling is a jump, or use of a hint; chosen here
-# End the names of a fidelity's ceiling and floor, and of by how much it is better than with others' hints.
-_REAL, _SHUFFLED, _USE = "_real", "_shuffled", "_use"
 
 
 def rows_of(log: Path) -> list[dict[str, Any]]:
@@ -47,12 +47,12 @@ def since(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _measured(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Each fidelity with the rows that have it."""
-    names = dict.fromkeys(name.removesuffix(_REAL) for row in rows for name in row if name.endswith(_REAL))
+    names = dict.fromkeys(name.removesuffix(REAL) for row in rows for name in row if name.endswith(REAL))
     return [(name, own) for name in names if (own := [row for row in rows if name in row])]
 
 
 def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    last, (floor, ceiling) = rows[-1], (rows[-1][f"{name}{end}"] for end in (_SHUFFLED, _REAL))
+    last, (floor, ceiling) = rows[-1], (rows[-1][f"{name}{end}"] for end in (SHUFFLED, REAL))
     ends = f"shuffled {floor:.2f}, real {ceiling:.2f}"
     fast = _jump([(row["step"], row[name]) for row in rows], ceiling - floor)
     kept = _kept(name, rows)
@@ -67,12 +67,12 @@ def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _kept(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The last rows in which it is obeyed, the last first."""
-    floor, ceiling = (rows[-1][f"{name}{end}"] for end in (_SHUFFLED, _REAL))
+    floor, ceiling = (rows[-1][f"{name}{end}"] for end in (SHUFFLED, REAL))
     least = _QUARTER * abs(ceiling - floor)
 
     def is_obeyed(row: Mapping[str, Any]) -> bool:
         is_near = abs(row[name] - ceiling) < abs(row[name] - floor)
-        return is_near and row.get(f"{name}{_USE}", least) >= least
+        return is_near and row.get(f"{name}{USE}", least) >= least
 
     return [*itertools.takewhile(is_obeyed, reversed(rows))]
 

@@ -13,6 +13,7 @@ from condiff.data.captions import captions_of
 from condiff.data.shards import Shards
 from condiff.data.sides import OF_CLASS
 from condiff.data.source import DataInfo
+from condiff.evaluation.parts import PARTS, REAL
 from condiff.files import read_json
 from condiff.reports.captioned import captioned
 from condiff.reports.curves import Curve, Series, fidelity_lines, loss_curves
@@ -29,7 +30,6 @@ from condiff.stages.taught import taught_figure
 
 COLUMNS = 10  # pictures of each class
 CLASSES = 10  # the most that a grid shows
-PARTS = ("_real", "_shuffled", "_use")  # what the parts of a fidelity add to its name
 GAP = 24  # pixels between pictures side by side
 STRIP = 6  # steps of a training that are shown
 ANSWER, HINT = "the true answer", "the hint"
@@ -242,7 +242,7 @@ def watched_curves(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]
     """
     own = [row for row in rows if row["stage"] in ("denoiser", "adapter")]
     caption = "Of samples of the averaged weights, while training; of an adapter at scale 1."
-    parts = {f"{name}{end}" for name in metrics if f"{name}_real" in metrics for end in PARTS}
+    parts = {f"{name}{end}" for name in metrics if f"{name}{REAL}" in metrics for end in PARTS}
     plots = {name: fidelity_lines(own, name) for name in metrics if name not in parts}
     return [Curve(name, caption, lines, y_label=name) for name, lines in plots.items() if lines]
 
