@@ -63,6 +63,8 @@ def test_metrics_bring_the_judge_where_one_of_them_looks_through_it():
     for metrics in ({"a": own, "every": 0}, {"a": unjudged}, {}, None):
         assert with_needed_stages({"stages": study, "metrics": metrics}) == study
     assert with_needed_stages({"stages": ["denoiser"], "metrics": {"a": judged}}) == ["denoiser"]
+    on_the_way = {"stages": ["denoiser"], "metrics": {"a": judged, "every": 5}}
+    assert with_needed_stages(on_the_way) == ["denoiser", "data", "judge"]
 
 
 def test_no_judge_is_trained_on_data_that_nobody_measures():

@@ -8,7 +8,7 @@ from condiff.diffusion.process import CosineVP, LinearDDPM, RectifiedFlow, Varia
 from condiff.diffusion.randomness import Draws, SampleNoise, step_seed
 from condiff.diffusion.times import LogitNormal, LogNormal, TimeSampler, Uniform
 
-SAMPLERS = [Uniform(), LogitNormal(), LogNormal()]
+SAMPLERS = [Uniform(), LogitNormal(), LogitNormal(stratified=True), LogNormal()]
 ALL = slice(None)
 
 
@@ -127,6 +127,20 @@ def test_not_even_a_draw_of_zero_gives_clean_data(process):
 def test_logit_normal_times_have_a_normal_logit():
     logit = torch.logit(LogitNormal(0.5, 2.0)(Draws(0, 0, 20_000, ALL), RectifiedFlow()))
     assert logit.mean().item() == pytest.approx(0.5, abs=0.05)
+    assert logit.std().item() == pytest.approx(2.0, abs=0.05)
+
+
+def test_stratified_logit_normal_times_have_one_in_each_part_of_equal_probability():
+    logit = torch.logit(LogitNormal(0.5, 2.0, stratified=True)(Draws(0, 0, 16, ALL), RectifiedFlow()))
+    shares = torch.special.ndtr((logit - 0.5) / 2.0)
+    assert (16 * shares).floor().tolist() == [*range(16)]
+
+
+def test_stratified_logit_normal_times_are_distributed_as_those_that_are_not():
+    times = LogitNormal(0.5, 2.0, stratified=True)
+    drawn = torch.cat([times(Draws(0, step, 8, ALL), RectifiedFlow()) for step in range(2500)])
+    logit = torch.logit(drawn)
+    assert logit.mean().item() == pytest.approx(0.5, abs=0.02)
     assert logit.std().item() == pytest.approx(2.0, abs=0.05)
 
 

@@ -29,7 +29,8 @@ def with_needed_stages(cfg: Config) -> Any:
         needed += ["base_texts"] if reads_text(cfg) else []
     if "denoiser" in named and reads_text(cfg):
         needed += ["texts"]
-    if any(stage in named for stage in _MEASURING):
+    measures_on_the_way = at(cfg, "metrics").get("every") and {"denoiser", "adapter"} & {*named}
+    if measures_on_the_way or any(stage in named for stage in _MEASURING):
         needed += ["data", "judge"] if any(map(is_judged, at(cfg, "metrics").values())) else []
     if {"evaluation", "statistics"} & {*named} and cfg.get("reference") == "data":
         needed += ["data"]

@@ -27,18 +27,26 @@ class Uniform(TimeSampler):
 
     def __call__(self, draws: Draws, process: Process) -> Tensor:
         # counted down from the end of each part, so that the data end, where sigma is 0, is never drawn
-        return process.training_time((draws.place + 1 - draws.uniform("time")) / draws.batch_size)
+        return process.training_time(_one_in_each_part(draws))
 
 
 class LogitNormal(TimeSampler):
-    """Middle times more often (Esser 2024, eq. 19); composes with a flow's shift."""
+    """Middle times more often (Esser 2024, eq. 19); composes with a flow's shift.
+
+    ``stratified``: one draw in each of batch_size parts of equal probability, as Uniform has them, so that a
+    small batch sees all kinds of times. The distribution of a draw is the same.
+    """
 
     @checked
-    def __init__(self, mean: Real = 0.0, std: Positive = 1.0) -> None:
-        self.mean, self.std = mean, std
+    def __init__(self, mean: Real = 0.0, std: Positive = 1.0, stratified: bool = False) -> None:
+        self.mean, self.std, self.stratified = mean, std, stratified
 
     def __call__(self, draws: Draws, process: Process) -> Tensor:
-        return process.training_time(torch.sigmoid(self.mean + self.std * draws.normal("time").double()))
+        if self.stratified:
+            normal = torch.special.ndtri(_one_in_each_part(draws))
+        else:
+            normal = draws.normal("time").double()
+        return process.training_time(torch.sigmoid(self.mean + self.std * normal))
 
 
 class LogNormal(TimeSampler):
@@ -51,3 +59,8 @@ class LogNormal(TimeSampler):
     def __call__(self, draws: Draws, process: Process) -> Tensor:
         level = torch.exp(self.p_mean + self.p_std * draws.normal("time").double())
         return process.time_of(level).clamp(process.t_low, process.t_max)
+
+
+def _one_in_each_part(draws: Draws) -> Tensor:
+    """[n] in (0, 1]"""
+    return (draws.place + 1 - draws.uniform("time")) / draws.batch_size
