@@ -143,6 +143,9 @@ def test_a_study_whose_adapter_is_taken_away_is_its_base():
     assert bare["adapter"] is None
     assert "adapter" not in bare["stages"]
     assert planned_keys(bare)["denoiser"] == planned_keys(whole)["denoiser"]
+    bare, whole = each("-m", STUDY, "adapter=none,linear", "adapter.trainer.steps=5")
+    assert bare["adapter"] is None
+    assert whole["adapter"]["trainer"]["steps"] == 5
     (line,) = told(STUDY, "adapter=none", "adapter.trainer.steps=5")
     assert line == f"adapter.trainer: has no effect without an adapter; {CHOOSE}, or leave it out"
 

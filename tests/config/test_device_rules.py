@@ -8,7 +8,7 @@ from condiff.config.device_rules import (
     batches_have_parts,
     compiling_has_a_compiler,
     devices_have_work,
-    optimizers_are_installed,
+    other_libraries_are_installed,
     parts_can_be_held,
     precision_is_of_samples,
 )
@@ -95,12 +95,22 @@ def test_compiling_without_a_compiler_is_one_line(monkeypatch):
 
 def test_an_optimizer_that_is_not_installed_is_told_before_anything_is_made():
     own = {"stages": ["judge", "denoiser"], "optimizer": {"_target_": "condiff.methods.optimizers.AdamW8bit"}}
-    (line,) = optimizers_are_installed(
+    (line,) = other_libraries_are_installed(
         {**own, "judge": {"optimizer": {"_target_": "condiff.methods.optimizers.AdamW"}}}
     )
     assert line.startswith(
         "optimizer: AdamW8bit needs the package bitsandbytes; pip install 'condiff[eight_bit]'"
     )
+
+
+def test_an_adapter_of_a_library_that_is_not_installed_is_told_before_anything_is_made(monkeypatch):
+    tuning = {"_target_": "condiff.adapters.low_rank.LowRank"}
+    cfg = {"stages": ["denoiser", "adapter"], "adapter": {"tuning": tuning}}
+    assert [*other_libraries_are_installed(cfg)] == []
+    monkeypatch.setattr("condiff.config.device_rules.find_spec", lambda name: None)
+    (line,) = other_libraries_are_installed(cfg)
+    assert line == "adapter.tuning: LowRank needs the package peft; pip install 'condiff[lora]'"
+    assert [*other_libraries_are_installed({**cfg, "stages": ["denoiser"]})] == []
 
 
 def test_a_precision_of_what_draws_is_for_a_study_that_draws():

@@ -39,6 +39,7 @@ class LowRank(Tuning):
     frozen: what the base is kept and computed in while the matrices, in float32, are trained.
     """
 
+    package: ClassVar[str] = "peft"  # that the extra lora brings
     with_text: ClassVar[bool] = True
     by_parts: ClassVar[bool] = True
 

@@ -20,7 +20,7 @@ _GUESSES = {
 }
 
 # Parts that a study may not have: their name in a sentence, a key that each has, and how to have one.
-_PARTS = {"adapter": ("an adapter", "tuning", _CHOOSE), "prior": ("a prior", "sampler", "use prior=drawn")}
+PARTS = {"adapter": ("an adapter", "tuning", _CHOOSE), "prior": ("a prior", "sampler", "use prior=drawn")}
 
 
 def without_what_is_taken_away(cfg: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def without_what_is_taken_away(cfg: Mapping[str, Any], given: Iterable[str]) -> 
     given: the keys of the command, whose own settings stay, to be told of.
     """
     found, given = dict(cfg), [*given]
-    for part, (_, mark, _) in _PARTS.items():
+    for part, (_, mark, _) in PARTS.items():
         own = cfg.get(part)
         if part in given and isinstance(own, Mapping) and mark not in own:
             said = {key.split(".")[1] for key in given if key.startswith(f"{part}.")}
@@ -40,7 +40,7 @@ def without_what_is_taken_away(cfg: Mapping[str, Any], given: Iterable[str]) -> 
 def without_stray_settings(cfg: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The config without settings of an adapter or a prior it does not have, and a line for each of them."""
     found, lines = dict(cfg), []
-    for part, (without, mark, choose) in _PARTS.items():
+    for part, (without, mark, choose) in PARTS.items():
         own = cfg.get(part)
         if isinstance(own, Mapping) and mark not in own:
             found[part] = None

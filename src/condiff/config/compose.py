@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from condiff.config.adapter_rules import without_what_is_taken_away
+from condiff.config.adapter_rules import PARTS, without_what_is_taken_away
 from condiff.config.command_line import Flags, Setting, read_flags, read_settings
 from condiff.config.composer import Composer
 from condiff.config.control_rules import found_unasked
@@ -105,6 +105,7 @@ class _Preflight:
         self.composer = Composer(flags)
         self.mistakes = self.composer.mistakes
         self.blind: set[str] = set()  # groups whose choice is unknown, so that their keys are too
+        self.axes: set[str] = set()  # groups that a sweep chooses from
 
     def command(self) -> Command:
         settings = read_settings(self.flags.overrides, self.composer.loader, self.mistakes, self.blind)
@@ -119,6 +120,7 @@ class _Preflight:
         self.mistakes[:] = [*(line for line in self.mistakes if not _is_told_better(line, others)), *others]
         self.mistakes += given_again(settings) if is_sweep else []
         swept = self._swept(settings, master) if is_sweep else self._unswept(settings)
+        self.axes = {setting.key for setting in swept if setting.is_group and setting.is_sweep}
         points = self._corners(swept) if sweeper else every(swept, self.mistakes)
         runs = [run for point in points if (run := self._planned(point)) is not None]
         self._want_plus()
@@ -166,9 +168,15 @@ class _Preflight:
         return run
 
     def _planned(self, point: list[Setting]) -> Planned | None:
+        point = self._heard(point)
         cfg = self._study(point)
         words = [setting.text for setting in point if not setting.key.startswith("hydra")]
         return None if cfg is None else Planned(words, cfg)
+
+    def _heard(self, point: list[Setting]) -> list[Setting]:
+        """Less what a sweep says of an adapter or a prior for its other choices, where it chooses none."""
+        gone = {part for part in self.axes & {*PARTS} if any(s.text == f"{part}=none" for s in point)}
+        return [s for s in point if not s.key.startswith(tuple(f"{part}." for part in gone))]
 
     def _swept_by_file(self, master: DictConfig) -> list[Setting]:
         params = master.hydra.sweeper.get("params") or {}
@@ -199,7 +207,8 @@ class _Preflight:
             self.mistakes += [] if "experiment" in self.blind else [self._no_study()]
             self.blind |= _STUDY  # no study is there to make these right or wrong
         before = len(self.mistakes)
-        plain = without_what_is_taken_away(self.composer.plain(cfg), [setting.key for setting in settings])
+        given = [setting.key for setting in settings]
+        plain = without_what_is_taken_away(self.composer.plain(cfg), given)
         told = {line.split(":")[0] for line in self.mistakes[before:]}
         try:
             return validate(plain, self.stages)

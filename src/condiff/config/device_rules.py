@@ -78,14 +78,18 @@ def parts_can_be_held(cfg: Config) -> Iterator[str]:
         yield "runtime.strategy: fsdp does not divide encoders of text, adapter.text; use null or ddp"
 
 
-def optimizers_are_installed(cfg: Config) -> Iterator[str]:
-    """One of another library is there before anything is made."""
+def other_libraries_are_installed(cfg: Config) -> Iterator[str]:
+    """An optimizer or an adapter of another library is told of before anything is made."""
     for path in dict.fromkeys(map(_optimizer_of, _trainers(cfg))):
         node = at(cfg, *path.split("."))
         package = attribute(node, "package")
         if package and find_spec(package) is None:
             bring = f"needs the package {package}; pip install 'condiff[eight_bit]'"
             yield f"{path}: {class_of(node)} {bring}, or use condiff.methods.optimizers.AdamW"
+    tuning = at(cfg, "adapter", "tuning")
+    package = attribute(tuning, "package") if "adapter" in words(cfg.get("stages")) else None
+    if package and find_spec(package) is None:
+        yield f"adapter.tuning: {class_of(tuning)} needs the package {package}; pip install 'condiff[lora]'"
 
 
 def _optimizer_of(path: str) -> str:

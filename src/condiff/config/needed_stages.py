@@ -29,8 +29,9 @@ def with_needed_stages(cfg: Config) -> Any:
         needed += ["base_texts"] if reads_text(cfg) else []
     if "denoiser" in named and reads_text(cfg):
         needed += ["texts"]
-    measures_on_the_way = at(cfg, "metrics").get("every") and {"denoiser", "adapter"} & {*named}
-    if measures_on_the_way or any(stage in named for stage in _MEASURING):
+    every = at(cfg, "metrics").get("every")
+    looks_on_the_way = type(every) is int and every > 0 and not {"denoiser", "adapter"}.isdisjoint(named)
+    if looks_on_the_way or any(stage in named for stage in _MEASURING):
         needed += ["data", "judge"] if any(map(is_judged, at(cfg, "metrics").values())) else []
     if {"evaluation", "statistics"} & {*named} and cfg.get("reference") == "data":
         needed += ["data"]

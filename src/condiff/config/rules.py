@@ -20,7 +20,7 @@ from condiff.config.device_rules import (
     batches_have_parts,
     compiling_has_a_compiler,
     devices_have_work,
-    optimizers_are_installed,
+    other_libraries_are_installed,
     parts_can_be_held,
     precision_is_of_samples,
 )
@@ -305,6 +305,6 @@ RULES: tuple[Rule, ...] = (
     parts_can_be_held,
     compiling_has_a_compiler,
     precision_is_of_samples,
-    optimizers_are_installed,
+    other_libraries_are_installed,
     shards_lie_in_one_place,
 )

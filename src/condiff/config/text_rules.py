@@ -175,7 +175,7 @@ def metrics_are_told_what_they_read(cfg: Config) -> Iterator[str]:
         if attribute(node, "needs_control") and not hints:
             yield (
                 f"metrics.{name}: compares samples with hints, which only a study with a ControlNet has; give"
-                " one with adapters=[RUN], use experiment=controlnet_circles, or metrics=judged"
+                " one with adapter=controlnet or adapters=[RUN], or use metrics=judged"
             )
         sides = [argument(node, side) for side in ("fake", "real")]
         if ("class" in sides or "class_of_base" in sides) and cfg.get("class_text") is None:
