@@ -71,6 +71,7 @@ def test_distances_over_decades_are_on_a_logarithmic_axis():
     assert {"4", "6", "8"} <= {*texts(near.svg)}
 
 
+@pytest.mark.slow
 def test_a_plot_is_as_high_as_its_rows_and_their_lines_take():
     def of(count):
         return next(plot for plot in metric_plots(varied(count)) if plot.name.startswith("fd_judge"))

@@ -68,6 +68,7 @@ def test_a_base_is_trained_and_adapted_once_and_drawn_at_any_scale(ran):
     assert all(name.startswith("unet.") and ".lora_" in name for name in names)
 
 
+@pytest.mark.slow
 def test_a_finished_run_on_latents_is_adapted_in_its_own_space(ran, tmp_path):
     theirs, _ = ran("base", *TINY, *LATENT)
     data = ("data=digits", "data.size=16", "data.held_out_per_class=20")

@@ -214,6 +214,7 @@ def test_the_command_given_again_needs_no_torch(study, sample, cache, tmp_path):
     assert len(files(tmp_path / "cwd" / "again")) == 2
 
 
+@pytest.mark.slow
 def test_drawing_does_not_wait_for_lightning():
     code = "import sys, condiff.stages.samples; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

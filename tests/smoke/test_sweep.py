@@ -155,6 +155,7 @@ def test_what_fails_before_the_first_stage_is_in_the_log_of_the_job_without_its_
             assert "SECRET1" not in said
 
 
+@pytest.mark.slow
 def test_another_worker_count_or_logger_goes_on_with_the_same_sweep_and_other_settings_do_not(
     sweep, monkeypatch
 ):

@@ -17,6 +17,7 @@ def quoted(path):
     return "'" + path.replace("'", r"\'") + "'"
 
 
+@pytest.mark.slow
 def test_a_study_is_an_axis(sweep, tmp_path):
     (tmp_path / "more" / "experiment").mkdir(parents=True)
     other = "# @package _global_\ndefaults: [cfg_latent]\nname: other\nguidance: {scale: 3}\n"
@@ -88,6 +89,7 @@ TOO_MANY = "runtime.devices: must be at most 0, the number of GPUs that torch se
 GPUS = ("-m", *TINY, *DRAWN, "runtime.devices=1,2", "runtime.accelerator=gpu", "hydra.sweep.dir=here")
 
 
+@pytest.mark.slow
 def test_more_devices_than_there_are_is_one_line_before_anything_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     code, out, err = told(tmp_path / "cwd", *GPUS)

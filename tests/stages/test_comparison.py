@@ -264,6 +264,7 @@ def test_the_sources_and_the_answers_of_edits_stand_before_the_samples(runs, tmp
     assert written(runs, tmp_path / "out").count('class="column given"') == 2 * 2
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_stay_below_ten_megabytes(tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (12, 3, 64, 64), dtype=np.uint8)  # no PNG makes it smaller

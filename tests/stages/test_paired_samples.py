@@ -230,6 +230,7 @@ def test_names_in_the_section_never_become_markup(tmp_path):
     assert words.count("&lt;img") > 4
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_are_compared_within_seconds(tmp_path):
     rng = np.random.default_rng(0)
     folders = [
