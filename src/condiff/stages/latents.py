@@ -19,6 +19,7 @@ from condiff.progress import track
 from condiff.stages.autoencoder import load_autoencoder
 from condiff.stages.device import device
 from condiff.stages.ranks import share_of
+from condiff.stages.splits import load_split
 from condiff.stages.stage import KEPT, Artifact, Config, Runtime
 from condiff.stages.weights import save_weights
 
@@ -35,7 +36,7 @@ def encode(cfg: Config, inputs: Mapping[str, Artifact], runtime: Runtime, out: P
     """
     place, ranks = device(runtime), runtime.ranks
     autoencoder = load_autoencoder(inputs["autoencoder"], inputs["data"]).to(place)
-    data, seen = ShardDataset(inputs["data"].path, "train"), ChannelMoments()
+    data, seen = load_split(inputs["data"], "train"), ChannelMoments()
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(out, "train")) if ranks.leads else None
         parts = [part for run in data.runs for part in _parts(run, runtime.sample_batch * ranks.count)]

@@ -31,8 +31,13 @@ CAPTION = "caption.json"  # what these are, in words
 
 # Of a Runtime, plain values that each rank of a stage is told as they are.
 HANDED = (
-    *("accelerator", "attention", "num_workers", "sample_batch", "sample_compile"),
-    *("checkpoint_seconds", "fetch"),
+    "accelerator",
+    "attention",
+    "num_workers",
+    "sample_batch",
+    "sample_compile",
+    "checkpoint_seconds",
+    "fetch",
 )
 _FETCH = "fetch"  # argument of a source
 # As before there were such keys: artifacts of then are found.
